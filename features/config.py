@@ -1,0 +1,259 @@
+"""The part of `headrace.yaml` that every package shares, and the loader that all of them use.
+
+Each package has its own section and its own `config.py`; this module holds what describes the app itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+SECTIONS = ("name", "actions", "surfaces", "features", "streams", "trainer", "serving", "stack")
+"""Top-level keys of `headrace.yaml`."""
+
+NEUTRAL, POSITIVE, NEGATIVE = 0, 1, -1
+_CONDITION = re.compile(r"^\s*value\s*(>=|<=|==|>|<)\s*(-?\d+(?:\.\d+)?)\s*$")
+
+
+class ConfigError(Exception):
+    """Expected: `headrace.yaml` or the endpoints file cannot be used; the message names the key and the mend."""
+
+
+class StrictConfig(BaseModel):
+    """A frozen section that rejects unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Condition(StrictConfig):
+    """A parsed `value >= 4`."""
+
+    operator: Literal[">=", "<=", "==", ">", "<"]
+    bound: float
+
+    def holds(self, value: float | None) -> bool:
+        """Say whether `value` meets the condition; a missing value never does."""
+        if value is None:
+            return False
+        return {
+            ">=": value >= self.bound,
+            "<=": value <= self.bound,
+            "==": value == self.bound,
+            ">": value > self.bound,
+            "<": value < self.bound,
+        }[self.operator]
+
+
+def parse_condition(text: str) -> Condition:
+    """Parse `value OP number`.
+
+    Raises:
+        ValueError: `text` is anything else.
+    """
+    match = _CONDITION.match(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a condition; write for example 'value >= 4'")
+    return Condition.model_validate({"operator": match[1], "bound": float(match[2])})
+
+
+class ActionConfig(StrictConfig):
+    """What one action says about the item."""
+
+    outcome: Literal["positive", "neutral", "negative"] = "neutral"
+    """The outcome where no condition holds."""
+    reward: float = Field(1.0, ge=0.0, le=1000.0)
+    """Sample weight of a positive or negative outcome."""
+    positive_when: str | None = None
+    """A condition on `value`, for example `value >= 4`."""
+    negative_when: str | None = None
+    """A condition on `value`."""
+
+    @field_validator("positive_when", "negative_when")
+    @classmethod
+    def _parses(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_condition(text)
+        return text
+
+    def outcome_of(self, value: float | None) -> int:
+        """Return 1 (positive), 0 (neutral) or -1 (negative) for an event with this `value`."""
+        if self.positive_when and parse_condition(self.positive_when).holds(value):
+            return POSITIVE
+        if self.negative_when and parse_condition(self.negative_when).holds(value):
+            return NEGATIVE
+        return {"positive": POSITIVE, "neutral": NEUTRAL, "negative": NEGATIVE}[self.outcome]
+
+
+class SurfaceConfig(StrictConfig):
+    """A place in the app where lists are shown."""
+
+    learn: bool = True
+    """False for probes and internal pages: their lists make neither samples nor exposure."""
+
+
+class FeaturesConfig(StrictConfig):
+    """Counters, histories and their bounds."""
+
+    half_lives_s: tuple[float, ...] = (60.0, 600.0, 3600.0, 86400.0)
+    """Half-lives of the forward-decayed counters in seconds, shortest first."""
+    history_length: int = Field(50, ge=1, le=500)
+    """Events kept per user, newest first by (event_time_ms, event_id)."""
+    categories_per_user: int = Field(32, ge=1, le=256)
+    """Categories kept per user in the affinity row, newest epoch and largest count first."""
+    consumed_limit: int = Field(2000, ge=1, le=100_000)
+    """Items a user had an event with that are kept out of that user's lists."""
+    horizon_h: float = Field(24.0, gt=0)
+    """Events older than this against broker time go to the DLQ as `too_old`; also the deduplication window."""
+    clock_skew_s: float = Field(5.0, ge=0)
+    """Event times further ahead of broker time than this are clamped."""
+    co_visitation_neighbours: int = Field(128, ge=1, le=4096)
+    """Neighbours kept per item."""
+
+    @field_validator("half_lives_s")
+    @classmethod
+    def _ascend(cls, half_lives: tuple[float, ...]) -> tuple[float, ...]:
+        if not half_lives or half_lives[0] < 1 or list(half_lives) != sorted(set(half_lives)):
+            raise ValueError(f"half_lives_s must ascend and start at 1 s or more, not {list(half_lives)}")
+        return half_lives
+
+
+EPOCH_HALF_LIVES = 40
+"""Length of a counter's time epoch in half-lives: 2^40 stays far from overflow, 2^-40 is what the cut loses."""
+
+
+class AppConfig(StrictConfig):
+    """What every part must know about the app."""
+
+    name: str = Field("headrace", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    """Model name: key of the announcements, folder in the model store."""
+    actions: dict[str, ActionConfig]
+    surfaces: dict[str, SurfaceConfig] = Field(default_factory=lambda: {"default": SurfaceConfig()})
+    features: FeaturesConfig = Field(default_factory=FeaturesConfig)
+
+    @model_validator(mode="after")
+    def _needs_a_positive(self) -> AppConfig:
+        if not any(a.outcome == "positive" or a.positive_when for a in self.actions.values()):
+            raise ValueError("actions: none can be positive; give one `outcome: positive` or `positive_when`")
+        return self
+
+
+class Endpoints(StrictConfig):
+    """Addresses of the running parts, as `headrace up --endpoints FILE` writes them."""
+
+    kafka: str
+    """Bootstrap servers, `host:port[,host:port]`."""
+    redis: str
+    """`host:port`."""
+    flink: str = ""
+    """REST address of the JobManager, `host:port`."""
+    serving: str = ""
+    """gRPC address of the Recommender, `host:port`."""
+    admin: str = ""
+    """gRPC address of ModelAdmin, `host:port`."""
+    model_store: str
+    """Directory of the snapshots (issue 6 makes it any fsspec URI)."""
+    state: str
+    """Directory for checkpoints, logs and the Feast registry."""
+
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read `headrace.yaml` and check its top-level keys.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML mapping, or has an unknown section.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; name another file with --config") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must hold a mapping with the keys {', '.join(SECTIONS)}")
+    for key in data:
+        if key not in SECTIONS:
+            raise ConfigError(f"{path}: unknown key {key!r}{nearest_name(str(key), SECTIONS)}")
+    return data
+
+
+def load_app_config(path: Path) -> AppConfig:
+    """Read the shared part of `headrace.yaml`.
+
+    Raises:
+        ConfigError: the file or a value in it cannot be used.
+    """
+    data = read_yaml(path)
+    return validate({key: data[key] for key in AppConfig.model_fields if key in data}, AppConfig, str(path))
+
+
+def load_section(path: Path, section: str, model: type[Section]) -> Section:
+    """Read one package's section; `HEADRACE_<SECTION>_<FIELD>` in the environment overrides a scalar field.
+
+    Raises:
+        ConfigError: the file or a value in it cannot be used.
+    """
+    data = dict(read_yaml(path).get(section) or {})
+    for field in model.model_fields:
+        override = os.environ.get(f"HEADRACE_{section}_{field}".upper())
+        if override is not None:
+            data[field] = yaml.safe_load(override)
+    return validate(data, model, f"{path}: {section}")
+
+
+def load_endpoints(path: Path) -> Endpoints:
+    """Read an endpoints file.
+
+    Raises:
+        ConfigError: the file or a value in it cannot be used.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ConfigError(f"cannot read the endpoints file {path} ({error}); `headrace up` writes it") from error
+    return validate(data, Endpoints, str(path))
+
+
+def validate(data: dict[str, Any], model: type[Section], where: str) -> Section:
+    """Build `model` from `data`, or say in one sentence per problem what is wrong and what was meant.
+
+    Raises:
+        ConfigError: `data` does not fit.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = "; ".join(_describe(problem, model) for problem in error.errors())
+        raise ConfigError(f"{where}: {problems}") from error
+
+
+def nearest_name(word: str, known: tuple[str, ...] | list[str]) -> str:
+    """Return ` (did you mean 'x'?)` where a known name is close, else the list of known names."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})"
+
+
+def _describe(problem: Any, model: type[BaseModel]) -> str:
+    """Turn one Pydantic problem into `path: message, with the nearest known name for unknown keys`."""
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{path or 'value'}: {problem['msg']} (got {problem['input']!r:.80})"
+    return f"unknown key {path!r}{nearest_name(str(problem['loc'][-1]), _fields_at(model, problem['loc'][:-1]))}"
+
+
+def _fields_at(model: Any, path: tuple[Any, ...]) -> list[str]:
+    """List the field names of the (nested) model at `path`."""
+    for part in path:
+        annotation = model.model_fields[part].annotation if part in getattr(model, "model_fields", {}) else model
+        arguments = [a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")]
+        model = annotation if hasattr(annotation, "model_fields") else (arguments or [model])[-1]
+    return list(getattr(model, "model_fields", {}))
