@@ -1,0 +1,117 @@
+"""Forward-decayed counters as arrays: the flat row that travels, and a table of many rows read as of now.
+
+Letters: `N` rows, `H` half-lives, `K` = 3 kinds (events, positives, negatives).
+Source: Cormode et al. 2009, "Forward Decay: A Practical Time Decay Model for Streaming Systems".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.config import EPOCH_HALF_LIVES, NEGATIVE, POSITIVE
+
+KINDS = ("events", "positives", "negatives")
+NUMBERS_PER_HALF_LIFE = 1 + 2 * len(KINDS)
+"""Newest epoch, its three sums, and the three sums of the epoch before."""
+
+_REBASE_HALF_LIVES = 200.0
+"""Sums are re-scaled to a later reference before they grow past 2^200: far from the double's 2^1023."""
+
+
+def flatten_counters(counters: Sequence[Mapping[str, Any]], num_half_lives: int) -> list[float]:
+    """Lay a feature row's `counters` out as `num_half_lives * 7` numbers; what is missing is zero.
+
+    Of every half-life the newest epoch and the one just before it are kept.
+    """
+    flat = np.zeros((num_half_lives, NUMBERS_PER_HALF_LIFE))
+    for half_life in range(num_half_lives):
+        entries = {int(entry["epoch"]): entry for entry in counters if int(entry["half_life"]) == half_life}
+        if not entries:
+            continue
+        newest = max(entries)
+        flat[half_life, 0] = newest
+        for offset, epoch in ((1, newest), (4, newest - 1)):
+            if epoch in entries:
+                flat[half_life, offset : offset + 3] = [float(entries[epoch][kind]) for kind in KINDS]
+    return [float(number) for number in flat.ravel()]
+
+
+def event_kinds(outcome: int) -> NDArray[np.float64]:
+    """Return what one event adds to (events, positives, negatives), shape (3,)."""
+    return np.array([1.0, float(outcome == POSITIVE), float(outcome == NEGATIVE)])
+
+
+class DecayedTable:
+    """Decayed sums of many rows, kept relative to one reference time per half-life.
+
+    Args:
+        half_lives_s: half-lives in seconds, shape (H,).
+    """
+
+    def __init__(self, half_lives_s: Sequence[float]) -> None:
+        self.half_lives_ms = np.asarray(half_lives_s, dtype=np.float64) * 1000.0
+        self._sums = np.zeros((64, len(half_lives_s), len(KINDS)))
+        self._reference_ms: NDArray[np.float64] | None = None
+        self.num_rows = 0
+
+    def append_row(self) -> int:
+        """Add a zero row and return its number."""
+        if self.num_rows == len(self._sums):
+            self._sums = np.concatenate([self._sums, np.zeros_like(self._sums)])
+        self.num_rows += 1
+        return self.num_rows - 1
+
+    def add(self, row: int, event_time_ms: int, outcome: int) -> None:
+        """Count one event; the order of calls does not matter."""
+        self._move_reference(float(event_time_ms))
+        assert self._reference_ms is not None
+        weights = np.exp2((event_time_ms - self._reference_ms) / self.half_lives_ms)  # (H,)
+        self._sums[row] += weights[:, None] * event_kinds(outcome)
+
+    def set_row(self, row: int, flat: NDArray[np.float64]) -> None:
+        """Replace a row by the travelling layout, shape (H * 7,)."""
+        parts = flat.reshape(len(self.half_lives_ms), NUMBERS_PER_HALF_LIFE)
+        epoch_ms = EPOCH_HALF_LIVES * self.half_lives_ms
+        landmarks_ms = parts[:, 0] * epoch_ms
+        self._move_reference(float((landmarks_ms + epoch_ms).max()))
+        assert self._reference_ms is not None
+        this = np.exp2((landmarks_ms - self._reference_ms) / self.half_lives_ms)[:, None] * parts[:, 1:4]
+        before = np.exp2((landmarks_ms - epoch_ms - self._reference_ms) / self.half_lives_ms)[:, None] * parts[:, 4:7]
+        self._sums[row] = this + before
+
+    def clear_row(self, row: int) -> None:
+        """Set a row to zero."""
+        self._sums[row] = 0.0
+
+    def read(self, now_ms: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Return the sums decayed to `now_ms`, shape (N, H, 3); events ahead of now weigh at most 2^(ahead/h)."""
+        sums = self._sums[: self.num_rows] if rows is None else self._sums[rows]
+        if self._reference_ms is None:
+            return np.zeros_like(sums)
+        return sums * np.exp2((self._reference_ms - now_ms) / self.half_lives_ms)[None, :, None]
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Return the whole state for a checkpoint: `sums` (N, H, 3) and `reference_ms` (H,), empty when unset."""
+        reference = np.zeros(0) if self._reference_ms is None else self._reference_ms
+        return {"sums": self._sums[: self.num_rows].copy(), "reference_ms": reference.copy()}
+
+    def restore(self, arrays: Mapping[str, NDArray[np.float64]]) -> None:
+        """Take over what `arrays` returned."""
+        self.num_rows = len(arrays["sums"])
+        self._sums = np.zeros((max(64, 2 * self.num_rows), len(self.half_lives_ms), len(KINDS)))
+        self._sums[: self.num_rows] = arrays["sums"]
+        self._reference_ms = arrays["reference_ms"].copy() if len(arrays["reference_ms"]) else None
+
+    def _move_reference(self, time_ms: float) -> None:
+        """Move the reference of those half-lives that `time_ms` is too far ahead of."""
+        if self._reference_ms is None:
+            self._reference_ms = np.full(len(self.half_lives_ms), time_ms)
+        ahead = (time_ms - self._reference_ms) / self.half_lives_ms
+        if (ahead > _REBASE_HALF_LIVES).any():
+            moved = np.where(ahead > _REBASE_HALF_LIVES, ahead, 0.0)
+            self._sums *= np.exp2(-moved)[None, :, None]
+            self._reference_ms = self._reference_ms + moved * self.half_lives_ms

@@ -1,0 +1,137 @@
+"""Items in rows: counters, categories and availability, kept in the process that ranks.
+
+The server fills it from `headrace.features.item_counters.v1` and `headrace.items.v1`; trainer and `evaluate`
+count in-process from samples. Rows are only ever appended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.config import FeaturesConfig
+from features.counter_rows import DecayedTable
+
+MAX_CATEGORIES = 6
+"""Categories kept per item; further ones are ignored."""
+
+_NEVER_MS = np.iinfo(np.int64).max
+
+
+class ItemTable:
+    """All items this process knows.
+
+    Args:
+        features: half-lives of the counters.
+    """
+
+    def __init__(self, features: FeaturesConfig) -> None:
+        self.item_ids: list[str] = []
+        self.category_names: list[str] = []
+        self.counters = DecayedTable(features.half_lives_s)
+        self._row_of: dict[str, int] = {}
+        self._category_of: dict[str, int] = {}
+        self._categories = np.full((64, MAX_CATEGORIES), -1, dtype=np.int32)
+        self._published_ms = np.zeros(64, dtype=np.int64)
+        self._expires_ms = np.full(64, _NEVER_MS, dtype=np.int64)
+        self._is_available = np.ones(64, dtype=np.bool_)
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def row_of(self, item_id: str) -> int:
+        """Return the row of an item, -1 for an unknown one."""
+        return self._row_of.get(item_id, -1)
+
+    def rows_of(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the rows of items, -1 for unknown ones, shape (len(item_ids),)."""
+        return np.fromiter((self._row_of.get(i, -1) for i in item_ids), dtype=np.int64, count=len(item_ids))
+
+    def ensure_row(self, item_id: str) -> int:
+        """Return the row of an item, appending one where it is new."""
+        row = self._row_of.get(item_id)
+        if row is None:
+            row = self.counters.append_row()
+            if row == len(self._published_ms):
+                self._grow()
+            self._row_of[item_id] = row
+            self.item_ids.append(item_id)
+        return row
+
+    def ensure_rows(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the rows of items, appending where new, shape (len(item_ids),)."""
+        return np.fromiter((self.ensure_row(i) for i in item_ids), dtype=np.int64, count=len(item_ids))
+
+    def add_event(self, row: int, event_time_ms: int, outcome: int) -> None:
+        """Count one event on an item."""
+        self.counters.add(row, event_time_ms, outcome)
+
+    def set_counters(self, item_id: str, counters: NDArray[np.float64]) -> None:
+        """Take over a travelling counter row, shape (H * 7,)."""
+        self.counters.set_row(self.ensure_row(item_id), counters)
+
+    def set_item(
+        self,
+        item_id: str,
+        categories: Sequence[str],
+        is_available: bool = True,
+        published_time_ms: int = 0,
+        expires_time_ms: int = 0,
+    ) -> None:
+        """Take over an item record; zero times mean unknown (published) and never (expires)."""
+        row = self.ensure_row(item_id)
+        codes = [self._category_code(name) for name in categories[:MAX_CATEGORIES]]
+        self._categories[row] = -1
+        self._categories[row, : len(codes)] = codes
+        self._is_available[row] = is_available
+        self._published_ms[row] = published_time_ms
+        self._expires_ms[row] = expires_time_ms or _NEVER_MS
+
+    def remove_item(self, item_id: str) -> None:
+        """Make an item unavailable; its row stays."""
+        self._is_available[self.ensure_row(item_id)] = False
+
+    def categories_of(self, item_id: str) -> tuple[str, ...]:
+        """Return an item's category names, none for an unknown item."""
+        row = self.row_of(item_id)
+        return () if row < 0 else tuple(self.category_names[code] for code in self._categories[row] if code >= 0)
+
+    def counts(self, now_ms: int) -> NDArray[np.float64]:
+        """Return events, positives and negatives decayed to `now_ms`, shape (N, H, 3)."""
+        return self.counters.read(now_ms)
+
+    def available(self, now_ms: int) -> NDArray[np.bool_]:
+        """Say which items may be shown at `now_ms`, shape (N,)."""
+        return self._is_available[: len(self)] & (self._expires_ms[: len(self)] > now_ms)
+
+    @property
+    def categories(self) -> NDArray[np.int32]:
+        """Category codes, shape (N, MAX_CATEGORIES), -1 where there is none."""
+        return self._categories[: len(self)]
+
+    @property
+    def published_time_ms(self) -> NDArray[np.int64]:
+        """Publication times, shape (N,), 0 where unknown."""
+        return self._published_ms[: len(self)]
+
+    @property
+    def expires_time_ms(self) -> NDArray[np.int64]:
+        """Expiry times, shape (N,), 0 where never."""
+        expires = self._expires_ms[: len(self)]
+        return np.where(expires == _NEVER_MS, 0, expires)
+
+    def _category_code(self, name: str) -> int:
+        code = self._category_of.setdefault(name, len(self._category_of))
+        if code == len(self.category_names):
+            self.category_names.append(name)
+        return code
+
+    def _grow(self) -> None:
+        """Double the capacity of every column."""
+        size = len(self._published_ms)
+        self._categories = np.concatenate([self._categories, np.full((size, MAX_CATEGORIES), -1, dtype=np.int32)])
+        self._published_ms = np.concatenate([self._published_ms, np.zeros(size, dtype=np.int64)])
+        self._expires_ms = np.concatenate([self._expires_ms, np.full(size, _NEVER_MS, dtype=np.int64)])
+        self._is_available = np.concatenate([self._is_available, np.ones(size, dtype=np.bool_)])

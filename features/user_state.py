@@ -1,0 +1,158 @@
+"""One user as of now: from a Feast row (server) or from in-process tables (trainer, `evaluate`)."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.config import FeaturesConfig
+from features.counter_rows import NUMBERS_PER_HALF_LIFE, DecayedTable
+
+
+@dataclass(frozen=True)
+class UserState:
+    """What is known of one user at one moment. `H` half-lives, `L` history length."""
+
+    user_id: str
+    counts: NDArray[np.float64]
+    """(H, 3) events, positives, negatives decayed to now."""
+    category_counts: dict[str, NDArray[np.float64]]
+    """Category name -> (3,), longest half-life, decayed to now."""
+    history_item_ids: tuple[str, ...]
+    """Newest first by (event_time_ms, event_id)."""
+    history_outcomes: NDArray[np.int8]
+    """(L,)"""
+    history_times_ms: NDArray[np.int64]
+    """(L,)"""
+    consumed: Set[str]
+    """Items this user had an event with."""
+    is_known: bool
+
+
+def cold_user_state(user_id: str, features: FeaturesConfig) -> UserState:
+    """Return the state of a user nothing is known of."""
+    return UserState(
+        user_id=user_id,
+        counts=np.zeros((len(features.half_lives_s), 3)),
+        category_counts={},
+        history_item_ids=(),
+        history_outcomes=np.zeros(0, dtype=np.int8),
+        history_times_ms=np.zeros(0, dtype=np.int64),
+        consumed=frozenset(),
+        is_known=False,
+    )
+
+
+def user_state_from_row(
+    user_id: str, row: Mapping[str, Any], consumed: Set[str], now_ms: int, features: FeaturesConfig
+) -> UserState:
+    """Build the state from Feast fields (name -> value or None); missing or misshapen fields count as nothing."""
+    history = tuple(row.get("user_history_item_ids") or ())[: features.history_length]
+    names = list(row.get("user_category_names") or ())
+    return UserState(
+        user_id=user_id,
+        counts=_decayed(row.get("user_counters"), features.half_lives_s, 1, now_ms)[0],
+        category_counts=dict(
+            zip(
+                names,
+                _decayed(row.get("user_category_counts"), features.half_lives_s[-1:], len(names), now_ms)[:, 0],
+                strict=True,
+            )
+        ),
+        history_item_ids=history,
+        history_outcomes=_history_column(row.get("user_history_outcomes"), len(history)).astype(np.int8),
+        history_times_ms=_history_column(row.get("user_history_times_ms"), len(history)),
+        consumed=consumed,
+        is_known=bool(history) or bool(consumed),
+    )
+
+
+def _decayed(flat: Any, half_lives_s: Sequence[float], num_rows: int, now_ms: int) -> NDArray[np.float64]:
+    """Decay `num_rows` travelling rows to now, shape (num_rows, H, 3); zeros where the shape is not as declared."""
+    width = len(half_lives_s) * NUMBERS_PER_HALF_LIFE
+    table = DecayedTable(half_lives_s)
+    values = np.zeros(0) if flat is None else np.asarray(flat, dtype=np.float64)
+    if values.size != num_rows * width or not np.isfinite(values).all():
+        return np.zeros((num_rows, len(half_lives_s), 3))
+    for part in values.reshape(num_rows, width):
+        table.set_row(table.append_row(), part)
+    return table.read(now_ms)
+
+
+def _history_column(values: Any, length: int) -> NDArray[np.int64]:
+    column = np.zeros(length, dtype=np.int64)
+    given = np.asarray(list(values or ())[:length], dtype=np.int64)
+    column[: len(given)] = given
+    return column
+
+
+@dataclass
+class _User:
+    row: int
+    history: list[tuple[int, str, str, int]] = field(default_factory=list)
+    """(event_time_ms, event_id, item_id, outcome), oldest first."""
+    consumed: dict[str, int] = field(default_factory=dict)
+    """item_id -> newest event_time_ms."""
+    category_rows: dict[str, int] = field(default_factory=dict)
+
+
+class UserTable:
+    """All users of an in-process learner.
+
+    Args:
+        features: half-lives, history length and limits.
+    """
+
+    def __init__(self, features: FeaturesConfig) -> None:
+        self._features = features
+        self._users: dict[str, _User] = {}
+        self._counters = DecayedTable(features.half_lives_s)
+        self._category_counters = DecayedTable(features.half_lives_s[-1:])
+
+    def add_event(
+        self,
+        user_id: str,
+        item_id: str,
+        categories: Sequence[str],
+        event_time_ms: int,
+        event_id: str,
+        outcome: int,
+    ) -> None:
+        """Count one event of a user; history and consumed items are sets ordered by time, not by arrival."""
+        user = self._users.get(user_id)
+        if user is None:
+            user = self._users[user_id] = _User(self._counters.append_row())
+        self._counters.add(user.row, event_time_ms, outcome)
+        for category in categories:
+            if category not in user.category_rows:
+                user.category_rows[category] = self._category_counters.append_row()
+            self._category_counters.add(user.category_rows[category], event_time_ms, outcome)
+        insort(user.history, (event_time_ms, event_id, item_id, outcome))
+        del user.history[: -self._features.history_length]
+        user.consumed[item_id] = max(event_time_ms, user.consumed.get(item_id, 0))
+        if len(user.consumed) > self._features.consumed_limit:
+            del user.consumed[min(user.consumed, key=user.consumed.__getitem__)]
+
+    def state(self, user_id: str, now_ms: int) -> UserState:
+        """Return a user as of `now_ms`; an unknown one is cold."""
+        user = self._users.get(user_id)
+        if user is None:
+            return cold_user_state(user_id, self._features)
+        newest_first = user.history[::-1]
+        rows = np.fromiter(user.category_rows.values(), dtype=np.int64, count=len(user.category_rows))
+        category_counts = self._category_counters.read(now_ms, rows)[:, 0]  # (C, 3)
+        return UserState(
+            user_id=user_id,
+            counts=self._counters.read(now_ms, np.array([user.row]))[0],
+            category_counts=dict(zip(user.category_rows, category_counts, strict=True)),
+            history_item_ids=tuple(entry[2] for entry in newest_first),
+            history_outcomes=np.array([entry[3] for entry in newest_first], dtype=np.int8),
+            history_times_ms=np.array([entry[0] for entry in newest_first], dtype=np.int64),
+            consumed=user.consumed.keys(),
+            is_known=True,
+        )
