@@ -1,0 +1,101 @@
+"""Register entities, views and services in Feast: `python -m features.apply --config FILE --endpoints FILE`.
+
+The list below is the registry: nothing is scanned, what is not in it is deleted from the registry. Redis is not touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast import FeatureStore, FeatureView, Project
+from feast.repo_contents import RepoContents
+
+from features.config import ConfigError, load_app_config, load_endpoints
+from features.entities import item, user
+from features.item_views import item_counters
+from features.services import ranker_item_v1, ranker_user_v1
+from features.store import open_store
+from features.user_views import user_categories, user_counters, user_history
+
+ENTITIES = (user, item)
+VIEWS = (user_counters, user_categories, user_history, item_counters)
+SERVICES = (ranker_user_v1, ranker_item_v1)
+
+_ARROW_TYPES = {"String": pa.string(), "Int64": pa.int64(), "Float64": pa.float64()}
+
+
+def apply_features(store: FeatureStore) -> list[str]:
+    """Bring the registry in line with the list above and return one line per change; none when it was already so."""
+    Path(store.config.registry.path).parent.mkdir(parents=True, exist_ok=True)
+    for view in VIEWS:
+        _ensure_feature_log(Path(store.config.repo_path), view)
+    contents = RepoContents(
+        projects=[Project(name=store.project)],
+        data_sources=[view.batch_source for view in VIEWS],
+        feature_views=list(VIEWS),
+        on_demand_feature_views=[],
+        stream_feature_views=[],
+        label_views=[],
+        entities=list(ENTITIES),
+        feature_services=list(SERVICES),
+        permissions=[],
+    )
+    registry_diff, _, _ = store.plan(contents)
+    # Feast registers an entity of its own, `__dummy`, and then plans to delete it.
+    diffs = [diff for diff in registry_diff.feast_object_diffs if not diff.name.startswith("__")]
+    changes = [line for line in map(_describe_change, diffs) if line]
+    gone = [diff.current_feast_object for diff in diffs if diff.transition_type.name == "DELETE"]
+    if changes:
+        store.apply([*ENTITIES, *VIEWS, *SERVICES], objects_to_delete=gone, partial=False)
+    return changes
+
+
+def _describe_change(diff: Any) -> str:
+    """Turn one entry of Feast's plan into `create feature view user_counters`; unchanged objects give nothing."""
+    verb = diff.transition_type.name.lower()
+    if verb == "unchanged":
+        return ""
+    fields = ", ".join(change.property_name for change in diff.feast_object_property_diffs)
+    return f"{verb} {diff.feast_object_type.value} {diff.name}{f' ({fields})' if fields else ''}"
+
+
+def _ensure_feature_log(state: Path, view: FeatureView) -> None:
+    """Write an empty parquet file with the view's columns where the batch source has none yet."""
+    path = state / view.batch_source.path
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = [pa.field(field.name, _arrow_type(field.dtype)) for field in [*view.entity_columns, *view.features]]
+    columns.append(pa.field(view.batch_source.timestamp_field, pa.timestamp("ms", tz="UTC")))
+    pq.write_table(pa.schema(columns).empty_table(), path)
+
+
+def _arrow_type(dtype: Any) -> pa.DataType:
+    """Return the Arrow type of a Feast type: String, Int64, Float64 or an Array of one of them."""
+    base = getattr(dtype, "base_type", None)
+    return pa.list_(_arrow_type(base)) if base is not None else _ARROW_TYPES[str(dtype)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Apply and print what changed. Exit codes: 0 done, 2 bad configuration."""
+    parser = argparse.ArgumentParser(prog="python -m features.apply", description="Register the features in Feast.")
+    parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
+    parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
+    options = parser.parse_args(arguments)
+    try:
+        store = open_store(load_endpoints(options.endpoints), load_app_config(options.config))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    changes = apply_features(store)
+    print("\n".join(changes) if changes else "nothing changed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

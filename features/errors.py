@@ -1,0 +1,32 @@
+"""What can go wrong on the way from a feature topic to the online store.
+
+    FeaturesError
+    ├── BadRowError          one record cannot be used; it is counted and left out
+    └── StoreLostError       the store and this writer disagree
+        ├── TakenOverError   a newer writer claimed the store
+        └── WentBackError    the store lost writes (flushed, restored, started empty)
+
+`features.config.ConfigError` stands beside them: bad configuration never reaches the ingester.
+"""
+
+from __future__ import annotations
+
+
+class FeaturesError(Exception):
+    """Expected: the root of this package's errors."""
+
+
+class BadRowError(FeaturesError):
+    """Expected: a record of a feature topic is not a row of its view; the message says why."""
+
+
+class StoreLostError(FeaturesError):
+    """Expected: what the store says of its writer is not what this writer last wrote; claim it again."""
+
+
+class TakenOverError(StoreLostError):
+    """Expected: another ingester claimed the store with a higher epoch; this one must not write."""
+
+
+class WentBackError(StoreLostError):
+    """Unexpected: the store lost this writer's newest writes; rows must be read again from the stored offsets."""
