@@ -7,7 +7,7 @@ Letters: `N` items in the caller's row space, `n` candidates, `H` half-lives, `L
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +85,7 @@ def build_list(
     catalog: Catalog,
     excluded: NDArray[np.bool_],
     co_visitation: CoVisitation,
-    tower_scores: NDArray[np.floating] | None,
+    tower_scores: NDArray[np.floating[Any]] | None,
     config: CandidatesConfig,
     given_rows: NDArray[np.int64] | None = None,
 ) -> CandidateList:
@@ -104,18 +104,18 @@ def build_list(
     num_items = len(catalog.counts)
     popularity = model_inputs.popularity(catalog.counts)
     windows = co_visitation.scores(history_rows, num_items)  # (W, N)
-    hand = model_inputs.hand_score(popularity, windows[1])
+    hand = model_inputs.hand_score(popularity, windows[-1])
     tower = np.zeros(num_items) if tower_scores is None else np.asarray(tower_scores, dtype=np.float64)
     if given_rows is not None:
         rows = given_rows[~excluded[given_rows]]
-        sources: tuple[Source, ...] = ("given",) * len(rows)
+        sources: tuple[Source, ...] = tuple("given" for _ in rows)
     else:
         rows, sources = _union(
             [
-                ("covisitation", _top(np.where(windows[2] > 0, hand, -np.inf), excluded, config.co_visitation)),
-                ("covisitation", _top(np.where(windows[2] > 0, windows[2], -np.inf), excluded, config.co_visitation)),
+                ("covisitation", _top(np.where(windows[-1] > 0, hand, -np.inf), excluded, config.co_visitation)),
+                ("covisitation", _top(np.where(windows[-1] > 0, windows[-1], -np.inf), excluded, config.co_visitation)),
                 ("popularity", _top(popularity, excluded, config.popularity)),
-                ("tower", _top(tower, excluded, config.tower) if tower_scores is not None else rows_of_none()),
+                ("tower", _top(tower, excluded, config.tower) if tower_scores is not None else _no_rows()),
                 ("fresh", _top(catalog.published_time_ms.astype(np.float64), excluded, config.fresh)),
             ]
         )
@@ -128,8 +128,7 @@ def popularity_order(counts: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.argsort(-model_inputs.popularity(counts), kind="stable")
 
 
-def rows_of_none() -> NDArray[np.int64]:
-    """Return no rows."""
+def _no_rows() -> NDArray[np.int64]:
     return np.zeros(0, dtype=np.int64)
 
 
@@ -137,7 +136,7 @@ def _top(scores: NDArray[np.float64], excluded: NDArray[np.bool_], size: int) ->
     """Return the best `size` rows that are not excluded and have a finite score, best first."""
     allowed = np.where(excluded, -np.inf, scores)
     if size < len(allowed):
-        rows = np.argpartition(-allowed, size - 1)[:size] if size else rows_of_none()
+        rows = np.argpartition(-allowed, size - 1)[:size] if size else _no_rows()
     else:
         rows = np.arange(len(allowed))
     rows = rows[np.isfinite(allowed[rows])]
@@ -167,11 +166,11 @@ def _ranker_inputs(
     category_counts = np.array(
         [user.category_counts.get(name, np.zeros(3)) for name in catalog.category_names]
     ).reshape(-1, 3)
-    columns = [
+    columns: list[NDArray[np.floating[Any]]] = [
         model_inputs.item_inputs(catalog.counts[rows], catalog.counts.sum(axis=0)),
         model_inputs.log_probabilities(windows[:, rows].T),
         model_inputs.list_ranks(popularity[rows])[:, None],
-        model_inputs.list_ranks(windows[1, rows])[:, None],
+        model_inputs.list_ranks(windows[-1, rows])[:, None],
         model_inputs.category_inputs(category_counts, user.counts[-1], catalog.categories[rows]),
         tower[rows, None],
         model_inputs.age_inputs(catalog.published_time_ms[rows], catalog.now_ms),

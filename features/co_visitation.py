@@ -23,9 +23,9 @@ class CoVisitation:
 
     def __init__(self, num_neighbours: int) -> None:
         self.num_items = 0
-        self._neighbours = np.full((64, num_neighbours), -1, dtype=np.int32)
-        self._weights = np.zeros((64, num_neighbours), dtype=np.float32)
-        self._totals = np.zeros(64, dtype=np.float32)
+        self._neighbours = np.full((0, num_neighbours), -1, dtype=np.int32)
+        self._weights = np.zeros((0, num_neighbours), dtype=np.float32)
+        self._totals = np.zeros(0, dtype=np.float32)
 
     @classmethod
     def from_arrays(
@@ -41,9 +41,8 @@ class CoVisitation:
                 f"co-visitation arrays of shapes {neighbours.shape}, {weights.shape} and {totals.shape} "
                 "do not belong together; they must be (N, K), (N, K) and (N,)"
             )
-        table = cls.__new__(cls)
-        table.num_items = len(totals)
-        table._neighbours, table._weights, table._totals = neighbours, weights, totals
+        table = cls(num_neighbours=0)
+        table._take(neighbours, weights, totals)
         return table
 
     @property
@@ -85,7 +84,7 @@ class CoVisitation:
             self._add_scores(scores[index], history_rows[start:window])
             start = window
         sizes = np.minimum(np.array(WINDOWS), max(1, len(history_rows)))
-        return scores / sizes[:, None]
+        return np.asarray(scores / sizes[:, None])
 
     def similar(self, row: int, num_items: int) -> NDArray[np.float64]:
         """Return P(next item | `row`), shape (num_items,)."""
@@ -102,11 +101,16 @@ class CoVisitation:
         used = (neighbours >= 0) & (neighbours < len(scores))
         scores += np.bincount(neighbours[used], weights=weights[used], minlength=len(scores))
 
+    def _take(self, neighbours: NDArray[np.int32], weights: NDArray[np.float32], totals: NDArray[np.float32]) -> None:
+        self.num_items = len(totals)
+        self._neighbours, self._weights, self._totals = neighbours, weights, totals
+
     def _ensure(self, num_items: int) -> None:
         """Grow to `num_items` rows, doubling the capacity."""
         while num_items > len(self._totals):
-            size = len(self._totals)
-            self._neighbours = np.concatenate([self._neighbours, np.full_like(self._neighbours, -1)])
-            self._weights = np.concatenate([self._weights, np.zeros_like(self._weights)])
+            size = max(64, len(self._totals))
+            width = self._neighbours.shape[1]
+            self._neighbours = np.concatenate([self._neighbours, np.full((size, width), -1, dtype=np.int32)])
+            self._weights = np.concatenate([self._weights, np.zeros((size, width), dtype=np.float32)])
             self._totals = np.concatenate([self._totals, np.zeros(size, dtype=np.float32)])
         self.num_items = max(self.num_items, num_items)

@@ -92,7 +92,7 @@ class DecayedTable:
         sums = self._sums[: self.num_rows] if rows is None else self._sums[rows]
         if self._reference_ms is None:
             return np.zeros_like(sums)
-        return sums * np.exp2((self._reference_ms - now_ms) / self.half_lives_ms)[None, :, None]
+        return np.asarray(sums * np.exp2((self._reference_ms - now_ms) / self.half_lives_ms)[None, :, None])
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """Return the whole state for a checkpoint: `sums` (N, H, 3) and `reference_ms` (H,), empty when unset."""

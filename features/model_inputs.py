@@ -1,7 +1,8 @@
 """From raw counters to what the ranker sees: decay to now, ratios with priors, logs, in-list features.
 
 One vectorised function for server, trainer and `evaluate`; the names in order are the schema that
-`feature_schema_hash` stands for. Letters: `N` items, `n` candidates, `H` half-lives, `F` ranker inputs, `U` user inputs.
+`feature_schema_hash` stands for.
+Letters: `N` items, `n` candidates, `H` half-lives, `F` ranker inputs, `U` user inputs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PRIOR_EVENTS = 20.0
 """Strength of the prior in rates: (positives + 20 p) / (events + 20)."""
 CLIP = 5.0
 """Inputs are clipped to [-5, 5]."""
-CO_VISITATION_SHARE = 0.75
+CO_VISITATION_SHARE = 0.9
 """Weight of co-visitation against popularity in the hand-weighted score."""
 _SHARE_FLOOR = 1e-5
 """Smallest probability that a log is taken of."""
@@ -58,7 +59,7 @@ def popularity(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def hand_score(popularity_share: NDArray[np.float64], co_visitation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mix P(next | last 5) with decayed popularity, as a log; the score to beat and the ranker's start; (N,)."""
+    """Mix P(next | last 20) with decayed popularity, as a log; the score to beat and the ranker's start; (N,)."""
     mixed = CO_VISITATION_SHARE * co_visitation + (1.0 - CO_VISITATION_SHARE) * popularity_share
     return np.asarray(np.log(mixed + _SHARE_FLOOR))
 
