@@ -67,7 +67,7 @@ class DecayedTable:
 
     def add(self, row: int, event_time_ms: int, outcome: int) -> None:
         """Count one event; the order of calls does not matter."""
-        self._move_reference(float(event_time_ms))
+        self._move_reference(np.full(len(self.half_lives_ms), float(event_time_ms)))
         assert self._reference_ms is not None
         weights = np.exp2((event_time_ms - self._reference_ms) / self.half_lives_ms)  # (H,)
         self._sums[row] += weights[:, None] * event_kinds(outcome)
@@ -77,7 +77,7 @@ class DecayedTable:
         parts = flat.reshape(len(self.half_lives_ms), NUMBERS_PER_HALF_LIFE)
         epoch_ms = EPOCH_HALF_LIVES * self.half_lives_ms
         landmarks_ms = parts[:, 0] * epoch_ms
-        self._move_reference(float((landmarks_ms + epoch_ms).max()))
+        self._move_reference(landmarks_ms + epoch_ms)
         assert self._reference_ms is not None
         this = np.exp2((landmarks_ms - self._reference_ms) / self.half_lives_ms)[:, None] * parts[:, 1:4]
         before = np.exp2((landmarks_ms - epoch_ms - self._reference_ms) / self.half_lives_ms)[:, None] * parts[:, 4:7]
@@ -92,7 +92,9 @@ class DecayedTable:
         sums = self._sums[: self.num_rows] if rows is None else self._sums[rows]
         if self._reference_ms is None:
             return np.zeros_like(sums)
-        return np.asarray(sums * np.exp2((self._reference_ms - now_ms) / self.half_lives_ms)[None, :, None])
+        # A clock far behind the reference must not overflow; 2^500 is "now or later" for every use.
+        exponents = np.minimum((self._reference_ms - now_ms) / self.half_lives_ms, 500.0)
+        return np.asarray(sums * np.exp2(exponents)[None, :, None])
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """Return the whole state for a checkpoint: `sums` (N, H, 3) and `reference_ms` (H,), empty when unset."""
@@ -106,11 +108,11 @@ class DecayedTable:
         self._sums[: self.num_rows] = arrays["sums"]
         self._reference_ms = arrays["reference_ms"].copy() if len(arrays["reference_ms"]) else None
 
-    def _move_reference(self, time_ms: float) -> None:
-        """Move the reference of those half-lives that `time_ms` is too far ahead of."""
+    def _move_reference(self, times_ms: NDArray[np.float64]) -> None:
+        """Move the reference of those half-lives that `times_ms` (H,) is too far ahead of."""
         if self._reference_ms is None:
-            self._reference_ms = np.full(len(self.half_lives_ms), time_ms)
-        ahead = (time_ms - self._reference_ms) / self.half_lives_ms
+            self._reference_ms = times_ms.copy()
+        ahead = (times_ms - self._reference_ms) / self.half_lives_ms
         if (ahead > _REBASE_HALF_LIVES).any():
             moved = np.where(ahead > _REBASE_HALF_LIVES, ahead, 0.0)
             self._sums *= np.exp2(-moved)[None, :, None]

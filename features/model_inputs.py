@@ -86,7 +86,7 @@ def item_inputs(counts: NDArray[np.float64], totals: NDArray[np.float64]) -> NDA
     rate = (positives + PRIOR_EVENTS * prior) / (events + PRIOR_EVENTS)
     share = positives / np.maximum(totals[:, 1], 1.0)
     stacked = np.stack([np.log1p(events), 4.0 * np.log(rate / prior), _log_share(share)], axis=2)
-    return np.asarray(stacked.reshape(len(counts), -1))
+    return np.asarray(stacked.reshape(len(counts), 3 * counts.shape[1]))
 
 
 def category_inputs(

@@ -135,3 +135,40 @@ class Order(_message.Message):
     time_ms: int
     reason: str
     def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., order: _Optional[str] = ..., version: _Optional[str] = ..., role: _Optional[str] = ..., time_ms: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DeltaHeader(_message.Message):
+    __slots__ = ("name", "version", "parent_sha256", "sha256", "chunk", "chunks")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARENT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    parent_sha256: str
+    sha256: str
+    chunk: int
+    chunks: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., parent_sha256: _Optional[str] = ..., sha256: _Optional[str] = ..., chunk: _Optional[int] = ..., chunks: _Optional[int] = ...) -> None: ...
+
+class QualityProfile(_message.Message):
+    __slots__ = ("window_start_ms", "window_end_ms", "values", "is_held", "reason")
+    class ValuesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    WINDOW_START_MS_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_END_MS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    IS_HELD_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    window_start_ms: int
+    window_end_ms: int
+    values: _containers.ScalarMap[str, float]
+    is_held: bool
+    reason: str
+    def __init__(self, window_start_ms: _Optional[int] = ..., window_end_ms: _Optional[int] = ..., values: _Optional[_Mapping[str, float]] = ..., is_held: bool = ..., reason: _Optional[str] = ...) -> None: ...

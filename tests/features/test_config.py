@@ -1,0 +1,64 @@
+"""The configuration says in one sentence what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from features.config import (
+    ActionConfig,
+    AppConfig,
+    ConfigError,
+    FeaturesConfig,
+    load_app_config,
+    load_section,
+    validate,
+)
+
+ACTIONS = {"like": {"outcome": "positive"}}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"actions": {"like": {"outcom": "positive"}}}, "did you mean 'outcome'"),
+        ({"actions": ACTIONS, "features": {"half_life_s": [1]}}, "did you mean 'half_lives_s'"),
+        ({"actions": {"view": {}}}, "none can be positive"),
+        ({"actions": ACTIONS, "features": {"half_lives_s": [60, 10]}}, "must ascend"),
+        ({"actions": {"rate": {"positive_when": "value is big"}}}, "write for example 'value >= 4'"),
+        ({"actions": ACTIONS, "name": "Bad Name"}, "name"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_mend(data: dict[str, object], said: str) -> None:
+    """Each planted mistake is refused with a sentence that helps."""
+    with pytest.raises(ConfigError, match=said):
+        validate(data, AppConfig, "headrace.yaml")
+
+
+def test_an_unknown_section_is_refused(tmp_path: Path) -> None:
+    """A misspelt top-level key is no silent default."""
+    path = tmp_path / "headrace.yaml"
+    path.write_text("actons: {}\n")
+    with pytest.raises(ConfigError, match="did you mean 'actions'"):
+        load_app_config(path)
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    """The message names the file and the flag."""
+    with pytest.raises(ConfigError, match="name another file with --config"):
+        load_app_config(tmp_path / "none.yaml")
+
+
+def test_the_environment_overrides_a_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HEADRACE_FEATURES_HISTORY_LENGTH wins over the file."""
+    path = tmp_path / "headrace.yaml"
+    path.write_text("features: {history_length: 10}\n")
+    monkeypatch.setenv("HEADRACE_FEATURES_HISTORY_LENGTH", "20")
+    assert load_section(path, "features", FeaturesConfig).history_length == 20
+
+
+def test_outcome_follows_the_conditions() -> None:
+    """A rating of 4 is positive, of 2 negative, without a value neutral."""
+    action = ActionConfig(positive_when="value >= 4", negative_when="value <= 2")
+    assert [action.outcome_of(value) for value in (4.0, 2.0, 3.0, None)] == [1, -1, 0, 0]

@@ -1,0 +1,97 @@
+"""Decayed counters equal plain Python, whatever the order and however they travelled."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from features.config import EPOCH_HALF_LIVES
+from features.counter_rows import DecayedTable, flatten_counters
+
+HALF_LIVES_S = (60.0, 3600.0)
+EVENTS = [(1_700_000_000_000 + 37_000 * step, (step % 3) - 1) for step in range(400)]
+NOW_MS = EVENTS[-1][0] + 5_000
+
+
+def plain_sums(half_life_s: float) -> list[float]:
+    """Sum 2^-(age/half-life) one event at a time."""
+    sums = [0.0, 0.0, 0.0]
+    for time_ms, outcome in EVENTS:
+        weight = 2.0 ** (-(NOW_MS - time_ms) / (1000 * half_life_s))
+        for kind, counts in enumerate((True, outcome > 0, outcome < 0)):
+            sums[kind] += weight * counts
+    return sums
+
+
+def travelling_counters() -> list[dict[str, float]]:
+    """Write the row as the feature job does: sums by half-life and epoch against the epoch's start."""
+    sums: dict[tuple[int, int], dict[str, float]] = defaultdict(
+        lambda: dict.fromkeys(("events", "positives", "negatives"), 0.0)
+    )
+    for time_ms, outcome in EVENTS:
+        for index, half_life_s in enumerate(HALF_LIVES_S):
+            epoch_ms = EPOCH_HALF_LIVES * half_life_s * 1000
+            epoch = int(time_ms // epoch_ms)
+            weight = 2.0 ** ((time_ms - epoch * epoch_ms) / (1000 * half_life_s))
+            entry = sums[index, epoch]
+            entry["events"] += weight
+            entry["positives"] += weight * (outcome > 0)
+            entry["negatives"] += weight * (outcome < 0)
+    return [{"half_life": index, "epoch": epoch, **entry} for (index, epoch), entry in sums.items()]
+
+
+def test_counts_equal_plain_python_in_any_order() -> None:
+    """Shuffled events give the sums of the definition."""
+    table = DecayedTable(HALF_LIVES_S)
+    row = table.append_row()
+    for time_ms, outcome in random.Random(1).sample(EVENTS, len(EVENTS)):
+        table.add(row, time_ms, outcome)
+    expected = np.array([plain_sums(half_life_s) for half_life_s in HALF_LIVES_S])
+    np.testing.assert_allclose(table.read(NOW_MS)[row], expected, rtol=1e-9)
+
+
+def test_two_newest_epochs_hold_the_sum_to_one_part_in_2_to_the_40() -> None:
+    """Six epochs of the short half-life are crossed; what the row drops is below 2^-40 of the newest event."""
+    counters = travelling_counters()
+    assert len({entry["epoch"] for entry in counters if entry["half_life"] == 0}) >= 3
+    table = DecayedTable(HALF_LIVES_S)
+    row = table.append_row()
+    table.set_row(row, np.array(flatten_counters(counters, len(HALF_LIVES_S))))
+    expected = np.array([plain_sums(half_life_s) for half_life_s in HALF_LIVES_S])
+    np.testing.assert_allclose(table.read(NOW_MS)[row], expected, rtol=1e-9, atol=2.0**-38)
+
+
+def test_years_between_events_neither_overflow_nor_revive() -> None:
+    """A first event long ago is gone, the new one counts whole."""
+    table = DecayedTable((60.0,))
+    row = table.append_row()
+    table.add(row, 1_000_000_000_000, 1)
+    table.add(row, 1_900_000_000_000, 1)
+    table.add(row, 1_000_000_000_000, 1)
+    assert table.read(1_900_000_000_000)[row, 0].tolist() == [1.0, 1.0, 0.0]
+
+
+def test_checkpoint_arrays_restore_the_table() -> None:
+    """A restored table reads the same and counts on."""
+    table = DecayedTable(HALF_LIVES_S)
+    for _ in range(100):
+        table.append_row()
+    table.add(99, EVENTS[0][0], 1)
+    other = DecayedTable(HALF_LIVES_S)
+    other.restore(table.arrays())
+    for each in (table, other):
+        each.add(each.append_row(), EVENTS[1][0], -1)
+    np.testing.assert_array_equal(table.read(NOW_MS), other.read(NOW_MS))
+
+
+@pytest.mark.parametrize(
+    "counters", [[], [{"half_life": 1, "epoch": 3, "events": 1.0, "positives": 0.0, "negatives": 1.0}]]
+)
+def test_missing_half_lives_are_zero(counters: list[dict[str, float]]) -> None:
+    """A half-life without events takes its seven numbers all the same."""
+    flat = flatten_counters(counters, 2)
+    assert len(flat) == 14
+    assert flat[:7] == [0.0] * 7
