@@ -1,0 +1,134 @@
+"""A growing table of embedding rows, one per id, that never share a row.
+
+Every row carries its own Adagrad state, so that an id seen twice a day and one seen twice a second both take
+steps of a fitting size. A new row is a function of (seed, id) alone: arrival order does not matter.
+Letters: `B` batch, `N` rows, `D` embedding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_INITIAL_CAPACITY = 64
+_EPSILON = 1e-8
+
+
+class EmbeddingTable:
+    """Rows by id on one device.
+
+    Args:
+        embedding_dim: D.
+        learning_rate: of the row-wise Adagrad.
+        initial_scale: standard deviation of a new row; 0 starts rows at zero.
+        seed: of the initial values.
+        device: where rows live, `cpu` or `cuda`.
+    """
+
+    def __init__(
+        self, embedding_dim: int, learning_rate: float, initial_scale: float, seed: int, device: str = "cpu"
+    ) -> None:
+        self.embedding_dim = embedding_dim
+        self.learning_rate = learning_rate
+        self.initial_scale = initial_scale
+        self.seed = seed
+        self.ids: list[str] = []
+        self._row_of: dict[str, int] = {}
+        self._rows = torch.zeros(_INITIAL_CAPACITY, embedding_dim, device=device)
+        self._squares = torch.zeros(_INITIAL_CAPACITY, device=device)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def weight(self) -> Tensor:
+        """All rows, (N, D) float32; a view that `learn_rows` changes."""
+        return self._rows[: len(self.ids)]
+
+    @property
+    def squares(self) -> Tensor:
+        """Adagrad state, (N,) float32: the sum over steps of the row's mean squared gradient."""
+        return self._squares[: len(self.ids)]
+
+    def rows_of(self, ids: Sequence[str], add: bool = False) -> NDArray[np.int64]:
+        """Return the rows of `ids`, shape (len(ids),); unknown ones get a new row with `add`, else -1."""
+        if add:
+            new_ids = [id_ for id_ in dict.fromkeys(ids) if id_ not in self._row_of]
+            if new_ids:
+                self._append(new_ids)
+        return np.fromiter((self._row_of.get(id_, -1) for id_ in ids), dtype=np.int64, count=len(ids))
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return a copy of rows, (..., ) int64 -> (..., D); -1 gives zeros."""
+        gathered = self._rows[rows.clamp(min=0)]
+        return torch.where((rows >= 0).unsqueeze(-1), gathered, torch.zeros_like(gathered))
+
+    def learn_rows(self, rows: Tensor, gradients: Tensor) -> None:
+        """Take one step of row-wise Adagrad; a row given several times gets the sum of its gradients.
+
+        `G += mean(g^2); w -= lr * g / (sqrt(G) + eps)`, Adagrad (Duchi et al. 2011,
+        https://jmlr.org/papers/v12/duchi11a.html) with one accumulator a row as in DLRM (https://arxiv.org/abs/1906.00091).
+
+        Args:
+            rows: (B,) int64, -1 is passed over.
+            gradients: (B, D) float32.
+        """
+        used = rows >= 0
+        unique, inverse = torch.unique(rows[used], return_inverse=True)
+        summed = torch.zeros(len(unique), self.embedding_dim, device=self._rows.device)
+        summed.index_add_(0, inverse, gradients[used])
+        self._squares[unique] += summed.square().mean(dim=1)
+        step = self.learning_rate / (self._squares[unique].sqrt() + _EPSILON)
+        self._rows[unique] -= step.unsqueeze(1) * summed
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return a copy of the state beside `ids`: `rows` (N, D) and `squares` (N,)."""
+        return {"rows": self.weight.clone(), "squares": self.squares.clone()}
+
+    def restore(self, ids: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
+        """Take over ids and what `tensors` returned.
+
+        Raises:
+            ValueError: ids repeat or shapes do not fit.
+        """
+        shape = (len(ids), self.embedding_dim)
+        if tensors["rows"].shape != shape or tensors["squares"].shape != shape[:1] or len(set(ids)) != len(ids):
+            raise ValueError(
+                f"{len(set(ids))} distinct ids do not fit rows of shape {tuple(tensors['rows'].shape)}; "
+                f"with embedding_dim {self.embedding_dim} they must be {shape}"
+            )
+        self.ids = list(ids)
+        self._row_of = {id_: row for row, id_ in enumerate(self.ids)}
+        self._reserve(len(ids))
+        self._rows[: len(ids)] = tensors["rows"]
+        self._squares[: len(ids)] = tensors["squares"]
+
+    def _append(self, new_ids: list[str]) -> None:
+        start = len(self.ids)
+        self._reserve(start + len(new_ids))
+        for row, id_ in enumerate(new_ids, start):
+            self._row_of[id_] = row
+        self.ids.extend(new_ids)
+        if self.initial_scale:
+            values = np.stack([self._initial_row(id_) for id_ in new_ids])
+            self._rows[start : len(self.ids)] = torch.from_numpy(values).to(self._rows.device)
+
+    def _initial_row(self, id_: str) -> NDArray[np.float32]:
+        digest = hashlib.blake2b(id_.encode(), digest_size=16, key=str(self.seed).encode()).digest()
+        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+        return generator.standard_normal(self.embedding_dim, dtype=np.float32) * np.float32(self.initial_scale)
+
+    def _reserve(self, size: int) -> None:
+        """Grow the capacity to `size` rows or more by doubling."""
+        capacity = len(self._rows)
+        while capacity < size:
+            capacity *= 2
+        if capacity > len(self._rows):
+            extra = capacity - len(self._rows)
+            self._rows = torch.cat([self._rows, self._rows.new_zeros(extra, self.embedding_dim)])
+            self._squares = torch.cat([self._squares, self._squares.new_zeros(extra)])

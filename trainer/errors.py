@@ -1,0 +1,38 @@
+"""What can go wrong in the trainer.
+
+TrainerError
+├── SampleError        a message on headrace.samples.v1 cannot be learnt from
+├── CheckpointError    no usable checkpoint, or one that belongs to another configuration
+└── VersionError       a version in the model store cannot be trusted; `reason` is a short code
+"""
+
+from __future__ import annotations
+
+
+class TrainerError(Exception):
+    """Expected: the base of everything the trainer raises on purpose."""
+
+
+class SampleError(TrainerError):
+    """Expected: a sample is malformed; it is counted, logged once per reason and skipped."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CheckpointError(TrainerError):
+    """Expected: a checkpoint is torn, corrupt or of another shape; the one before it is tried."""
+
+
+class VersionError(TrainerError):
+    """Expected: a version is missing, torn, corrupt or misshapen; the one in use stays in use.
+
+    Args:
+        reason: short code such as `file_digest`, fit for a metric label.
+        message: the sentence for a person: value, bound and mend.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason

@@ -1,0 +1,200 @@
+"""The model: two towers for retrieval and a small ranker over real-time counters.
+
+Letters: `B` batch, `n` candidates (any leading shape), `F` ranker inputs, `L` history, `D` embedding, `M` categories.
+Serving builds a `Model` from the dense tensors of a version with `Model.from_dense`; embeddings stay outside of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from trainer.errors import VersionError
+
+HIDDEN_SIZES = (64, 32)
+HISTORY_LENGTH = 20
+"""Newest items of the history that the user tower averages."""
+HISTORY_DECAY = 0.85
+"""Weight of an item against the next newer one."""
+INPUT_CLIP = 5.0
+_STATISTICS_MEMORY = 50_000.0
+"""Rows after which the running mean and variance forget as fast as they learn."""
+
+
+class TwoTower(nn.Module):
+    """User and item vectors whose dot product says how well they fit.
+
+    Args:
+        embedding_dim: D.
+    """
+
+    def __init__(self, embedding_dim: int) -> None:
+        super().__init__()
+        self.history_projection = nn.Linear(embedding_dim, embedding_dim)
+        nn.init.eye_(self.history_projection.weight)
+        nn.init.zeros_(self.history_projection.bias)
+
+    @property
+    def embedding_dim(self) -> int:
+        """D."""
+        return self.history_projection.in_features
+
+    def item_vectors(self, item_rows: Tensor, category_rows: Tensor, has_category: Tensor) -> Tensor:
+        """Add an item's own row and the mean of its categories' rows, so that new items are placed by content.
+
+        Args:
+            item_rows: (n, D), zeros for an item without a row.
+            category_rows: (n, M, D)
+            has_category: (n, M) bool
+
+        Returns:
+            (n, D)
+        """
+        used = has_category.to(item_rows.dtype).unsqueeze(-1)  # (n, M, 1)
+        mean = (category_rows * used).sum(dim=-2) / used.sum(dim=-2).clamp(min=1.0)
+        return item_rows + mean
+
+    def user_vectors(self, user_rows: Tensor, history: Tensor, outcomes: Tensor, is_known: Tensor) -> Tensor:
+        """Add a user's own row and the projected, recency-weighted mean of the newest items' vectors.
+
+        Args:
+            user_rows: (B, D), zeros for an unknown user.
+            history: (B, L, D) item vectors, newest first.
+            outcomes: (B, L) 1, 0 or -1; a negative item does not count.
+            is_known: (B, L) bool, False where the history ends or the item has no vector.
+
+        Returns:
+            (B, D)
+        """
+        length = min(HISTORY_LENGTH, history.shape[1])
+        weights = HISTORY_DECAY ** torch.arange(length, device=history.device, dtype=history.dtype)  # (L,)
+        weights = weights * is_known[:, :length] * (outcomes[:, :length] >= 0)  # (B, L)
+        mean = (weights.unsqueeze(-1) * history[:, :length]).sum(dim=1) / weights.sum(dim=1, keepdim=True).clamp(1e-6)
+        has_history = (weights.sum(dim=1, keepdim=True) > 0).to(history.dtype)
+        projected: Tensor = self.history_projection(mean)
+        return user_rows + has_history * projected
+
+
+class Ranker(nn.Module):
+    """Scores candidates: a hand-weighted skip plus linear plus MLP, both starting at zero.
+
+    Args:
+        num_inputs: F; the last input is the hand-weighted score.
+    """
+
+    input_mean: Tensor
+    input_variance: Tensor
+    input_count: Tensor
+
+    def __init__(self, num_inputs: int) -> None:
+        super().__init__()
+        self.hand_scale = nn.Parameter(torch.ones(1))
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.linear = nn.Linear(num_inputs, 1, bias=False)
+        self.hidden_1 = nn.Linear(num_inputs, HIDDEN_SIZES[0])
+        self.hidden_2 = nn.Linear(HIDDEN_SIZES[0], HIDDEN_SIZES[1])
+        self.output = nn.Linear(HIDDEN_SIZES[1], 1, bias=False)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.output.weight)
+        self.register_buffer("input_mean", torch.zeros(num_inputs))
+        self.register_buffer("input_variance", torch.ones(num_inputs))
+        self.register_buffer("input_count", torch.zeros(1))
+
+    @property
+    def num_inputs(self) -> int:
+        """F."""
+        return self.linear.in_features
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return logits of a positive; (..., F) float32 -> (...,)."""
+        scaled = (inputs - self.input_mean) * torch.rsqrt(self.input_variance + 1e-4)
+        scaled = scaled.clamp(-INPUT_CLIP, INPUT_CLIP)  # (..., F)
+        hidden = torch.relu(self.hidden_2(torch.relu(self.hidden_1(scaled))))
+        learnt = self.linear(scaled) + self.output(hidden)  # (..., 1)
+        logits: Tensor = self.hand_scale * inputs[..., -1] + self.bias + learnt.squeeze(-1)
+        return logits
+
+    @torch.no_grad()
+    def observe_inputs(self, inputs: Tensor) -> None:
+        """Fold a batch into the running mean and variance (Chan et al. 1979); (T, F). Only training calls this."""
+        if len(inputs) == 0:
+            return
+        known = self.input_count
+        share = len(inputs) / (known + len(inputs))
+        delta = inputs.mean(dim=0) - self.input_mean
+        variance = inputs.var(dim=0, unbiased=False)
+        self.input_variance.mul_(1 - share).add_(share * variance + share * (1 - share) * delta.square())
+        self.input_mean.add_(share * delta)
+        known.add_(len(inputs)).clamp_(max=_STATISTICS_MEMORY)
+
+
+class Model(nn.Module):
+    """All dense weights of a version.
+
+    Args:
+        embedding_dim: D.
+        num_inputs: F.
+    """
+
+    def __init__(self, embedding_dim: int, num_inputs: int) -> None:
+        super().__init__()
+        self.tower = TwoTower(embedding_dim)
+        self.ranker = Ranker(num_inputs)
+
+    def dense(self) -> dict[str, NDArray[np.float32]]:
+        """Return a copy of all weights and buffers by name, as a version holds them."""
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state_dict().items()}
+
+    @classmethod
+    def from_dense(cls, dense: Mapping[str, NDArray[np.float32]]) -> Model:
+        """Build a frozen model from the dense tensors of a version.
+
+        Raises:
+            VersionError: a tensor is missing, unknown or of another shape.
+        """
+        try:
+            embedding_dim = dense["tower.history_projection.weight"].shape[0]
+            num_inputs = dense["ranker.linear.weight"].shape[1]
+        except (KeyError, IndexError) as error:
+            raise VersionError("dense_tensors", f"dense weights lack {error}; they are of another model") from error
+        model = cls(embedding_dim, num_inputs)
+        try:
+            model.load_state_dict({name: torch.from_numpy(np.array(tensor)) for name, tensor in dense.items()})
+        except RuntimeError as error:
+            raise VersionError("dense_tensors", f"dense weights do not fit this model: {error}") from error
+        return model.requires_grad_(False).eval()
+
+    @torch.inference_mode()
+    def user_vector(
+        self,
+        user_row: NDArray[np.float32] | None,
+        history: NDArray[np.float32],
+        outcomes: NDArray[np.integer[Any]],
+    ) -> NDArray[np.float32]:
+        """Return the vector of one user.
+
+        Args:
+            user_row: (D,), None for a user without a row.
+            history: (L, D) item vectors of the history, newest first, known items only.
+            outcomes: (L,) 1, 0 or -1.
+
+        Returns:
+            (D,); its dot product with `item_vectors` is the tower score.
+        """
+        dim = self.tower.embedding_dim
+        row = torch.zeros(1, dim) if user_row is None else torch.from_numpy(np.array(user_row)).reshape(1, dim)
+        items = torch.from_numpy(np.array(history[:HISTORY_LENGTH])).reshape(1, -1, dim)
+        marks = torch.from_numpy(np.array(outcomes[:HISTORY_LENGTH])).reshape(1, -1)
+        vector: NDArray[np.float32] = self.tower.user_vectors(row, items, marks, torch.ones_like(marks)).numpy()[0]
+        return vector
+
+    @torch.inference_mode()
+    def rank(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits of a positive for candidates; (..., F) float32 -> (...,)."""
+        scores: NDArray[np.float32] = self.ranker(torch.from_numpy(np.ascontiguousarray(inputs))).numpy()
+        return scores

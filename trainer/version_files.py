@@ -1,0 +1,485 @@
+"""Versions of the model as directories in the model store: written whole or not at all, read only when proven.
+
+A version is `manifest.json` plus safetensors files (docs/design.md, "Versions"). Safetensors itself lets flipped
+bits, NaN and wrong shapes through, so digests, shapes, dtypes, ids and finiteness are checked here, before any
+weight is used. This module needs neither torch nor Kafka.
+Letters: `N` items, `U` users, `D` embedding, `K` neighbours, `C` canary rows, `F` ranker inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from trainer.errors import VersionError
+
+__all__ = [
+    "FORMAT",
+    "FileEntry",
+    "Manifest",
+    "ModelVersion",
+    "TensorEntry",
+    "Version",
+    "VersionError",
+    "list_versions",
+    "pin_version",
+    "pinned_versions",
+    "prune_versions",
+    "read_version",
+    "unpin_version",
+    "write_version",
+]
+
+FORMAT = 1
+MANIFEST_NAME = "manifest.json"
+PINS_NAME = "pins"
+MAX_ID_BYTES = 128
+_MANIFEST_BYTES_LIMIT = 16 * 2**20
+_VERSION_PATTERN = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,11})")
+
+_LAYOUT: dict[str, dict[str, tuple[type, int]]] = {
+    "items.safetensors": {
+        "item_ids": (np.uint8, 1),
+        "item_id_ends": (np.int64, 1),
+        "item_embedding": (np.float32, 2),
+        "item_vectors": (np.float32, 2),
+    },
+    "users.safetensors": {
+        "user_ids": (np.uint8, 1),
+        "user_id_ends": (np.int64, 1),
+        "user_embedding": (np.float32, 2),
+    },
+    "counts.safetensors": {
+        "neighbours": (np.int32, 2),
+        "weights": (np.float32, 2),
+        "totals": (np.float32, 1),
+    },
+    "canary.safetensors": {"canary_inputs": (np.float32, 2)},
+}
+"""File -> tensor -> (dtype, number of dimensions). `dense.safetensors` beside them holds float32 of any shape."""
+
+_DENSE_FILE = "dense.safetensors"
+_ID_TENSORS = ("item_ids", "item_id_ends", "user_ids", "user_id_ends")
+
+
+class ModelVersion(NamedTuple):
+    """`EPOCH.SEQ`: the epoch rises with every start of a trainer, the sequence with every version it publishes."""
+
+    epoch: int
+    seq: int
+
+    @classmethod
+    def parse(cls, text: str) -> ModelVersion:
+        """Parse `EPOCH.SEQ`.
+
+        Raises:
+            VersionError: `text` is anything else, a path for example.
+        """
+        match = _VERSION_PATTERN.fullmatch(text)
+        if match is None:
+            raise VersionError("bad_version_name", f"{text!r:.80} is no version; write EPOCH.SEQ, for example 3.17")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.seq}"
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """What one file of a version must be."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+class TensorEntry(msgspec.Struct, frozen=True):
+    """What one tensor of a version must be."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """`manifest.json`; the schema of record is `protos/models.proto`. `files` and `tensors` are filled on writing."""
+
+    format: int = FORMAT
+    name: str
+    version: str
+    parent_version: str = ""
+    created_time_ms: int
+    feature_service: str = ""
+    feature_schema_hash: str
+    config_hash: str = ""
+    sample_offsets: dict[str, int] = {}
+    metrics: dict[str, float] = {}
+    files: dict[str, FileEntry] = {}
+    tensors: dict[str, TensorEntry] = {}
+    canary_scores: tuple[float, ...] = ()
+    newest_event_time_ms: int = 0
+    newest_broker_time_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Version:
+    """One immutable version: everything a server needs to answer."""
+
+    manifest: Manifest
+    dense: Mapping[str, NDArray[np.float32]]
+    """Weights of tower and ranker, names as in `trainer.model`."""
+    item_ids: Sequence[str]
+    item_embedding: NDArray[np.float32]
+    """(N, D): what the user tower averages over the history."""
+    item_vectors: NDArray[np.float32]
+    """(N, D): the retrieval index."""
+    user_ids: Sequence[str]
+    user_embedding: NDArray[np.float32]
+    """(U, D)"""
+    neighbours: NDArray[np.int32]
+    """(N, K) co-visitation rows, -1 where empty."""
+    weights: NDArray[np.float32]
+    """(N, K)"""
+    totals: NDArray[np.float32]
+    """(N,)"""
+    canary_inputs: NDArray[np.float32]
+    """(C, F); the ranker must give `manifest.canary_scores` for them."""
+    manifest_sha256: str = ""
+    """Hex digest of `manifest.json`; empty before the version is written."""
+
+
+def write_version(store_dir: Path, version: Version) -> str:
+    """Write a version under `store_dir/EPOCH.SEQ` with one atomic rename, durable when this returns.
+
+    Returns:
+        The sha256 of the manifest, to be announced.
+
+    Raises:
+        VersionError: the version exists already, or its tensors do not belong together.
+        OSError: the disk refuses; nothing is visible then.
+    """
+    target = store_dir / str(ModelVersion.parse(version.manifest.version))
+    if target.exists():
+        raise VersionError("exists", f"version {target.name} is in the store already; versions are never rewritten")
+    _check_tensors(version)
+    store_dir.mkdir(parents=True, exist_ok=True)
+    temporary = store_dir / f".{target.name}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        manifest = _write_files(temporary, version)
+        _fsync_directory(temporary)
+        temporary.rename(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _fsync_directory(store_dir)
+    return hashlib.sha256(manifest).hexdigest()
+
+
+def read_version(store_dir: Path, version: str, expected_manifest_sha256: str | None = None) -> Version:
+    """Read a version and prove it: digests, sizes, dtypes, shapes, ids and finiteness.
+
+    Args:
+        store_dir: directory of the model in the store.
+        version: `EPOCH.SEQ`.
+        expected_manifest_sha256: the announced digest; without it the manifest is only checked for consistency.
+
+    Raises:
+        VersionError: anything is missing or not as the manifest says.
+    """
+    name = str(ModelVersion.parse(version))
+    directory = store_dir / name
+    raw = _read_file(directory / MANIFEST_NAME, _MANIFEST_BYTES_LIMIT)
+    digest = hashlib.sha256(raw).hexdigest()
+    if expected_manifest_sha256 is not None and digest != expected_manifest_sha256:
+        raise VersionError("manifest_digest", f"manifest of {name} has sha256 {digest}, announced was another")
+    manifest = _decode_manifest(raw, name)
+    tensors = _read_tensors(directory, manifest)
+    result = Version(
+        manifest=manifest,
+        dense=tensors[_DENSE_FILE],
+        item_ids=_decode_ids(tensors["items.safetensors"], "item"),
+        item_embedding=tensors["items.safetensors"]["item_embedding"],
+        item_vectors=tensors["items.safetensors"]["item_vectors"],
+        user_ids=_decode_ids(tensors["users.safetensors"], "user"),
+        user_embedding=tensors["users.safetensors"]["user_embedding"],
+        canary_inputs=tensors["canary.safetensors"]["canary_inputs"],
+        manifest_sha256=digest,
+        **{name: tensors["counts.safetensors"][name] for name in ("neighbours", "weights", "totals")},
+    )
+    _check_tensors(result)
+    return result
+
+
+def list_versions(store_dir: Path) -> list[ModelVersion]:
+    """List the versions in a store, oldest first; temporary and foreign names are passed over."""
+    return [version for version in _version_names(store_dir) if (store_dir / str(version) / MANIFEST_NAME).is_file()]
+
+
+def pin_version(store_dir: Path, version: str) -> None:
+    """Keep a version from being pruned (a pinned or last-good one) until `unpin_version`."""
+    pins = store_dir / PINS_NAME
+    pins.mkdir(parents=True, exist_ok=True)
+    (pins / str(ModelVersion.parse(version))).touch()
+
+
+def unpin_version(store_dir: Path, version: str) -> None:
+    """Let a version be pruned again."""
+    (store_dir / PINS_NAME / str(ModelVersion.parse(version))).unlink(missing_ok=True)
+
+
+def pinned_versions(store_dir: Path) -> list[ModelVersion]:
+    """List the versions that are kept on purpose, oldest first."""
+    return _version_names(store_dir / PINS_NAME)
+
+
+def prune_versions(
+    store_dir: Path, keep_newest: int, keep: Collection[ModelVersion] = (), spacing_s: float = 0.0, reach_s: float = 0.0
+) -> list[ModelVersion]:
+    """Delete old versions.
+
+    Args:
+        store_dir: directory of the model in the store.
+        keep_newest: this many newest versions stay.
+        keep: further ones that stay, beside the pinned.
+        spacing_s: of older versions the first of every `spacing_s` seconds stays ...
+        reach_s: ... when it is at most this old against the newest.
+
+    Returns:
+        What was deleted.
+    """
+    versions = list_versions(store_dir)
+    kept = set(versions[-max(1, keep_newest) :]) | set(keep) | set(pinned_versions(store_dir))
+    times_s = {version: _modified_s(store_dir / str(version)) for version in versions}
+    newest_s = max(times_s.values(), default=0.0)
+    slots: set[int] = set()
+    deleted = []
+    for version in versions:
+        slot = int(times_s[version] // spacing_s) if spacing_s > 0 else 0
+        is_marker = spacing_s > 0 and newest_s - times_s[version] <= reach_s and slot not in slots
+        if is_marker:
+            slots.add(slot)
+        if version not in kept and not is_marker:
+            _delete_version(store_dir, version)
+            deleted.append(version)
+    return deleted
+
+
+def remove_leftovers(store_dir: Path) -> None:
+    """Delete temporary directories that a killed writer left; only the one writer of a store may call this."""
+    if store_dir.is_dir():
+        for entry in list(store_dir.iterdir()):
+            if entry.name.startswith(".") and entry.name.endswith(".tmp"):
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _version_names(directory: Path) -> list[ModelVersion]:
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    return sorted(ModelVersion.parse(name) for name in names if _VERSION_PATTERN.fullmatch(name))
+
+
+def _delete_version(store_dir: Path, version: ModelVersion) -> None:
+    """Rename before deleting, so that nobody ever sees half a version."""
+    doomed = store_dir / f".{version}.deleted.tmp"
+    try:
+        (store_dir / str(version)).rename(doomed)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _modified_s(directory: Path) -> float:
+    try:
+        return directory.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _write_files(directory: Path, version: Version) -> bytes:
+    """Write tensors and manifest, fsynced; return the manifest's bytes."""
+    files: dict[str, FileEntry] = {}
+    tensors: dict[str, TensorEntry] = {}
+    for file_name, content in _files_of(version).items():
+        data = save(content)
+        _write_file(directory / file_name, data)
+        files[file_name] = FileEntry(file_name, hashlib.sha256(data).hexdigest(), len(data))
+        tensors |= {name: TensorEntry(str(tensor.dtype), tensor.shape) for name, tensor in content.items()}
+    manifest = msgspec.structs.replace(version.manifest, format=FORMAT, files=files, tensors=tensors)
+    raw = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    _write_file(directory / MANIFEST_NAME, raw)
+    return raw
+
+
+def _files_of(version: Version) -> dict[str, dict[str, NDArray[Any]]]:
+    item_ids, item_id_ends = _encode_ids(version.item_ids)
+    user_ids, user_id_ends = _encode_ids(version.user_ids)
+    tensors: dict[str, NDArray[Any]] = {
+        "item_ids": item_ids,
+        "item_id_ends": item_id_ends,
+        "item_embedding": version.item_embedding,
+        "item_vectors": version.item_vectors,
+        "user_ids": user_ids,
+        "user_id_ends": user_id_ends,
+        "user_embedding": version.user_embedding,
+        "neighbours": version.neighbours,
+        "weights": version.weights,
+        "totals": version.totals,
+        "canary_inputs": version.canary_inputs,
+    }
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    files = {file_name: {name: contiguous[name] for name in layout} for file_name, layout in _LAYOUT.items()}
+    return {_DENSE_FILE: {name: np.ascontiguousarray(tensor) for name, tensor in version.dense.items()}, **files}
+
+
+def _decode_manifest(raw: bytes, version: str) -> Manifest:
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise VersionError("manifest", f"manifest of {version} cannot be read: {error}") from error
+    if manifest.format != FORMAT:
+        raise VersionError("format", f"{version} has format {manifest.format}, this code reads {FORMAT}; upgrade it")
+    if manifest.version != version:
+        raise VersionError("manifest", f"the directory {version} holds the manifest of {manifest.version!r:.80}")
+    if set(manifest.files) != {_DENSE_FILE, *_LAYOUT}:
+        raise VersionError("files", f"{version} lists the files {sorted(manifest.files)}, not those of the layout")
+    if not np.isfinite(manifest.canary_scores).all():
+        raise VersionError("not_finite", f"{version} expects canary scores that are not finite")
+    return manifest
+
+
+def _read_tensors(directory: Path, manifest: Manifest) -> dict[str, dict[str, NDArray[Any]]]:
+    """Read and verify every file; names come from the layout, never from the manifest, so no path can get in."""
+    files = {name: _read_tensor_file(directory, name, manifest) for name in (_DENSE_FILE, *_LAYOUT)}
+    found = {name: tensor for content in files.values() for name, tensor in content.items()}
+    if set(found) != set(manifest.tensors):
+        odd = sorted(set(found) ^ set(manifest.tensors))
+        raise VersionError("tensors", f"{manifest.version}: manifest and files differ in the tensors {odd[:5]}")
+    for name, tensor in found.items():
+        entry = manifest.tensors[name]
+        if str(tensor.dtype) != entry.dtype or tensor.shape != entry.shape:
+            raise VersionError(
+                "tensor_shape",
+                f"{manifest.version}: {name} is {tensor.dtype}{tensor.shape}, manifest: {entry.dtype}{entry.shape}",
+            )
+    return files
+
+
+def _read_tensor_file(directory: Path, name: str, manifest: Manifest) -> dict[str, NDArray[Any]]:
+    entry = manifest.files[name]
+    data = _read_file(directory / name, entry.bytes)
+    if len(data) != entry.bytes:
+        raise VersionError("file_size", f"{manifest.version}/{name} has {len(data)} bytes, manifest: {entry.bytes}")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != entry.sha256:
+        raise VersionError("file_digest", f"{manifest.version}/{name} has sha256 {digest}, manifest: {entry.sha256}")
+    try:
+        content = load(data)
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise VersionError("safetensors", f"{manifest.version}/{name} cannot be decoded: {error}") from error
+    missing = set(_LAYOUT.get(name, {})) - set(content)
+    if missing:
+        raise VersionError("tensors", f"{manifest.version}/{name} lacks {sorted(missing)}")
+    return dict(content)
+
+
+def _check_tensors(version: Version) -> None:
+    """Check dtypes, dimensions, that the shapes belong together, and that every number is finite."""
+    name = version.manifest.version
+    for tensor_name, (dtype, dimensions) in {k: v for layout in _LAYOUT.values() for k, v in layout.items()}.items():
+        if tensor_name not in _ID_TENSORS:  # Those are checked where they are decoded.
+            _check_tensor(name, tensor_name, getattr(version, tensor_name), dtype, dimensions)
+    for tensor_name, tensor in version.dense.items():
+        _check_tensor(name, tensor_name, tensor, np.float32, tensor.ndim)
+    _check_lengths(version)
+    if ((version.neighbours < -1) | (version.neighbours >= max(1, len(version.item_ids)))).any():
+        raise VersionError("bad_rows", f"{name}: neighbours must lie in -1 .. {len(version.item_ids) - 1}")
+
+
+def _check_tensor(version: str, name: str, tensor: NDArray[Any], dtype: type, dimensions: int) -> None:
+    if tensor.dtype != dtype or tensor.ndim != dimensions:
+        wanted = f"{np.dtype(dtype)} of {dimensions} dimensions"
+        raise VersionError("tensor_shape", f"{version}: {name} is {tensor.dtype}{tensor.shape}, must be {wanted}")
+    if dtype == np.float32 and not np.isfinite(tensor).all():
+        raise VersionError("not_finite", f"{version}: {name} holds NaN or infinity")
+
+
+def _check_lengths(version: Version) -> None:
+    num_items, num_users = len(version.item_ids), len(version.user_ids)
+    embedding_dim = version.item_vectors.shape[1]
+    neighbours = version.neighbours.shape[1]
+    wanted = {
+        "item_embedding": (num_items, embedding_dim),
+        "item_vectors": (num_items, embedding_dim),
+        "user_embedding": (num_users, embedding_dim),
+        "neighbours": (num_items, neighbours),
+        "weights": (num_items, neighbours),
+        "totals": (num_items,),
+        "canary_inputs": (len(version.manifest.canary_scores), version.canary_inputs.shape[1]),
+    }
+    for name, shape in wanted.items():
+        if getattr(version, name).shape != shape:
+            found = getattr(version, name).shape
+            raise VersionError("tensor_shape", f"{version.manifest.version}: {name} is {found}, must be {shape}")
+
+
+def _encode_ids(ids: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Lay ids out as one run of UTF-8 bytes and the end of each."""
+    encoded = [text.encode() for text in ids]
+    ends = np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), dtype=np.int64)
+    return np.frombuffer(b"".join(encoded), dtype=np.uint8), ends
+
+
+def _decode_ids(tensors: Mapping[str, NDArray[Any]], entity: str) -> list[str]:
+    data, ends = tensors[f"{entity}_ids"], tensors[f"{entity}_id_ends"]
+    if data.dtype != np.uint8 or data.ndim != 1 or ends.dtype != np.int64 or ends.ndim != 1:
+        raise VersionError("ids", f"{entity} ids are {data.dtype}{data.shape} with ends {ends.dtype}{ends.shape}")
+    lengths = np.diff(ends, prepend=np.int64(0))
+    total = int(ends[-1]) if len(ends) else 0
+    if total != len(data) or (lengths < 1).any() or (lengths > MAX_ID_BYTES).any():
+        raise VersionError("ids", f"{entity} ids do not fill their {len(data)} bytes with 1 to {MAX_ID_BYTES} each")
+    raw = data.tobytes()
+    starts = (ends - lengths).tolist()
+    try:
+        ids = [raw[start:end].decode() for start, end in zip(starts, ends.tolist(), strict=True)]
+    except UnicodeDecodeError as error:
+        raise VersionError("ids", f"{entity} ids are not UTF-8: {error}") from error
+    if len(set(ids)) != len(ids):
+        raise VersionError("ids", f"{entity} ids are not unique")
+    return ids
+
+
+def _read_file(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise VersionError("missing", f"cannot read {path.parent.name}/{path.name}: {error.strerror}") from error
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
