@@ -1,6 +1,6 @@
 """Register entities, views and services in Feast: `python -m features.apply --config FILE --endpoints FILE`.
 
-The list below is the registry: nothing is scanned, what is not in it is deleted from the registry. Redis is not touched.
+The list below is the registry: nothing is scanned, what is not in it leaves the registry. Redis is not touched.
 """
 
 from __future__ import annotations

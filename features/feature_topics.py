@@ -1,14 +1,14 @@
 """The feature topics: which view each one fills, and how a record becomes the values of a Feast row.
 
 Records are JSON as in `protos/features.proto`; the key is the bare entity id; a null value deletes the row.
-Field layouts: `docs/design.md`, "Feature rows". Pure functions, no Feast import: the server reads item rows with them too.
+Field layouts: `docs/design.md`, "Feature rows". Pure, without Feast: the server decodes item rows with it too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 
@@ -20,13 +20,15 @@ TOPIC_PREFIX, TOPIC_SUFFIX = "headrace.features.", ".v1"
 MAX_ID_BYTES = 128
 
 FieldValue = int | list[float] | list[int] | list[str] | None
+FieldKind = Literal["int64", "int64_list", "double_list", "string_list"]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class CountsJson(TypedDict):
     """`DecayedCounts`."""
 
-    half_life: int
-    epoch: int
+    half_life: Int64
+    epoch: Int64
     events: float
     positives: float
     negatives: float
@@ -36,7 +38,7 @@ class CounterRowJson(msgspec.Struct):
     """`CounterRow`."""
 
     counters: list[CountsJson]
-    event_time_ms: int
+    event_time_ms: Int64
     entity_id: str = ""
 
 
@@ -44,7 +46,7 @@ class CategoryJson(msgspec.Struct):
     """`CategoryCount`."""
 
     category: str
-    epoch: int
+    epoch: Int64
     events: float
     positives: float
     negatives: float
@@ -54,7 +56,7 @@ class CategoryRowJson(msgspec.Struct):
     """`CategoryRow`."""
 
     categories: list[CategoryJson]
-    event_time_ms: int
+    event_time_ms: Int64
     entity_id: str = ""
 
 
@@ -63,16 +65,16 @@ class HistoryEntryJson(msgspec.Struct):
 
     item_id: str
     action: str
-    event_time_ms: int
+    event_time_ms: Int64
     event_id: str
-    outcome: int
+    outcome: Int64
 
 
 class HistoryRowJson(msgspec.Struct):
     """`HistoryRow`."""
 
     entries: list[HistoryEntryJson]
-    event_time_ms: int
+    event_time_ms: Int64
     entity_id: str = ""
 
 
@@ -97,8 +99,8 @@ class FeatureTopic:
 
     view: str
     join_key: str
-    fields: tuple[str, ...]
-    """Feast field names; the last one is the newest event time."""
+    fields: Mapping[str, FieldKind]
+    """Feast field name -> type; the last one is the newest event time."""
     decoder: msgspec.json.Decoder[Any]
     fill: Callable[[Any, FeaturesConfig], tuple[tuple[FieldValue, ...], Mapping[str, int]]]
     """Decoded record -> (values of all fields but the last, consumed items)."""
@@ -142,15 +144,11 @@ def decode_entity_id(key: bytes | None) -> str:
         raise BadRowError(f"the key is not UTF-8: {error}") from error
 
 
-def _fill_counters(
-    row: CounterRowJson, config: FeaturesConfig
-) -> tuple[tuple[FieldValue, ...], Mapping[str, int]]:
+def _fill_counters(row: CounterRowJson, config: FeaturesConfig) -> tuple[tuple[FieldValue, ...], Mapping[str, int]]:
     return (flatten_counters(row.counters, len(config.half_lives_s)),), {}
 
 
-def _fill_categories(
-    row: CategoryRowJson, config: FeaturesConfig
-) -> tuple[tuple[FieldValue, ...], Mapping[str, int]]:
+def _fill_categories(row: CategoryRowJson, config: FeaturesConfig) -> tuple[tuple[FieldValue, ...], Mapping[str, int]]:
     """Lay the categories out newest epoch and largest count first."""
     by_name: dict[str, list[CountsJson]] = {}
     for entry in row.categories:
@@ -187,32 +185,45 @@ _counter_decoder = msgspec.json.Decoder(CounterRowJson)
 
 FEATURE_TOPICS: tuple[FeatureTopic, ...] = (
     FeatureTopic(
-        "user_counters", "user_id", ("user_counters", "user_counters_event_time_ms"), _counter_decoder, _fill_counters
+        view="user_counters",
+        join_key="user_id",
+        fields={"user_counters": "double_list", "user_counters_event_time_ms": "int64"},
+        decoder=_counter_decoder,
+        fill=_fill_counters,
     ),
     FeatureTopic(
-        "user_categories",
-        "user_id",
-        ("user_category_names", "user_category_counts", "user_categories_event_time_ms"),
-        msgspec.json.Decoder(CategoryRowJson),
-        _fill_categories,
+        view="user_categories",
+        join_key="user_id",
+        fields={
+            "user_category_names": "string_list",
+            "user_category_counts": "double_list",
+            "user_categories_event_time_ms": "int64",
+        },
+        decoder=msgspec.json.Decoder(CategoryRowJson),
+        fill=_fill_categories,
     ),
     FeatureTopic(
-        "user_history",
-        "user_id",
-        (
-            "user_history_item_ids",
-            "user_history_actions",
-            "user_history_times_ms",
-            "user_history_outcomes",
-            "user_history_event_time_ms",
-        ),
-        msgspec.json.Decoder(HistoryRowJson),
-        _fill_history,
+        view="user_history",
+        join_key="user_id",
+        fields={
+            "user_history_item_ids": "string_list",
+            "user_history_actions": "string_list",
+            "user_history_times_ms": "int64_list",
+            "user_history_outcomes": "int64_list",
+            "user_history_event_time_ms": "int64",
+        },
+        decoder=msgspec.json.Decoder(HistoryRowJson),
+        fill=_fill_history,
     ),
     FeatureTopic(
-        "item_counters", "item_id", ("item_counters", "item_counters_event_time_ms"), _counter_decoder, _fill_counters
+        view="item_counters",
+        join_key="item_id",
+        fields={"item_counters": "double_list", "item_counters_event_time_ms": "int64"},
+        decoder=_counter_decoder,
+        fill=_fill_counters,
     ),
 )
 """One entry per Feast view; a test holds them equal to the declared views."""
 
 TOPIC_BY_NAME = {entry.topic: entry for entry in FEATURE_TOPICS}
+TOPIC_BY_VIEW = {entry.view: entry for entry in FEATURE_TOPICS}

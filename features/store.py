@@ -10,13 +10,9 @@ import yaml
 from feast import FeatureStore, RepoConfig
 
 from features.config import AppConfig, Endpoints
+from features.feast_rows import feast_project
 
 _TEMPLATE = Path(__file__).with_name("feature_store.yaml")
-
-
-def feast_project(app: AppConfig) -> str:
-    """Return the Feast project of an app; Feast allows no dashes in it."""
-    return app.name.replace("-", "_")
 
 
 def open_store(endpoints: Endpoints, app: AppConfig) -> FeatureStore:

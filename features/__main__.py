@@ -1,0 +1,105 @@
+"""The ingester: `python -m features --config headrace.yaml --endpoints endpoints.json`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+from redis import Redis
+
+from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints
+from features.feast_rows import FeastRows, feast_project
+from features.ingester import MAX_POLL_RECORDS, Ingester, backoff_s
+from features.ingester_stats import IngesterStats
+from features.online_writer import OnlineWriter
+
+REDIS_TIMEOUT_S = 2.0
+"""Of one call. Far above the server's 30 ms: a full transaction on a busy machine must not be cut off."""
+
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Ingest until SIGTERM. Exit codes: 0 stopped, 2 bad configuration."""
+    parser = argparse.ArgumentParser(prog="python -m features", description="Feature topics -> Feast online store.")
+    parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
+    parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+    )
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    try:
+        app, endpoints = load_app_config(options.config), load_endpoints(options.endpoints)
+        host, port = parse_address(endpoints.redis)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    consumer = connect_consumer(endpoints, stop)
+    if consumer is not None:
+        store = Redis(host, port, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
+        build_ingester(app, endpoints, consumer, store, stop).run()
+        consumer.close()
+    return 0
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Split `host:port`.
+
+    Raises:
+        ConfigError: it is anything else.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"endpoints: redis must be host:port, not {address!r}")
+    return host, int(port)
+
+
+def connect_consumer(endpoints: Endpoints, stop: threading.Event) -> Any:
+    """Return a consumer without a group, or None when stopped before a broker answered."""
+    attempt = 0
+    while not stop.is_set():
+        try:
+            return KafkaConsumer(
+                bootstrap_servers=endpoints.kafka.split(","),
+                client_id="headrace-ingester",
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                allow_auto_create_topics=False,
+                fetch_max_wait_ms=100,
+                max_poll_records=MAX_POLL_RECORDS,
+                metadata_max_age_ms=15_000,
+                reconnect_backoff_max_ms=1000,
+                bootstrap_timeout_ms=5000,
+            )
+        except KafkaError as error:
+            if attempt == 0:
+                _log.warning("no Kafka at %s yet (%s); trying again", endpoints.kafka, error)
+            stop.wait(backoff_s(attempt))
+            attempt += 1
+    return None
+
+
+def build_ingester(
+    app: AppConfig, endpoints: Endpoints, consumer: Any, store: Redis, stop: threading.Event
+) -> Ingester:
+    """Put the parts together."""
+    writer = OnlineWriter(store, FeastRows(feast_project(app)), app.name, app.features.consumed_limit)
+    stats = IngesterStats(Path(endpoints.state) / "ingester.json", lambda: time.time_ns() // 1_000_000)
+    return Ingester(consumer, writer, app.features, stats, stop, lambda: print("READY ingester", flush=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+"""Feature topics -> Feast online store. One writer per key, whole rows, nothing committed before it is written.
+
+One round:
+    1. poll what has arrived since the last round
+    2. decode; a record that is no row is counted, logged and left out
+    3. keep the newest row of every (view, entity)
+    4. write rows, consumed sets and offsets in one Redis transaction; while Redis is away, try again
+A restart goes on at the offsets that lie in Redis beside the rows. Rows are whole: reading one twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from kafka import TopicPartition
+from redis import RedisError
+
+from features.config import FeaturesConfig
+from features.errors import BadRowError, StoreLostError
+from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_NAME, FeatureRow
+from features.ingester_stats import IngesterStats
+from features.online_writer import Claim
+
+POLL_MS = 100
+"""Longest wait for a record. A poll returns as soon as one is there; this only bounds the reaction to SIGTERM."""
+MAX_POLL_RECORDS = 1000
+"""Rows in one transaction: Redis answers others after about 10 ms at the latest."""
+BEAT_EVERY_S = 1.0
+PARTITIONS_EVERY_S = 30.0
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.05, 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class StopSignal(Protocol):
+    """What the ingester needs of `threading.Event`."""
+
+    def is_set(self) -> bool:
+        """Say whether to stop."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep, but no longer than until the stop."""
+
+
+class Writer(Protocol):
+    """What the ingester needs of `OnlineWriter`."""
+
+    def try_claim(self) -> Claim | None:
+        """Become the writer, or return None."""
+
+    def write_rows(self, rows: Sequence[FeatureRow], offsets: Mapping[str, int]) -> None:
+        """Write rows and offsets, all or nothing."""
+
+    def beat(self) -> None:
+        """Tell that this writer lives."""
+
+    def release(self) -> None:
+        """Stop being the writer."""
+
+
+def backoff_s(attempt: int) -> float:
+    """Return the wait before try `attempt` + 1: 0.05 s doubling to 1 s, so a healed Redis is found within a second."""
+    return min(_FIRST_BACKOFF_S * 2.0 ** min(attempt, 16), _MAX_BACKOFF_S)
+
+
+def newest_rows(rows: Iterable[FeatureRow]) -> list[FeatureRow]:
+    """Keep the last row of every (view, entity), which is the newest: a key lives in one partition.
+
+    Consumed items of the rows left out are kept: the newest row may no longer name them.
+    """
+    newest: dict[tuple[str, str], FeatureRow] = {}
+    for row in rows:
+        key = (row.view, row.entity_id)
+        earlier = newest.get(key)
+        if earlier is not None and earlier.consumed:
+            row = replace(row, consumed={**earlier.consumed, **row.consumed})
+        newest[key] = row
+    return list(newest.values())
+
+
+class Ingester:
+    """Moves feature rows from Kafka to Redis until it is told to stop.
+
+    Args:
+        consumer: a `kafka.KafkaConsumer` without a group, auto-commit off.
+        writer: the store.
+        config: limits of the rows.
+        stats: what is told to the outside.
+        stop: set by SIGTERM.
+        on_ready: called once, when the store is claimed and the partitions are assigned.
+    """
+
+    def __init__(
+        self,
+        consumer: Any,
+        writer: Writer,
+        config: FeaturesConfig,
+        stats: IngesterStats,
+        stop: StopSignal,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._consumer = consumer
+        self._writer = writer
+        self._config = config
+        self._stats = stats
+        self._stop = stop
+        self._on_ready: Callable[[], None] | None = on_ready
+        self._last_bad: dict[str, str] = {}
+        self._last_beat_s = self._last_partitions_s = 0.0
+
+    def run(self) -> None:
+        """Ingest until stopped; a lost claim starts over from the offsets in the store."""
+        while not self._stop.is_set():
+            try:
+                if self._start():
+                    self._ingest()
+            except StoreLostError as error:
+                _log.warning("%s; claiming the store again", error)
+        self._writer.release()
+
+    def _start(self) -> bool:
+        """Find the partitions, become the writer and go to its offsets; False when stopped meanwhile."""
+        partitions = self._wait_for_partitions()
+        claim = self._wait_for_claim()
+        if claim is None or not partitions:
+            return False
+        self._assign(partitions, claim.offsets)
+        _log.info("ingesting %d partitions as epoch %d", len(partitions), claim.epoch)
+        if self._on_ready is not None:
+            self._on_ready()
+            self._on_ready = None
+        return True
+
+    def _ingest(self) -> None:
+        while not self._stop.is_set():
+            batches = self._consumer.poll(timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS)
+            if batches:
+                self._ingest_batches(batches)
+            self._keep_alive()
+            self._stats.report("ingesting", self.lag)
+
+    def _ingest_batches(self, batches: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        rows = newest_rows(row for part, records in batches.items() for row in self._decode(part.topic, records))
+        offsets = {f"{part.topic}:{part.partition}": records[-1].offset + 1 for part, records in batches.items()}
+        started_s = time.perf_counter()
+        if self._persist(lambda: self._writer.write_rows(rows, offsets)):
+            self._stats.count_write(rows, (time.perf_counter() - started_s) * 1000)
+
+    def _decode(self, topic: str, records: Sequence[Any]) -> list[FeatureRow]:
+        rows = []
+        for record in records:
+            try:
+                rows.append(TOPIC_BY_NAME[topic].decode(record.key, record.value, record.timestamp, self._config))
+            except BadRowError as error:
+                self._note_bad(topic, record, str(error))
+        self._stats.count_records(len(records), len(records) - len(rows))
+        return rows
+
+    def _note_bad(self, topic: str, record: Any, reason: str) -> None:
+        """Log the first of equal reasons in a row; all are counted."""
+        if self._last_bad.get(topic) != reason:
+            _log.warning("left out %s:%d offset %d: %s", topic, record.partition, record.offset, reason)
+        self._last_bad[topic] = reason
+
+    def _persist(self, write: Callable[[], object]) -> bool:
+        """Call `write` until the store has answered; False when stopped before."""
+        attempt = 0
+        while True:
+            try:
+                write()
+            except RedisError as error:
+                if attempt == 0:
+                    _log.warning("the store does not answer (%s); trying again until it does", error)
+            else:
+                if attempt:
+                    _log.info("the store answers again after %d tries", attempt)
+                return True
+            self._stats.count_retry()
+            self._stats.report("waiting for the store", self.lag)
+            if self._stop.wait(backoff_s(attempt)):
+                return False
+            attempt += 1
+
+    def _keep_alive(self) -> None:
+        """Beat, and look for new partitions, each at its own pace."""
+        now_s = time.monotonic()
+        if now_s - self._last_beat_s >= BEAT_EVERY_S:
+            self._persist(self._writer.beat)
+            self._last_beat_s = now_s
+        if now_s - self._last_partitions_s >= PARTITIONS_EVERY_S:
+            self._last_partitions_s = now_s
+            added = set(self._partitions()) - self._consumer.assignment()
+            if added:
+                raise StoreLostError(f"{len(added)} partitions were added")
+
+    def _wait_for_claim(self) -> Claim | None:
+        claims: list[Claim] = []
+        waits = 0
+        while not self._stop.is_set():
+            if not self._persist(lambda: claims.extend(filter(None, [self._writer.try_claim()]))):
+                return None
+            if claims:
+                return claims[0]
+            if waits == 0:
+                _log.warning("another ingester writes this store; waiting until it ends")
+            waits += 1
+            self._stats.report("standby", dict)
+            self._stop.wait(_MAX_BACKOFF_S)
+        return None
+
+    def _wait_for_partitions(self) -> list[TopicPartition]:
+        attempt = 0
+        while not self._stop.is_set():
+            partitions = self._partitions()
+            missing = [t.topic for t in FEATURE_TOPICS if t.topic not in {part.topic for part in partitions}]
+            if not missing:
+                return partitions
+            if attempt == 0:
+                _log.warning("no topic %s yet; `headrace topics create` makes them", ", ".join(missing))
+            self._stop.wait(backoff_s(attempt))
+            attempt += 1
+        return []
+
+    def _partitions(self) -> list[TopicPartition]:
+        return [
+            TopicPartition(entry.topic, partition)
+            for entry in FEATURE_TOPICS
+            for partition in sorted(self._consumer.partitions_for_topic(entry.topic) or ())
+        ]
+
+    def _assign(self, partitions: Sequence[TopicPartition], offsets: Mapping[str, int]) -> None:
+        self._consumer.assign(partitions)
+        for part in partitions:
+            offset = offsets.get(f"{part.topic}:{part.partition}")
+            if offset is None:
+                self._consumer.seek_to_beginning(part)
+            else:
+                self._consumer.seek(part, offset)
+        self._last_partitions_s = time.monotonic()
+
+    def lag(self) -> dict[str, int]:
+        """Return the records not yet read, by topic, as of the last fetch."""
+        lag = dict.fromkeys(TOPIC_BY_NAME, 0)
+        for part in self._consumer.assignment():
+            newest = self._consumer.highwater(part)
+            if newest is not None:
+                lag[part.topic] += max(0, newest - self._consumer.position(part))
+        return lag

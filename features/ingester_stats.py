@@ -1,0 +1,120 @@
+"""What the ingester says of itself: `STATE/ingester.json` every second, one log line every ten."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.feature_topics import FeatureRow
+
+FILE_EVERY_MS = 1000
+LOG_EVERY_MS = 10_000
+_WINDOW = 4096
+"""Newest measurements that the percentiles are taken over."""
+_LATENCY_VIEW = "user_counters"
+"""Each event makes a row of this view, so its rows time the way from event to feature."""
+
+_log = logging.getLogger(__name__)
+
+
+class IngesterStats:
+    """Counts and times, written to a file that `headrace status` and the demo read.
+
+    Args:
+        path: the file, replaced atomically.
+        now_ms: wall clock in milliseconds.
+    """
+
+    def __init__(self, path: Path, now_ms: Callable[[], int]) -> None:
+        self._path = path
+        self._now_ms = now_ms
+        self._started_ms = now_ms()
+        self._rows: Counter[str] = Counter()
+        self._records = 0
+        self._bad_records = 0
+        self._retries = 0
+        self._write_ms: deque[float] = deque(maxlen=_WINDOW)
+        self._event_to_feature_ms: deque[float] = deque(maxlen=_WINDOW)
+        self._last_file_ms = self._last_log_ms = 0
+        self._last_log_rows = 0
+
+    def count_records(self, records: int, bad: int) -> None:
+        """Count what was read."""
+        self._records += records
+        self._bad_records += bad
+
+    def count_retry(self) -> None:
+        """Count one write or claim that the store did not answer."""
+        self._retries += 1
+
+    def count_write(self, rows: Sequence[FeatureRow], wall_ms: float) -> None:
+        """Count rows that can be read from now on."""
+        now_ms = self._now_ms()
+        self._rows.update(row.view for row in rows)
+        self._write_ms.append(wall_ms)
+        self._event_to_feature_ms.extend(
+            now_ms - row.event_time_ms for row in rows if row.view == _LATENCY_VIEW and row.event_time_ms
+        )
+
+    def report(self, state: str, lag: Callable[[], Mapping[str, int]]) -> None:
+        """Write the file and the log line where they are due; `lag` is asked only then."""
+        now_ms = self._now_ms()
+        if now_ms - self._last_file_ms < FILE_EVERY_MS:
+            return
+        self._last_file_ms = now_ms
+        summary = self._summary(state, now_ms, lag())
+        _replace_file(self._path, json.dumps(summary))
+        if now_ms - self._last_log_ms >= LOG_EVERY_MS:
+            self._log(summary, now_ms)
+
+    def _summary(self, state: str, now_ms: int, lag: Mapping[str, int]) -> dict[str, Any]:
+        return {
+            "state": state,
+            "time_ms": now_ms,
+            "started_ms": self._started_ms,
+            "pid": os.getpid(),
+            "records": self._records,
+            "bad_records": self._bad_records,
+            "rows": dict(self._rows),
+            "rows_written": self._rows.total(),
+            "retries": self._retries,
+            "lag": dict(lag),
+            "write_ms": _percentiles(self._write_ms),
+            "event_to_feature_ms": _percentiles(self._event_to_feature_ms),
+        }
+
+    def _log(self, summary: Mapping[str, Any], now_ms: int) -> None:
+        seconds = (now_ms - (self._last_log_ms or self._started_ms)) / 1000
+        rows_per_s = (summary["rows_written"] - self._last_log_rows) / max(seconds, 0.001)
+        self._last_log_ms, self._last_log_rows = now_ms, summary["rows_written"]
+        _log.info(
+            "%s: %.0f rows/s, %d rows, %d bad records, lag %d, write p50 %.1f ms, event to feature p50 %.0f ms",
+            summary["state"],
+            rows_per_s,
+            summary["rows_written"],
+            summary["bad_records"],
+            sum(summary["lag"].values()),
+            summary["write_ms"].get("p50", 0.0),
+            summary["event_to_feature_ms"].get("p50", 0.0),
+        )
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    p50, p99 = np.percentile(values, (50, 99))
+    return {"p50": round(float(p50), 2), "p99": round(float(p99), 2)}
+
+
+def _replace_file(path: Path, text: str) -> None:
+    """Write `path` so that a reader sees the old text or the new one."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
