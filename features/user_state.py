@@ -138,6 +138,11 @@ class UserTable:
         if len(user.consumed) > self._features.consumed_limit:
             del user.consumed[min(user.consumed, key=user.consumed.__getitem__)]
 
+    def newest_item_ids(self, user_id: str, limit: int) -> list[str]:
+        """Return the items of a user's newest `limit` events, newest first; none for an unknown user."""
+        user = self._users.get(user_id)
+        return [] if user is None else [entry[2] for entry in user.history[: -limit - 1 : -1]]
+
     def state(self, user_id: str, now_ms: int) -> UserState:
         """Return a user as of `now_ms`; an unknown one is cold."""
         user = self._users.get(user_id)
