@@ -1,0 +1,55 @@
+"""Everything that serving raises on purpose.
+
+ServingError
+├── StartupError                the process cannot start; one sentence, exit code 2
+└── CallError                   answers a call; `servicer.STATUS_OF` holds the gRPC codes
+├── RequestError            a value in the request is out of bounds
+├── UnauthenticatedError    an admin call without the token
+├── NoModelError            the call needs a model and none is loaded
+└── OrderError
+    ├── VersionUnknownError no such version in the model store
+    ├── VersionRefusedError the version was checked and is not fit to serve
+    └── NothingHeldError    release and reject need a version that a gate holds
+"""
+
+from __future__ import annotations
+
+
+class ServingError(Exception):
+    """Expected: base of the errors that serving raises on purpose."""
+
+
+class StartupError(ServingError):
+    """Expected: the server cannot start as told; the message names the value and the mend."""
+
+
+class CallError(ServingError):
+    """Expected: base of the errors that answer a call."""
+
+
+class RequestError(CallError):
+    """Expected: a value in the request is out of bounds; the message names value, bound and fix."""
+
+
+class UnauthenticatedError(CallError):
+    """Expected: an admin call came without the token."""
+
+
+class NoModelError(CallError):
+    """Expected: the call needs a model and none is loaded yet."""
+
+
+class OrderError(CallError):
+    """Expected: base of the errors of admin orders."""
+
+
+class VersionUnknownError(OrderError):
+    """Expected: the model store has no such version."""
+
+
+class VersionRefusedError(OrderError):
+    """Expected: a version failed a check (digest, shape, finiteness, schema, canary); the old one still serves."""
+
+
+class NothingHeldError(OrderError):
+    """Expected: a release or reject found no version that a gate holds."""

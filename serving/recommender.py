@@ -1,0 +1,309 @@
+"""Answers requests: hydrate the user, retrieve, rank, filter, log. Knows no gRPC.
+
+A request takes the live model once and holds it to its end, so no answer mixes versions.
+Letters: `N` items of the version, `n` candidates, `F` ranker inputs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.candidates import CandidateList, CandidatesConfig, Catalog, build_list, popularity_order
+from features.config import AppConfig
+from features.item_table import ItemTable
+from features.user_state import UserState
+from serving.served_log import ServedList
+from serving.serving_model import ServingModel
+from serving.stage_times import StageTimes
+
+logger = logging.getLogger(__name__)
+
+NO_MODEL = "no_model"
+RANKER_FAILED = "ranker_failed"
+FALLBACK = "fallback"
+
+
+@dataclass(frozen=True)
+class RecommendQuery:
+    """What to recommend to whom; ids are checked already."""
+
+    user_id: str
+    num_items: int
+    surface: str = "default"
+    context: Mapping[str, str] = field(default_factory=dict)
+    candidate_item_ids: Sequence[str] = ()
+    exclude_item_ids: Sequence[str] = ()
+    category_filter: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class RankedItem:
+    """One item of an answer."""
+
+    item_id: str
+    score: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answered list and where it came from."""
+
+    request_id: str
+    items: tuple[RankedItem, ...]
+    model_version: str
+    model_age_s: float
+    degraded_reasons: tuple[str, ...]
+    served_time_ms: int
+
+
+class UserReader(Protocol):
+    """Reads one user."""
+
+    async def read(self, user_id: str, now_ms: int) -> tuple[UserState, str | None]:
+        """Return the user as of now, cold with a reason where the store did not answer in time."""
+
+
+class LiveModel(Protocol):
+    """Holds the model that serves now."""
+
+    @property
+    def live(self) -> ServingModel | None:
+        """The live model; None before the first."""
+
+
+class ServedSink(Protocol):
+    """Takes what was served."""
+
+    def put(self, served: ServedList) -> None:
+        """Queue one list; never waits."""
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """A ranked list with the inputs behind it, best first."""
+
+    items: tuple[RankedItem, ...]
+    rows: NDArray[np.float32]
+    """(num_items, F) ranker inputs; (0, 0) from the fallback."""
+    user_row: NDArray[np.float32]
+    """(U,) user-level inputs; empty from the fallback."""
+    feature_schema_hash: str
+    """Names the order of `rows`; empty from the fallback."""
+
+
+class Recommender:
+    """Answers `Recommend`, `Rank` and `SimilarItems`.
+
+    Args:
+        app: surfaces and features.
+        candidates: sizes of the candidate sources.
+        models: holds the live model.
+        users: reads user features.
+        items: the item table.
+        served: takes served lists.
+        times: takes stage durations.
+        clock_ms: tells the time.
+    """
+
+    def __init__(
+        self,
+        app: AppConfig,
+        candidates: CandidatesConfig,
+        models: LiveModel,
+        users: UserReader,
+        items: ItemTable,
+        served: ServedSink,
+        times: StageTimes,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._app = app
+        self._candidates = candidates
+        self._models = models
+        self._users = users
+        self._items = items
+        self._served = served
+        self._times = times
+        self._clock_ms = clock_ms
+
+    async def recommend(self, query: RecommendQuery) -> Answer:
+        """Return the best `num_items` items the user had nothing to do with yet, and log them as served."""
+        with self._times.stage("total"):
+            now_ms = self._clock_ms()
+            user, reasons = await self._hydrate(query.user_id, now_ms)
+            model = self._models.live
+            ranked, reasons = self._rank_or_fall_back(model, query, user, reasons, now_ms)
+            answer = self._answer(model, ranked, reasons, now_ms)
+        self._log_served(query, answer, ranked)
+        return answer
+
+    async def rank(self, user_id: str, item_ids: Sequence[str]) -> Answer:
+        """Score exactly these items, consumed ones too, best first; unknown ones stand last with the lowest score."""
+        with self._times.stage("total"):
+            now_ms = self._clock_ms()
+            user, reasons = await self._hydrate(user_id, now_ms)
+            model = self._models.live
+            query = RecommendQuery(user_id, len(item_ids), candidate_item_ids=item_ids)
+            # Everything asked for is scored: nothing is excluded, so consumed items are forgotten here.
+            ranked, reasons = self._rank_or_fall_back(model, query, user, reasons, now_ms, exclude=False)
+            return self._answer(model, _with_missing(ranked, item_ids), reasons, now_ms)
+
+    def similar_items(self, item_id: str, num_items: int) -> Answer:
+        """Return the items most like `item_id` by vector and co-visitation; by popularity where it is unknown."""
+        now_ms = self._clock_ms()
+        model = self._models.live
+        row = -1 if model is None else model.row_of(item_id)
+        if model is None or row < 0:
+            reasons = (NO_MODEL,) if model is None else ("unknown_item",)
+            query = RecommendQuery("", num_items, exclude_item_ids=(item_id,))
+            return self._answer(model, self._popular(query, frozenset(), now_ms), reasons, now_ms)
+        excluded = ~self._items.available(now_ms)[model.table_rows]
+        excluded[row] = True
+        scores = np.where(excluded, -np.inf, model.similarity(row))
+        rows = _best(scores, num_items)
+        source = np.where(model.co_visitation.similar(row, model.num_items) > 0, "covisitation", "tower")
+        items = tuple(RankedItem(model.item_ids[r], float(scores[r]), str(source[r])) for r in rows)
+        return self._answer(model, _without_inputs(items), (), now_ms)
+
+    async def _hydrate(self, user_id: str, now_ms: int) -> tuple[UserState, tuple[str, ...]]:
+        with self._times.stage("hydrate"):
+            user, reason = await self._users.read(user_id, now_ms)
+        return user, () if reason is None else (reason,)
+
+    def _rank_or_fall_back(
+        self,
+        model: ServingModel | None,
+        query: RecommendQuery,
+        user: UserState,
+        reasons: tuple[str, ...],
+        now_ms: int,
+        exclude: bool = True,
+    ) -> tuple[_Ranked, tuple[str, ...]]:
+        """Rank with the model, or by decayed popularity where there is none or it fails, naming the reason."""
+        consumed = user.consumed if exclude else frozenset[str]()
+        if model is None:
+            return self._popular(query, consumed, now_ms, exclude), (*reasons, NO_MODEL)
+        try:
+            return self._ranked(model, query, user, now_ms, exclude), reasons
+        except Exception:  # Whatever a model does wrong, its callers get a valid list.
+            logger.exception("version %s failed to rank; answering by popularity", model.version)
+            return self._popular(query, consumed, now_ms, exclude), (*reasons, RANKER_FAILED)
+
+    def _ranked(
+        self, model: ServingModel, query: RecommendQuery, user: UserState, now_ms: int, exclude: bool
+    ) -> _Ranked:
+        with self._times.stage("candidates"):
+            found = self._find_candidates(model, query, user, now_ms, exclude)
+        with self._times.stage("rank"):
+            scores = model.rank(found.inputs)  # (n,)
+            best = _best(scores, query.num_items)
+        items = tuple(
+            RankedItem(model.item_ids[found.rows[place]], float(scores[place]), found.sources[place]) for place in best
+        )
+        return _Ranked(items, found.inputs[best], found.user_inputs, model.feature_schema_hash)
+
+    def _find_candidates(
+        self, model: ServingModel, query: RecommendQuery, user: UserState, now_ms: int, exclude: bool
+    ) -> CandidateList:
+        catalog = Catalog.of_table(self._items, now_ms, model.table_rows)
+        if exclude:
+            excluded = catalog.excluded | self._filtered(catalog.categories, query.category_filter)
+            excluded[model.known_rows((*user.consumed, *query.exclude_item_ids))] = True
+        else:
+            excluded = np.zeros(model.num_items, dtype=np.bool_)
+        history_rows = model.rows_of(user.history_item_ids)
+        given = model.known_rows(tuple(dict.fromkeys(query.candidate_item_ids))) if query.candidate_item_ids else None
+        return build_list(
+            user,
+            history_rows,
+            catalog,
+            excluded,
+            model.co_visitation,
+            model.tower_scores(user, history_rows),
+            # The popularity source reaches over all items, so a long list is filled wherever there are enough.
+            self._candidates.model_copy(update={"popularity": max(self._candidates.popularity, query.num_items)}),
+            given,
+        )
+
+    def _filtered(self, categories: NDArray[np.int32], category_filter: Sequence[str]) -> NDArray[np.bool_]:
+        """Say which items have none of the wanted categories; (N, M) codes -> (N,); no filter drops none."""
+        if not category_filter:
+            return np.zeros(len(categories), dtype=np.bool_)
+        wanted = [code for code, name in enumerate(self._items.category_names) if name in set(category_filter)]
+        return np.asarray(~np.isin(categories, wanted).any(axis=1))
+
+    def _popular(self, query: RecommendQuery, consumed: Iterable[str], now_ms: int, exclude: bool = True) -> _Ranked:
+        """Rank every known item by decayed popularity: the step of the ladder that needs neither model nor store."""
+        table = self._items
+        excluded = np.zeros(len(table), dtype=np.bool_)
+        if exclude:
+            excluded = ~table.available(now_ms) | self._filtered(table.categories, query.category_filter)
+            gone = table.rows_of((*consumed, *query.exclude_item_ids))
+            excluded[gone[gone >= 0]] = True
+        if query.candidate_item_ids:
+            given = table.rows_of(query.candidate_item_ids)
+            is_given = np.zeros(len(table), dtype=np.bool_)
+            is_given[given[given >= 0]] = True
+            excluded |= ~is_given
+        order = popularity_order(table.counts(now_ms))
+        rows = order[~excluded[order]][: query.num_items]
+        # Scores only say the order here: the reciprocal rank, comparable with nothing else.
+        items = tuple(RankedItem(table.item_ids[r], 1.0 / (1 + place), FALLBACK) for place, r in enumerate(rows))
+        return _without_inputs(items)
+
+    def _answer(self, model: ServingModel | None, ranked: _Ranked, reasons: tuple[str, ...], now_ms: int) -> Answer:
+        is_model_answer = model is not None and RANKER_FAILED not in reasons
+        self._times.count_answer(reasons)
+        return Answer(
+            request_id=uuid.uuid4().hex,
+            items=ranked.items,
+            model_version=model.version if model is not None and is_model_answer else "",
+            model_age_s=max(0.0, (now_ms - model.created_time_ms) / 1000.0) if model is not None else 0.0,
+            degraded_reasons=reasons,
+            served_time_ms=now_ms,
+        )
+
+    def _log_served(self, query: RecommendQuery, answer: Answer, ranked: _Ranked) -> None:
+        self._served.put(
+            ServedList(
+                request_id=answer.request_id,
+                user_id=query.user_id,
+                surface=query.surface,
+                served_time_ms=answer.served_time_ms,
+                model_version=answer.model_version,
+                feature_schema_hash=ranked.feature_schema_hash,
+                user_row=ranked.user_row,
+                context=query.context,
+                item_ids=[item.item_id for item in ranked.items],
+                scores=[item.score for item in ranked.items],
+                sources=[item.source for item in ranked.items],
+                rows=ranked.rows,
+                learn=self._app.surfaces[query.surface].learn,
+            )
+        )
+
+
+def _without_inputs(items: tuple[RankedItem, ...]) -> _Ranked:
+    return _Ranked(items, np.zeros((0, 0), dtype=np.float32), np.zeros(0, dtype=np.float32), "")
+
+
+def _with_missing(ranked: _Ranked, item_ids: Sequence[str]) -> _Ranked:
+    """Append the asked items that nothing is known of, below the lowest score."""
+    found = {item.item_id for item in ranked.items}
+    floor = min((item.score for item in ranked.items), default=0.0)
+    missing = tuple(RankedItem(item_id, floor, FALLBACK) for item_id in dict.fromkeys(item_ids) if item_id not in found)
+    return _without_inputs((*ranked.items, *missing))
+
+
+def _best(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.int64]:
+    """Return the places of the best finite scores, best first, equal ones in their order."""
+    order = np.argsort(-scores, kind="stable")[:size]
+    return np.asarray(order[np.isfinite(scores[order])], dtype=np.int64)

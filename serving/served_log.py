@@ -1,0 +1,124 @@
+"""Writes what was served to `headrace.served.v1` while no caller waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.kafka_writer import KafkaWriter, Record
+
+SERVED_TOPIC = "headrace.served.v1"
+
+
+@dataclass(frozen=True)
+class ServedList:
+    """One answered list; arrays are kept as they are and encoded in the writer's thread."""
+
+    request_id: str
+    user_id: str
+    surface: str
+    served_time_ms: int
+    model_version: str
+    feature_schema_hash: str
+    user_row: NDArray[np.float32]
+    """(U,) user-level inputs."""
+    context: Mapping[str, str]
+    item_ids: Sequence[str]
+    scores: Sequence[float]
+    sources: Sequence[str]
+    rows: NDArray[np.float32]
+    """(n, F) ranker inputs of the shown items; (0, 0) where no model ranked."""
+    learn: bool
+
+
+class _Item(msgspec.Struct):
+    item_id: str
+    position: int
+    score: float
+    propensity: float
+    source: str
+    row: list[float]
+
+
+class _Served(msgspec.Struct):
+    request_id: str
+    user_id: str
+    surface: str
+    served_time_ms: int
+    model_version: str
+    arm: str
+    feature_schema_hash: str
+    user_row: list[float]
+    context: dict[str, str]
+    items: list[_Item]
+    learn: bool
+
+
+def shorten_floats(values: NDArray[np.float32]) -> list[Any]:
+    """Return the shortest decimal of every float32 as a float (nested like `values`); reading it back is exact.
+
+    A float32 needs at most nine digits, but its double prints with seventeen: this halves the record.
+    """
+    wide = values.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exponents = np.floor(np.log10(np.abs(wide)))
+    exponents = np.where(np.isfinite(exponents), exponents, 0.0)
+    shortest = wide.copy()
+    is_open = np.ones(wide.shape, dtype=np.bool_)
+    for digits in range(6, 10):
+        places = digits - 1 - exponents
+        # Multiplying and dividing by a whole power of ten keeps the quotient the double nearest to that decimal.
+        scale = np.power(10.0, np.abs(places))
+        rounded = np.where(places >= 0, np.rint(wide * scale) / scale, np.rint(wide / scale) * scale)
+        fits = is_open & (rounded.astype(np.float32) == values)
+        shortest[fits] = rounded[fits]
+        is_open &= ~fits
+    listed: list[Any] = shortest.tolist()
+    return listed
+
+
+def encode_served(served: ServedList) -> bytes:
+    """Encode one list as JSON in the shape of `protos/samples.proto`."""
+    rows = shorten_floats(served.rows) if served.rows.size else [[] for _ in served.item_ids]
+    items = [
+        _Item(item_id, position, score, 1.0, source, row)
+        for position, (item_id, score, source, row) in enumerate(
+            zip(served.item_ids, served.scores, served.sources, rows, strict=True)
+        )
+    ]
+    return msgspec.json.encode(
+        _Served(
+            request_id=served.request_id,
+            user_id=served.user_id,
+            surface=served.surface,
+            served_time_ms=served.served_time_ms,
+            model_version=served.model_version,
+            arm="",
+            feature_schema_hash=served.feature_schema_hash,
+            user_row=shorten_floats(served.user_row),
+            context=dict(served.context),
+            items=items,
+            learn=served.learn,
+        )
+    )
+
+
+class ServedLog:
+    """Queues served lists for Kafka; `put` never waits.
+
+    Args:
+        writer: writes records.
+    """
+
+    def __init__(self, writer: KafkaWriter) -> None:
+        self._writer = writer
+
+    def put(self, served: ServedList) -> None:
+        """Queue one list; where the writer is full it is dropped and counted there."""
+        self._writer.put(Record(SERVED_TOPIC, served.request_id, partial(encode_served, served)))

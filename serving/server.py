@@ -1,0 +1,246 @@
+"""One server process: start, serve, shut down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import msgspec
+import torch
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+
+from features.config import AppConfig, Endpoints
+from features.model_inputs import feature_schema_hash
+from protos import serving_pb2_grpc
+from serving.addresses import checked_address
+from serving.admin import AdminServicer, TokenGuard, read_or_make_token
+from serving.config import ServingConfig
+from serving.errors import StartupError
+from serving.feature_client import RedisUserRows, UserFeatures
+from serving.health import Health
+from serving.item_features import ItemFeatures
+from serving.kafka_writer import KafkaWriter, connect_producer
+from serving.model_store import Announcement, ModelStore
+from serving.recommender import Recommender
+from serving.served_log import ServedLog
+from serving.servicer import RecommenderServicer
+from serving.serving_model import ModelLoader
+from serving.stage_times import StageTimes
+from serving.standing_order import StandingOrderFile
+from serving.status_file import ServingStatus, write_status
+from serving.topic_reader import TopicReader
+
+logger = logging.getLogger(__name__)
+
+MODELS_TOPIC = "headrace.models.v1"
+_STATUS_PERIOD_S = 1.0
+_WRITER_STOP_S = 2.5
+_REFLECTED = ("headrace.serving.v1.Recommender", "grpc.health.v1.Health", reflection.SERVICE_NAME)
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What a server is started with."""
+
+    app: AppConfig
+    serving: ServingConfig
+    endpoints: Endpoints
+    address: str
+    admin_address: str = ""
+    """Empty: no ModelAdmin."""
+    name: str = "serving"
+    """Names the status and order files, so that servers can share a state directory."""
+
+
+class Server:
+    """The parts of one server and their order of starting and stopping.
+
+    Args:
+        settings: what to serve, where.
+        user_rows: where user rows come from.
+
+    Raises:
+        StartupError: an address cannot be used.
+    """
+
+    def __init__(self, settings: ServerSettings, user_rows: RedisUserRows) -> None:
+        app, serving, endpoints = settings.app, settings.serving, settings.endpoints
+        self._settings = settings
+        self._state_dir = Path(endpoints.state)
+        self._user_rows = user_rows
+        self.users = UserFeatures(user_rows, app, serving)
+        self.items = ItemFeatures(endpoints.kafka, app.features)
+        self.writer = KafkaWriter(lambda: connect_producer(endpoints.kafka), serving.served_log_queue)
+        order_file = StandingOrderFile(self._state_dir / f"{settings.name}-order.json")
+        store_dir = Path(endpoints.model_store) / app.name
+        self.models = ModelStore(store_dir, app.name, ModelLoader(app.features), self.items.table, order_file)
+        self._announcements = TopicReader(
+            endpoints.kafka, (MODELS_TOPIC,), decode_announcement, self.models.announce, batch_size=1000
+        )
+        self.times = StageTimes()
+        self.recommender = Recommender(
+            app, serving.candidates, self.models, self.users, self.items.table, ServedLog(self.writer), self.times
+        )
+        self.health = Health()
+        self._grpc = self._make_grpc_server(())
+        self._admin_grpc: Any = None
+        self.address = self._listen(self._grpc, checked_address(settings.address, "--address"))
+        self.admin_address = ""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start every part; return when requests can be answered, by the fallback at least.
+
+        Raises:
+            StartupError: an address cannot be used.
+        """
+        self._add_services()
+        self.writer.start()
+        self._announcements.start()
+        self._tasks.append(asyncio.create_task(self._user_rows.open_when_applied(), name="open feature store"))
+        await self.health.start()
+        await self.models.start(self._settings.serving.cold_start_versions)
+        if not await self.items.start(self._settings.serving.catch_up_s):
+            logger.warning("item features are not read to the end yet; serving with %d items", len(self.items.table))
+        # The store's first second is the import of Feast: waiting for it here spares the first callers.
+        await asyncio.wait(self._tasks, timeout=self._settings.serving.catch_up_s)
+        await self._grpc.start()
+        if self._admin_grpc is not None:
+            await self._admin_grpc.start()
+        if self._settings.serving.metrics_port:
+            start_http_server(self._settings.serving.metrics_port, addr="127.0.0.1", registry=self.times.registry)
+        await self.health.can_answer()
+        self._tasks.append(asyncio.create_task(self._report(), name="report status"))
+        logger.info("serving on %s, admin on %s", self.address, self.admin_address or "no port")
+
+    async def stop(self) -> None:
+        """Say NOT_SERVING, let calls in flight end, then stop every part."""
+        await self.health.drain()
+        await self._grpc.stop(self._settings.serving.drain_s)
+        if self._admin_grpc is not None:
+            await self._admin_grpc.stop(0)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(self.models.stop(), self._announcements.stop(), self.items.stop())
+        await asyncio.to_thread(self.writer.stop, _WRITER_STOP_S)
+        await self._user_rows.close()
+
+    def _make_grpc_server(self, interceptors: tuple[Any, ...]) -> Any:
+        serving = self._settings.serving
+        return grpc.aio.server(
+            interceptors=interceptors,
+            maximum_concurrent_rpcs=serving.max_concurrent_rpcs,
+            options=[
+                ("grpc.max_receive_message_length", serving.max_request_bytes),
+                ("grpc.max_send_message_length", serving.max_reply_bytes),
+                ("grpc.so_reuseport", 0),  # A second server on the port must fail, not share it by surprise.
+            ],
+        )
+
+    def _add_services(self) -> None:
+        servicer = RecommenderServicer(self.recommender, self._settings.app)
+        serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, self._grpc)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._grpc)
+        if self._settings.serving.reflection:
+            services = [
+                serving_pb2.DESCRIPTOR.services_by_name["Recommender"],
+                health_pb2.DESCRIPTOR.services_by_name["Health"],
+            ]
+            reflection.enable_server_reflection([service.full_name for service in services], self._grpc)
+        if self._settings.admin_address:
+            self._add_admin()
+
+    def _add_admin(self) -> None:
+        """Put ModelAdmin on its own guarded port."""
+        address = checked_address(self._settings.admin_address, "--admin-address")
+        token = read_or_make_token(self._state_dir / "admin.token")
+        self._admin_grpc = self._make_grpc_server((TokenGuard(token),))
+        schema_hash = feature_schema_hash(self._settings.app.features)
+        admin = AdminServicer(self.models, self._settings.app.name, self.writer, self.items.next_offsets, schema_hash)
+        serving_pb2_grpc.add_ModelAdminServicer_to_server(admin, self._admin_grpc)  # type: ignore[no-untyped-call]
+        self.admin_address = self._listen(self._admin_grpc, address)
+
+    def _listen(self, server: Any, address: str) -> str:
+        """Bind and return the address with the port that was taken."""
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise StartupError(f"cannot listen on {address}: the port is taken or not ours; choose another") from error
+        return f"{address.rpartition(':')[0]}:{port}"
+
+    async def _report(self) -> None:
+        """Keep the health of `headrace.full` and the status file current."""
+        while True:
+            is_full = self.models.live is not None and self.users.is_available and self.items.is_connected
+            await self.health.set_full(is_full)
+            with contextlib.suppress(OSError):  # A full disk must not end the reports, let alone the server.
+                write_status(self._state_dir / f"{self._settings.name}.json", self._status())
+            await asyncio.sleep(_STATUS_PERIOD_S)
+
+    def _status(self) -> ServingStatus:
+        models, live = self.models, self.models.live
+        return ServingStatus(
+            pid=os.getpid(),
+            time_ms=time.time_ns() // 1_000_000,
+            address=self.address,
+            admin_address=self.admin_address,
+            is_full_quality=self.health.is_full,
+            model_version="" if live is None else live.version,
+            newest_broker_time_ms=0 if live is None else live.manifest.newest_broker_time_ms,
+            loaded_time_ms=0 if live is None else models.status_of(live.version).loaded_time_ms,
+            is_following=models.order is None,
+            follow_reason="" if models.order is None else models.order.reason,
+            swaps=models.counts.swaps,
+            refused=models.counts.refused,
+            requests=self.times.requests,
+            degraded=self.times.degraded,
+            stages_ms=self.times.percentiles_ms(),
+            served_log_sent=self.writer.sent,
+            served_log_dropped=self.writer.dropped,
+            items_known=len(self.items.table),
+            feature_offsets=self.items.next_offsets(),
+        )
+
+
+def decode_announcement(record: Any) -> Announcement | None:
+    """Decode one record of `headrace.models.v1`; tombstones and unreadable ones are skipped."""
+    if record.value is None:
+        return None
+    try:
+        return msgspec.json.decode(record.value, type=Announcement)
+    except msgspec.DecodeError as error:
+        logger.warning("skipped announcement at offset %d: %s", record.offset, error)
+        return None
+
+
+async def run_server(settings: ServerSettings, is_stopping: asyncio.Event) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        StartupError: the server cannot start as told.
+    """
+    torch.set_num_threads(1)  # Lists are small: more threads only fight the event loop for the cores.
+    user_rows = RedisUserRows(settings.endpoints, settings.app, settings.serving.feature_read_ms / 1000.0)
+    server = Server(settings, user_rows)
+    stopping = asyncio.create_task(is_stopping.wait())
+    starting = asyncio.create_task(server.start())
+    try:
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            print("READY server", flush=True)
+            await stopping
+    finally:
+        for task in (starting, stopping):
+            task.cancel()
+        await server.stop()

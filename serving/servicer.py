@@ -1,0 +1,183 @@
+"""Translates `Recommender` calls: proto to domain and back, checks of what came in, and the errors' gRPC codes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from features.config import AppConfig, nearest_name
+from protos import serving_pb2 as pb
+from protos import serving_pb2_grpc
+from serving import errors
+from serving.recommender import Answer, RankedItem, Recommender, RecommendQuery
+
+STATUS_OF: dict[type[errors.CallError], grpc.StatusCode] = {
+    errors.RequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NoModelError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.VersionUnknownError: grpc.StatusCode.NOT_FOUND,
+    errors.VersionRefusedError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NothingHeldError: grpc.StatusCode.FAILED_PRECONDITION,
+}
+"""The one table from domain errors to codes; a test holds it complete."""
+
+DEFAULT_NUM_ITEMS = 10
+MAX_NUM_ITEMS = 500
+MAX_CANDIDATES = 2000
+MAX_ID_BYTES = 128
+MAX_CONTEXT_ENTRIES = 32
+MAX_CONTEXT_BYTES = 256
+_FIRST_PRINTABLE, _DELETE = 32, 127
+
+
+@asynccontextmanager
+async def answered_errors(context: Any) -> AsyncIterator[None]:
+    """Answer a `CallError` of the body with its code and sentence."""
+    try:
+        yield
+    except errors.CallError as error:
+        await context.abort(STATUS_OF[type(error)], str(error))
+
+
+class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
+    """The `Recommender` service over the domain's recommender.
+
+    Args:
+        recommender: answers.
+        app: declared surfaces.
+    """
+
+    def __init__(self, recommender: Recommender, app: AppConfig) -> None:
+        self._recommender = recommender
+        self._app = app
+
+    async def Recommend(self, request: pb.RecommendRequest, context: Any) -> pb.RecommendResponse:
+        """Retrieve and rank."""
+        async with answered_errors(context):
+            answer = await self._recommender.recommend(self._query_of(request))
+            return pb.RecommendResponse(
+                request_id=answer.request_id,
+                items=_items_of(answer.items),
+                model_version=answer.model_version,
+                model_age_s=answer.model_age_s,
+                degraded_reasons=answer.degraded_reasons,
+                served_time_ms=answer.served_time_ms,
+            )
+        raise AssertionError("abort raises")
+
+    async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:
+        """Score the given candidates."""
+        async with answered_errors(context):
+            check_id("user_id", request.user_id)
+            self._check_surface(request.surface)
+            _check_context(request.context)
+            if not request.item_ids:
+                raise errors.RequestError("item_ids is empty; give 1 to 2000 items to score")
+            _check_ids("item_ids", request.item_ids)
+            answer = await self._recommender.rank(request.user_id, list(request.item_ids))
+            return _rank_response(answer)
+        raise AssertionError("abort raises")
+
+    async def SimilarItems(self, request: pb.SimilarItemsRequest, context: Any) -> pb.SimilarItemsResponse:
+        """Answer from item vectors and co-visitation."""
+        async with answered_errors(context):
+            check_id("item_id", request.item_id)
+            answer = self._recommender.similar_items(request.item_id, check_num_items(request.num_items))
+            return pb.SimilarItemsResponse(
+                items=_items_of(answer.items),
+                model_version=answer.model_version,
+                degraded_reasons=answer.degraded_reasons,
+            )
+        raise AssertionError("abort raises")
+
+    def _query_of(self, request: pb.RecommendRequest) -> RecommendQuery:
+        """Check a request and translate it.
+
+        Raises:
+            RequestError: a value is out of bounds.
+        """
+        check_id("user_id", request.user_id)
+        _check_context(request.context)
+        _check_ids("candidate_item_ids", request.candidate_item_ids)
+        _check_ids("exclude_item_ids", request.exclude_item_ids)
+        _check_ids("category_filter", request.category_filter)
+        return RecommendQuery(
+            user_id=request.user_id,
+            num_items=check_num_items(request.num_items),
+            surface=self._check_surface(request.surface),
+            context=dict(request.context),
+            candidate_item_ids=tuple(request.candidate_item_ids),
+            exclude_item_ids=tuple(request.exclude_item_ids),
+            category_filter=tuple(request.category_filter),
+        )
+
+    def _check_surface(self, surface: str) -> str:
+        name = surface or "default"
+        if name not in self._app.surfaces:
+            hint = nearest_name(name, list(self._app.surfaces))
+            raise errors.RequestError(f"surface {name!r:.80} is not declared in headrace.yaml{hint}")
+        return name
+
+
+def check_id(field: str, value: str) -> None:
+    """Check an id.
+
+    Raises:
+        RequestError: it is empty, too long or has control characters.
+    """
+    size = len(value.encode())
+    if not 1 <= size <= MAX_ID_BYTES:
+        raise errors.RequestError(f"{field} has {size} bytes; send 1 to {MAX_ID_BYTES}")
+    if any(ord(char) < _FIRST_PRINTABLE or ord(char) == _DELETE for char in value):
+        raise errors.RequestError(f"{field} {value!r:.80} has control characters; send printable UTF-8")
+
+
+def check_num_items(num_items: int) -> int:
+    """Return the list length asked for, the default for 0.
+
+    Raises:
+        RequestError: it is out of bounds.
+    """
+    if not 0 <= num_items <= MAX_NUM_ITEMS:
+        raise errors.RequestError(f"num_items is {num_items}; send 1 to {MAX_NUM_ITEMS}, or 0 for {DEFAULT_NUM_ITEMS}")
+    return num_items or DEFAULT_NUM_ITEMS
+
+
+def _check_ids(field: str, values: Sequence[str]) -> None:
+    if len(values) > MAX_CANDIDATES:
+        raise errors.RequestError(f"{field} has {len(values)} entries; send at most {MAX_CANDIDATES}")
+    for value in values:
+        check_id(field, value)
+
+
+def _check_context(context: Any) -> None:
+    """Check the context map, which is written with every served list."""
+    if len(context) > MAX_CONTEXT_ENTRIES:
+        raise errors.RequestError(f"context has {len(context)} entries; send at most {MAX_CONTEXT_ENTRIES}")
+    for key, value in context.items():
+        if len(key.encode()) > MAX_ID_BYTES or len(value.encode()) > MAX_CONTEXT_BYTES:
+            raise errors.RequestError(
+                f"context entry {key!r:.40} is too long; send keys of at most {MAX_ID_BYTES} bytes "
+                f"and values of at most {MAX_CONTEXT_BYTES}"
+            )
+
+
+def _rank_response(answer: Answer) -> pb.RankResponse:
+    return pb.RankResponse(
+        request_id=answer.request_id,
+        items=_items_of(answer.items),
+        model_version=answer.model_version,
+        model_age_s=answer.model_age_s,
+        degraded_reasons=answer.degraded_reasons,
+        served_time_ms=answer.served_time_ms,
+    )
+
+
+def _items_of(items: Iterable[RankedItem]) -> list[pb.RankedItem]:
+    return [
+        pb.RankedItem(item_id=item.item_id, score=item.score, position=position, source=item.source, propensity=1.0)
+        for position, item in enumerate(items)
+    ]

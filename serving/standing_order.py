@@ -1,0 +1,56 @@
+"""A pin or rollback that outlives the process: a restarted server must not quietly follow again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+logger = logging.getLogger(__name__)
+
+
+class StandingOrder(msgspec.Struct, frozen=True):
+    """What holds a server at one version."""
+
+    order: Literal["pin", "rollback"]
+    version: str
+
+    @property
+    def reason(self) -> str:
+        """Say in words why the server does not follow."""
+        done = "pinned at" if self.order == "pin" else "rolled back to"
+        return f"{done} {self.version}; unpin to follow again"
+
+
+class StandingOrderFile:
+    """One small JSON file in the state directory.
+
+    Args:
+        path: the file; absent while the server follows.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> StandingOrder | None:
+        """Return the order, None where there is none or the file cannot be read."""
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=StandingOrder)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            logger.warning("cannot read the standing order in %s (%s); following versions", self._path, error)
+            return None
+
+    def write(self, order: StandingOrder | None) -> None:
+        """Keep `order`, or forget the last one."""
+        if order is None:
+            self._path.unlink(missing_ok=True)
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_bytes(msgspec.json.encode(order))
+        os.replace(temporary, self._path)

@@ -1,0 +1,45 @@
+"""Writes what this server does to a file in the state directory once a second, for `headrace status` and the demo."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+
+class ServingStatus(msgspec.Struct, kw_only=True):
+    """The content of `STATE/<name>.json`."""
+
+    pid: int
+    time_ms: int
+    address: str
+    admin_address: str
+    is_full_quality: bool
+    model_version: str
+    newest_broker_time_ms: int
+    """Newest Kafka record time of an event that the live version has learnt."""
+    loaded_time_ms: int
+    is_following: bool
+    follow_reason: str
+    swaps: int
+    refused: dict[str, int]
+    requests: int
+    degraded: dict[str, int]
+    stages_ms: dict[str, dict[str, float]]
+    """Stage -> p50, p99 over the newest requests."""
+    served_log_sent: int
+    served_log_dropped: int
+    items_known: int
+    feature_offsets: dict[str, int]
+
+
+def write_status(path: Path, status: ServingStatus) -> None:
+    """Replace the file in one step, so that a reader never sees half of it.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(msgspec.json.encode(status))
+    os.replace(temporary, path)

@@ -1,0 +1,153 @@
+"""Reads Kafka topics from their beginning in a thread and hands decoded records to the event loop in small batches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+logger = logging.getLogger(__name__)
+
+Decoded = TypeVar("Decoded")
+
+_BATCHES_IN_FLIGHT = 4
+"""Batches the loop has not applied yet; the thread waits beyond, so that a catch-up never starves requests."""
+_POLL_MS = 200
+_BACKOFF_S = (0.2, 5.0)
+
+
+class TopicReader(Generic[Decoded]):
+    """Follows topics with consumer positions of its own; nothing is committed, a restart reads from the beginning.
+
+    Args:
+        bootstrap_servers: Kafka addresses, `host:port[,host:port]`.
+        topics: what to read, all partitions.
+        decode: turns one consumer record into what `apply` takes, in the thread; None skips the record.
+        apply: takes a batch, on the event loop.
+        batch_size: most records in a batch.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        topics: Sequence[str],
+        decode: Callable[[Any], Decoded | None],
+        apply: Callable[[list[Decoded]], None],
+        batch_size: int = 200,
+    ) -> None:
+        self._bootstrap_servers = bootstrap_servers.split(",")
+        self._topics = tuple(topics)
+        self._decode = decode
+        self._apply = apply
+        self._batch_size = batch_size
+        self._next_offsets: dict[TopicPartition, int] = {}
+        self._room = threading.Semaphore(_BATCHES_IN_FLIGHT)
+        self._is_stopping = threading.Event()
+        self._has_caught_up = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name=f"read {self._topics[0]}", daemon=True)
+        self.is_connected = False
+
+    def start(self) -> None:
+        """Begin reading; call on the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def wait_until_caught_up(self, timeout_s: float) -> bool:
+        """Wait until what was in the topics at the first connection is applied; False where that took too long."""
+        try:
+            await asyncio.wait_for(self._has_caught_up.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """End the thread; the loop must still run, as the thread may wait for it."""
+        self._is_stopping.set()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, 5.0)
+
+    def next_offsets(self) -> dict[str, int]:
+        """Return `topic:partition` -> next offset to read."""
+        return {f"{part.topic}:{part.partition}": offset for part, offset in self._next_offsets.items()}
+
+    def _run(self) -> None:
+        """Read until stopped; a dead broker costs a pause, never the thread."""
+        pause_s = _BACKOFF_S[0]
+        while not self._is_stopping.is_set():
+            started_s = time.monotonic()
+            try:
+                self._read_until_stopped()
+            except (KafkaError, OSError, ValueError) as error:
+                if not self._is_stopping.is_set():
+                    logger.warning("reading %s failed (%s); trying again in %.1f s", self._topics, error, pause_s)
+            self.is_connected = False
+            self._is_stopping.wait(pause_s)
+            lasted_s = time.monotonic() - started_s
+            pause_s = _BACKOFF_S[0] if lasted_s > 2 * _BACKOFF_S[1] else min(2 * pause_s, _BACKOFF_S[1])
+
+    def _read_until_stopped(self) -> None:
+        consumer = KafkaConsumer(
+            bootstrap_servers=self._bootstrap_servers,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            bootstrap_timeout_ms=5000,
+            max_poll_records=self._batch_size,
+            reconnect_backoff_max_ms=1000,
+            isolation_level="read_committed",
+        )
+        try:
+            end_offsets = self._assign(consumer)
+            while not self._is_stopping.is_set():
+                for part, records in consumer.poll(timeout_ms=_POLL_MS).items():
+                    self._hand_over(part, records)
+                if end_offsets and all(consumer.position(part) >= end for part, end in end_offsets.items()):
+                    end_offsets = {}
+                    self._on_loop(self._has_caught_up.set)
+        finally:
+            consumer.close()
+
+    def _assign(self, consumer: Any) -> dict[TopicPartition, int]:
+        """Take all partitions at the remembered positions and return where the topics end now.
+
+        Raises:
+            ValueError: a topic does not exist yet.
+        """
+        partitions = []
+        for topic in self._topics:
+            numbers = consumer.partitions_for_topic(topic)
+            if not numbers:
+                raise ValueError(f"topic {topic} does not exist yet; `headrace topics create` makes it")
+            partitions += [TopicPartition(topic, number) for number in sorted(numbers)]
+        consumer.assign(partitions)
+        for part in partitions:
+            consumer.seek(part, self._next_offsets.setdefault(part, 0))
+        end_offsets: dict[TopicPartition, int] = consumer.end_offsets(partitions)
+        self.is_connected = True
+        return end_offsets
+
+    def _hand_over(self, part: TopicPartition, records: list[Any]) -> None:
+        """Decode records and let the loop apply them; waits while the loop is behind."""
+        batch = [decoded for record in records if (decoded := self._decode(record)) is not None]
+        next_offset = records[-1].offset + 1
+        while not self._room.acquire(timeout=0.2):
+            if self._is_stopping.is_set():
+                return
+        self._on_loop(lambda: self._apply_on_loop(part, batch, next_offset))
+
+    def _on_loop(self, call: Callable[[], None]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call)
+
+    def _apply_on_loop(self, part: TopicPartition, batch: list[Decoded], next_offset: int) -> None:
+        try:
+            self._apply(batch)
+            self._next_offsets[part] = next_offset
+        finally:
+            self._room.release()
