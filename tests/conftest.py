@@ -1,0 +1,31 @@
+"""Fixtures that tests of several packages share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compose.local_stack import LocalStack
+from tests.running_stack import ROOT, RunningStack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """Kafka, Redis, Flink and all our parts, started once for the session on free ports."""
+    for needed in (ROOT / ".jars" / "kafka", ROOT / ".jars" / "flink"):
+        if not needed.is_dir():
+            pytest.skip(f"{needed.relative_to(ROOT)} is missing; run `make setup`")
+    config_path = ROOT / "headrace.yaml"
+    with LocalStack(config_path, tmp_path_factory.mktemp("stack") / "state") as local:
+        yield RunningStack(local, config_path, local.start())
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder `../shared/data`, where this checkout has it."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("../shared/data is not beside this checkout")
+    return folder
