@@ -1,0 +1,106 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from headrace_client.calls import DEFAULT_DEADLINE_S, channel_options, error_of, open_methods, recommend_request
+from headrace_client.serving_pb2 import (
+    RankRequest,
+    RankResponse,
+    RecommendResponse,
+    SimilarItemsRequest,
+    SimilarItemsResponse,
+)
+
+
+class Recommender:
+    """Asks a Headrace server; safe to share between threads.
+
+    Args:
+        address: `host:port` of the Recommender.
+        deadline_s: for a call and all its tries.
+    """
+
+    def __init__(self, address: str, deadline_s: float = DEFAULT_DEADLINE_S) -> None:
+        self._deadline_s = deadline_s
+        self._channel: Any = grpc.insecure_channel(address, options=channel_options())
+        self._methods = open_methods(self._channel)
+
+    def recommend(
+        self,
+        user_id: str,
+        num_items: int = 10,
+        surface: str = "",
+        context: Mapping[str, str] | None = None,
+        *,
+        candidate_item_ids: Sequence[str] = (),
+        exclude_item_ids: Sequence[str] = (),
+        category_filter: Sequence[str] = (),
+        is_prefetch: bool = False,
+        deadline_s: float | None = None,
+    ) -> RecommendResponse:
+        """Return a list for a user; put its `request_id` into the events that react to it.
+
+        Calls made ahead of need say `is_prefetch`: an overloaded server drops them first.
+
+        Raises:
+            RecommendError: no answer; see its subclasses.
+        """
+        request = recommend_request(
+            user_id, num_items, surface, context, candidate_item_ids, exclude_item_ids, category_filter, is_prefetch
+        )
+        reply: RecommendResponse = self._call("Recommend", request, deadline_s)
+        return reply
+
+    def rank(
+        self,
+        user_id: str,
+        item_ids: Sequence[str],
+        surface: str = "",
+        context: Mapping[str, str] | None = None,
+        *,
+        deadline_s: float | None = None,
+    ) -> RankResponse:
+        """Return the given items best first.
+
+        Raises:
+            RecommendError: no answer; see its subclasses.
+        """
+        request = RankRequest(user_id=user_id, item_ids=item_ids, surface=surface, context=dict(context or {}))
+        reply: RankResponse = self._call("Rank", request, deadline_s)
+        return reply
+
+    def similar_items(
+        self, item_id: str, num_items: int = 10, *, deadline_s: float | None = None
+    ) -> SimilarItemsResponse:
+        """Return items like the given one.
+
+        Raises:
+            RecommendError: no answer; see its subclasses.
+        """
+        request = SimilarItemsRequest(item_id=item_id, num_items=num_items)
+        reply: SimilarItemsResponse = self._call("SimilarItems", request, deadline_s)
+        return reply
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(self, method: str, request: Any, deadline_s: float | None) -> Any:
+        try:
+            return self._methods[method](request, timeout=deadline_s or self._deadline_s)
+        except grpc.RpcError as error:
+            raise error_of(error) from error

@@ -1,0 +1,126 @@
+"""Events and items as they travel: JSON of `protos/events.proto`, key = user_id or item_id."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from headrace_client.errors import InvalidRecordError
+
+EVENTS_TOPIC = "headrace.events.v1"
+ITEMS_TOPIC = "headrace.items.v1"
+MAX_ID_BYTES = 128
+MAX_RECORD_BYTES = 60 * 1024
+"""The topics take 64 KiB with key and headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing a user did."""
+
+    user_id: str
+    item_id: str
+    action: str
+    """One of the actions declared in `headrace.yaml`."""
+    value: float | None = None
+    """Rating, dwell seconds or price, by action."""
+    request_id: str = ""
+    """Of the answer this reacts to, where there is one."""
+    session_id: str = ""
+    context: Mapping[str, str] = field(default_factory=dict)
+    event_id: str = ""
+    """Unique; filled in when empty. The same id sent twice counts once."""
+    event_time_ms: int = 0
+    """Filled in with now when 0."""
+    request_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The current state of one item."""
+
+    item_id: str
+    title: str = ""
+    categories: Sequence[str] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    is_available: bool = True
+    published_time_ms: int = 0
+    """0 means unknown."""
+    expires_time_ms: int = 0
+    """0 means never."""
+
+
+_EVENT_FIELDS = tuple(part.name for part in fields(Event) if part.name != "context")
+
+
+def complete_event(event: Event) -> Event:
+    """Fill in what the app left open."""
+    return replace(
+        event,
+        event_id=event.event_id or uuid.uuid4().hex,
+        event_time_ms=event.event_time_ms or time.time_ns() // 1_000_000,
+    )
+
+
+def encode_event(event: Event) -> tuple[bytes, bytes]:
+    """Return key and value of a completed event.
+
+    Raises:
+        InvalidRecordError: a field breaks a limit.
+    """
+    for name in ("user_id", "item_id", "action", "event_id"):
+        check_id(name, getattr(event, name))
+    if event.value is not None and not math.isfinite(event.value):
+        raise InvalidRecordError(f"value must be a finite number or None, not {event.value}")
+    fields = {name: getattr(event, name) for name in _EVENT_FIELDS}
+    present = {name: value for name, value in fields.items() if value not in (None, "")}
+    if event.context:
+        present["context"] = dict(event.context)
+    return event.user_id.encode(), _encode(present)
+
+
+def encode_item(item: Item) -> tuple[bytes, bytes]:
+    """Return key and value of an item.
+
+    Raises:
+        InvalidRecordError: a field breaks a limit.
+    """
+    check_id("item_id", item.item_id)
+    fields = {
+        "item_id": item.item_id,
+        "title": item.title,
+        "categories": list(item.categories),
+        "attributes": dict(item.attributes),
+        "is_available": item.is_available,
+        "published_time_ms": item.published_time_ms,
+        "expires_time_ms": item.expires_time_ms,
+    }
+    return item.item_id.encode(), _encode(fields)
+
+
+def check_id(name: str, text: str) -> None:
+    """Hold an id to 1-128 bytes of UTF-8 without control characters.
+
+    Raises:
+        InvalidRecordError: it is anything else.
+    """
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidRecordError(f"{name} is not valid text: {error}") from error
+    if not 1 <= length <= MAX_ID_BYTES:
+        raise InvalidRecordError(f"{name} must have 1-{MAX_ID_BYTES} bytes, not {length}: {text[:40]!r}")
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        raise InvalidRecordError(f"{name} must not contain control characters: {text!r}")
+
+
+def _encode(fields: Mapping[str, Any]) -> bytes:
+    value = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    if len(value) > MAX_RECORD_BYTES:
+        raise InvalidRecordError(f"a record must stay below {MAX_RECORD_BYTES} bytes, this one has {len(value)}")
+    return value
