@@ -1,0 +1,80 @@
+"""The `stack` section of `headrace.yaml`, and the whole file as one typed object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from features.config import AppConfig, StrictConfig, load_app_config, load_section
+
+
+class PortsConfig(StrictConfig):
+    """Ports of `--ports default`; `--ports auto` takes free ones instead. All on 127.0.0.1."""
+
+    kafka: int = Field(9092, ge=1, le=65535)
+    """Clients' listener of the broker."""
+    kafka_controller: int = Field(9093, ge=1, le=65535)
+    """KRaft listener of the same node."""
+    redis: int = Field(6379, ge=1, le=65535)
+    """Online store."""
+    flink_rest: int = Field(8081, ge=1, le=65535)
+    """REST and web page of the JobManager."""
+    flink_rpc: int = Field(6123, ge=1, le=65535)
+    """What the TaskManagers speak to the JobManager."""
+    serving: int = Field(50051, ge=1, le=65535)
+    """Recommender."""
+    admin: int = Field(50052, ge=1, le=65535)
+    """ModelAdmin."""
+
+
+class StackConfig(StrictConfig):
+    """Sizes and times of the local stack; made for 2 cores."""
+
+    ports: PortsConfig = Field(default_factory=PortsConfig)
+    """Ports of `--ports default`."""
+    kafka_heap_mb: int = Field(512, ge=128)
+    """Java heap of the broker."""
+    jobmanager_heap_mb: int = Field(384, ge=128)
+    """Java heap of the JobManager; with metaspace and direct memory it stays below 768 MB."""
+    taskmanager_heap_mb: int = Field(512, ge=128)
+    """Task heap of each TaskManager, keyed state included; the process stays near 1.2 GB."""
+    task_slots: int = Field(4, ge=1)
+    """Slots of each TaskManager: both jobs must fit into one of them, so that a standby is a full spare."""
+    taskmanagers: int = Field(2, ge=1, le=8)
+    """The second is the standby: a killed TaskManager costs 12 s of silence instead of 42 s (measured)."""
+    redis_max_memory_mb: int = Field(512, ge=16)
+    """Above it Redis refuses writes instead of dropping rows."""
+    start_timeout_s: float = Field(180.0, gt=0)
+    """A part that is not ready by then fails the start."""
+    stop_timeout_s: float = Field(10.0, gt=0)
+    """After SIGTERM; then SIGKILL."""
+    restart_backoff_s: float = Field(0.5, gt=0)
+    """Before the first restart of a part that died; doubles each time, up to `restart_backoff_max_s`."""
+    restart_backoff_max_s: float = Field(10.0, gt=0)
+    """Longest pause between two restarts."""
+
+
+class HeadraceConfig(StrictConfig):
+    """The whole `headrace.yaml`, checked before anything starts."""
+
+    app: AppConfig
+    stack: StackConfig
+
+
+def load_stack_config(path: Path) -> StackConfig:
+    """Read the `stack` section.
+
+    Raises:
+        ConfigError: the file or a value in it cannot be used.
+    """
+    return load_section(path, "stack", StackConfig)
+
+
+def load_headrace_config(path: Path) -> HeadraceConfig:
+    """Read and check the whole file.
+
+    Raises:
+        ConfigError: the file or a value in it cannot be used.
+    """
+    return HeadraceConfig(app=load_app_config(path), stack=load_stack_config(path))

@@ -1,0 +1,89 @@
+"""Which port each part listens on: fixed ones from the configuration, or free ones."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from compose.config import PortsConfig
+from compose.errors import PortTakenError
+
+HOST = "127.0.0.1"
+PortMode = Literal["auto", "default"]
+
+
+def is_free(port: int) -> bool:
+    """Say whether a server could listen on `port` now."""
+    with socket.socket() as probe:
+        # As every server of the stack does: a connection in TIME_WAIT does not make a port taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` different free ports."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+def holder_of(port: int) -> str:
+    """Name the process that listens on `port`, as far as this user may see it."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr.port == port
+                and connection.pid
+            ):
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        pass
+    return "another process"
+
+
+def choose_ports(mode: PortMode, config: PortsConfig, remembered: Path) -> dict[str, int]:
+    """Return a port for every name in `PortsConfig`.
+
+    Args:
+        mode: `default` takes the configured ports, `auto` free ones.
+        config: The configured ports.
+        remembered: Where `auto` keeps its choice, so that a stack gets its addresses again where they are still free.
+
+    Raises:
+        PortTakenError: `default`, and a port is in use.
+    """
+    if mode == "default":
+        ports: dict[str, int] = config.model_dump()
+        for name, port in ports.items():
+            if not is_free(port):
+                raise PortTakenError(
+                    f"port {port} ({name}) is taken by {holder_of(port)}; stop that, set stack.ports.{name} in "
+                    "headrace.yaml, or use --ports auto"
+                )
+        return ports
+    ports = _remembered_ports(remembered)
+    missing = [name for name in PortsConfig.model_fields if name not in ports or not is_free(ports[name])]
+    ports |= dict(zip(missing, free_ports(len(missing)), strict=True))
+    remembered.write_text(json.dumps(ports), encoding="utf-8")
+    return ports
+
+
+def _remembered_ports(path: Path) -> dict[str, int]:
+    try:
+        ports = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return {name: int(port) for name, port in ports.items() if name in PortsConfig.model_fields}
