@@ -95,6 +95,7 @@ class Ranker(nn.Module):
         super().__init__()
         self.hand_scale = nn.Parameter(torch.ones(1))
         self.bias = nn.Parameter(torch.zeros(1))
+        self.organic_bias = nn.Parameter(torch.zeros(1))
         self.linear = nn.Linear(num_inputs, 1, bias=False)
         self.hidden_1 = nn.Linear(num_inputs, HIDDEN_SIZES[0])
         self.hidden_2 = nn.Linear(HIDDEN_SIZES[0], HIDDEN_SIZES[1])
@@ -110,14 +111,20 @@ class Ranker(nn.Module):
         """F."""
         return self.linear.in_features
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits of a positive; (..., F) float32 -> (...,)."""
+    def forward(self, inputs: Tensor, is_organic: Tensor | None = None) -> Tensor:
+        """Return logits of a positive; (..., F) float32 -> (...,).
+
+        Args:
+            inputs: (..., F)
+            is_organic: (...,) bool in training: rows of lists that nobody was shown have a base rate of their own,
+                which must not move the calibration of the served ones.
+        """
         scaled = (inputs - self.input_mean) * torch.rsqrt(self.input_variance + 1e-4)
         scaled = scaled.clamp(-INPUT_CLIP, INPUT_CLIP)  # (..., F)
         hidden = torch.relu(self.hidden_2(torch.relu(self.hidden_1(scaled))))
         learnt = self.linear(scaled) + self.output(hidden)  # (..., 1)
         logits: Tensor = self.hand_scale * inputs[..., -1] + self.bias + learnt.squeeze(-1)
-        return logits
+        return logits if is_organic is None else logits + self.organic_bias * is_organic
 
     @torch.no_grad()
     def observe_inputs(self, inputs: Tensor) -> None:

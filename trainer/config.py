@@ -1,0 +1,79 @@
+"""The `trainer` section of `headrace.yaml`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from features.candidates import CandidatesConfig
+from features.config import AppConfig, StrictConfig
+
+
+class LearnerConfig(StrictConfig):
+    """Model sizes and learning rates: what the weights are a function of, beside the samples."""
+
+    embedding_dim: int = Field(32, ge=2, le=1024)
+    """Length of user, item and category rows."""
+    embedding_learning_rate: float = Field(0.1, gt=0, le=1.0)
+    """Row-wise Adagrad of the embedding rows."""
+    embedding_scale: float = Field(0.1, ge=0, le=1.0)
+    """Standard deviation of a new item or category row; user rows start at zero, so a new user is judged by history."""
+    learning_rate: float = Field(2e-3, gt=0, le=0.1)
+    """Adam on the dense weights; 1e-3 to 3e-3 measured best, 3e-4 is too slow for a stream."""
+    softmax_weight: float = Field(0.3, ge=0, le=10.0)
+    """Weight of the listwise softmax beside BCE: BCE calibrates, softmax ranks."""
+    retrieval_negatives: int = Field(256, ge=1, le=10_000)
+    """Uniformly drawn items beside the in-batch ones in the sampled softmax."""
+    replay_rows: int = Field(100_000, ge=0, le=10_000_000)
+    """Ranker rows of recent lists kept for replay: 8 MB a 50,000 rows."""
+    fake_negatives: Literal["corrected", "trusted"] = "corrected"
+    """Immediate negatives of served lists: importance-weighted because some become positive later, or taken as true."""
+    learnt_once_limit: int = Field(2_000_000, ge=1000)
+    """Labels remembered, so that a replayed sample is learnt once; the oldest go first. About 100 bytes each."""
+    seed: int = Field(17, ge=0)
+    """Of initial rows, drawn negatives and replay."""
+    candidates: CandidatesConfig = CandidatesConfig()
+    """Sizes of the candidate sources; the server must use the same."""
+
+
+class TrainerConfig(StrictConfig):
+    """How the trainer runs."""
+
+    learner: LearnerConfig = LearnerConfig()
+    min_batch_samples: int = Field(10, ge=1, le=1000)
+    """A micro-batch waits for this many samples ..."""
+    max_batch_samples: int = Field(64, ge=1, le=1000)
+    """... and never has more; 200 to 512 learn worse."""
+    batch_wait_ms: int = Field(80, ge=0, le=10_000)
+    """A micro-batch is learnt after this long, however small."""
+    publish_interval_s: float = Field(1.0, gt=0, le=3600)
+    """Least time between two versions; nothing is published when nothing was learnt."""
+    checkpoint_interval_s: float = Field(10.0, gt=0, le=3600)
+    """Time between checkpoints: what a killed trainer learns again."""
+    keep_checkpoints: int = Field(3, ge=1, le=100)
+    """Checkpoints kept; the newest that verifies is resumed from."""
+    keep_versions: int = Field(20, ge=2, le=10_000)
+    """Newest versions kept in the model store."""
+    keep_minutes: float = Field(60.0, ge=0)
+    """Of older versions one a minute stays for this long, so that a rollback finds one."""
+    num_threads: int = Field(1, ge=1, le=64)
+    """Torch threads; more than one makes sums depend on the machine."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes CUDA where there is one."""
+
+    @model_validator(mode="after")
+    def _batch_bounds(self) -> TrainerConfig:
+        if self.min_batch_samples > self.max_batch_samples:
+            raise ValueError(
+                f"min_batch_samples {self.min_batch_samples} is above max_batch_samples {self.max_batch_samples}; lower it"
+            )
+        return self
+
+
+def config_hash(app: AppConfig, learner: LearnerConfig) -> str:
+    """Name what the weights depend on beside the samples: 16 hex digits."""
+    text = json.dumps([app.model_dump(mode="json"), learner.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,249 @@
+"""The learner: one function that takes a micro-batch through prepare, predict, measure, learn.
+
+Prediction comes strictly before learning, here and nowhere else. Tables are fed sample by sample, each after the list
+that its event will be judged on is built; weights change once a micro-batch, after all its predictions are taken.
+Letters: `n` items of a list, `F` ranker inputs, `T` rows of all lists of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from features.candidates import CandidateList
+from features.config import POSITIVE, AppConfig
+from features.model_inputs import feature_schema_hash, ranker_input_names
+from trainer.config import LearnerConfig
+from trainer.errors import SampleError
+from trainer.list_builder import ListBuilder, UserMoment
+from trainer.metrics import PrequentialMetrics
+from trainer.model import Model
+from trainer.ranker_learner import LabelledList, ListBatch, RankerLearner
+from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
+from trainer.tower_learner import Positive, TowerLearner
+
+TOP = 10
+"""Length of the list that hit rate, NDCG and MRR look at."""
+
+
+@dataclass
+class Progress:
+    """How far the learner is: counters that go into checkpoints and the status file."""
+
+    step: int = 0
+    samples: int = 0
+    events: int = 0
+    duplicates: int = 0
+    skipped_cold: int = 0
+    non_finite_steps: int = 0
+    newest_event_time_ms: int = 0
+    newest_broker_time_ms: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    """Samples that could not be learnt, by reason."""
+
+
+@dataclass
+class _OpenList:
+    """A list of this batch before it is learnt."""
+
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    is_served: bool
+    target: int = -1
+    """Where the organic target stands, -1 for served lists."""
+    rows: NDArray[np.int64] | None = None
+    """(n,) catalogue rows of an organic list."""
+    is_scored: bool = False
+    """Whether this organic list counts for the hit rate."""
+    row_of: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class _Prepared:
+    lists: list[_OpenList] = field(default_factory=list)
+    served: dict[str, _OpenList] = field(default_factory=dict)
+    positives: list[Positive] = field(default_factory=list)
+    missed: int = 0
+    """Scored organic positives whose target no candidate source found."""
+
+
+class Learner:
+    """Everything that is a function of the samples: tables, weights, optimisers, what was learnt once, metrics.
+
+    Args:
+        app: actions and features.
+        config: sizes and rates.
+        device: `cpu` or `cuda`.
+        lists_only_seen: build lists of items that had an event only, as `evaluate` must.
+    """
+
+    def __init__(
+        self, app: AppConfig, config: LearnerConfig, device: str = "cpu", lists_only_seen: bool = False
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.app = app
+        self.config = config
+        self.schema_hash = feature_schema_hash(app.features)
+        self.num_inputs = len(ranker_input_names(app.features))
+        self.model = Model(config.embedding_dim, self.num_inputs).to(device)
+        self.builder = ListBuilder(app.features, config.candidates, lists_only_seen)
+        self.tower = TowerLearner(self.model.tower, self.builder.items, config, device)
+        self.ranker = RankerLearner(self.model.ranker, config, device)
+        self.learnt_once = LearntOnce(config.learnt_once_limit)
+        self.metrics = PrequentialMetrics()
+        self.progress = Progress()
+        self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
+        """Rows of the newest list, for the canary of a version."""
+
+    def learn_batch(self, samples: Sequence[Sample]) -> None:
+        """Predict, measure and learn one micro-batch in sample order; duplicates and bad samples change nothing."""
+        self.tower.refresh_index(len(samples))
+        prepared = self._prepare(samples)
+        lists = [open_list for open_list in prepared.lists if open_list.weights.any()]
+        logits = self._predict(lists)
+        self._measure(lists, logits, prepared.missed)
+        self._learn(lists, prepared.positives)
+        self.progress.samples += len(samples)
+
+    def _prepare(self, samples: Sequence[Sample]) -> _Prepared:
+        """Turn samples into lists and positives; every event is counted right after its own list is built."""
+        prepared = _Prepared()
+        for sample in samples:
+            try:
+                self._prepare_sample(sample, prepared)
+            except SampleError as error:
+                self.refuse(error.reason)
+            self.progress.newest_event_time_ms = max(self.progress.newest_event_time_ms, sample.event_time_ms)
+            self.progress.newest_broker_time_ms = max(self.progress.newest_broker_time_ms, sample.broker_time_ms or 0)
+        return prepared
+
+    def refuse(self, reason: str) -> None:
+        """Count a sample that cannot be learnt."""
+        self.progress.refused[reason] = self.progress.refused.get(reason, 0) + 1
+
+    def _prepare_sample(self, sample: Sample, prepared: _Prepared) -> None:
+        event = sample.event
+        if event is None:
+            self._open_impression(sample, prepared)
+            return
+        is_new = self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
+        self.progress.duplicates += not is_new
+        if sample.kind == "correction":
+            self._open_correction(sample, prepared)
+        if is_new:
+            moment = self.builder.moment(event.user_id, event.event_time_ms)
+            if event.outcome == POSITIVE:
+                if sample.kind == "organic":
+                    self._open_organic(event, moment, prepared)
+                self._add_positive(event, moment, prepared)
+            self.builder.count_event(event)
+            self.progress.events += 1
+
+    def _open_impression(self, sample: Sample, prepared: _Prepared) -> None:
+        open_list = self._served(sample, prepared)
+        assert sample.request_id
+        for item in sample.items:
+            row = open_list.row_of[item.item_id]
+            if self.learnt_once.add(label_key(sample.request_id, item.item_id, HEAD, 0)) and not open_list.labels[row]:
+                open_list.weights[row] = 1.0
+
+    def _open_correction(self, sample: Sample, prepared: _Prepared) -> None:
+        label = sample.items[0].label
+        if label is None:
+            return
+        open_list = self._served(sample, prepared)
+        assert sample.request_id
+        row = open_list.row_of[sample.items[0].item_id]
+        if self.learnt_once.add(label_key(sample.request_id, sample.items[0].item_id, HEAD, label)):
+            open_list.labels[row] = label
+            open_list.weights[row] = self._reward(sample.action or "") if label else 1.0
+
+    def _served(self, sample: Sample, prepared: _Prepared) -> _OpenList:
+        """Return this batch's list of the request: impression and correction in one batch are one list."""
+        assert sample.request_id
+        found = prepared.served.get(sample.request_id)
+        if found is None:
+            shown = served_list(sample, self.num_inputs, self.schema_hash)
+            found = prepared.served[sample.request_id] = _OpenList(
+                inputs=shown.inputs,
+                labels=self._known_labels(sample.request_id, shown),
+                weights=np.zeros(len(shown.item_ids), dtype=np.float32),
+                is_served=True,
+                row_of={item_id: row for row, item_id in enumerate(shown.item_ids)},
+            )
+            prepared.lists.append(found)
+        return found
+
+    def _known_labels(self, request_id: str, shown: ServedList) -> NDArray[np.float32]:
+        """Return which items of the list were learnt as positive before; they are no negatives of the softmax."""
+        keys = (label_key(request_id, item_id, HEAD, 1) for item_id in shown.item_ids)
+        return np.array([float(key in self.learnt_once) for key in keys], dtype=np.float32)
+
+    def _open_organic(self, event: Event, moment: UserMoment, prepared: _Prepared) -> None:
+        """Build the list this user would have been ranked on; the ranker learns it only if it holds the target."""
+        is_scored = moment.state.is_known and event.item_id not in moment.state.consumed
+        self.progress.skipped_cold += not moment.state.is_known
+        row = self.builder.items.row_of(event.item_id)
+        candidates = self._candidates(event, moment) if len(self.builder.items) else None
+        found = np.flatnonzero(candidates.rows == row) if candidates is not None and row >= 0 else np.zeros(0)
+        if candidates is None or not len(found):
+            prepared.missed += is_scored
+            return
+        size = len(candidates.rows)
+        labels = np.zeros(size, dtype=np.float32)
+        labels[found[0]] = 1.0
+        weights = np.ones(size, dtype=np.float32)
+        weights[found[0]] = self._reward(event.action)
+        prepared.lists.append(
+            _OpenList(candidates.inputs, labels, weights, False, int(found[0]), candidates.rows, is_scored)
+        )
+
+    def _candidates(self, event: Event, moment: UserMoment) -> CandidateList:
+        scores = self.tower.scores(event.user_id, moment)
+        return self.builder.build(moment, scores, event.event_time_ms)
+
+    def _add_positive(self, event: Event, moment: UserMoment, prepared: _Prepared) -> None:
+        row = self.builder.items.ensure_row(event.item_id)
+        prepared.positives.append(Positive(event.user_id, row, moment.history_rows, moment.state.history_outcomes))
+
+    def _reward(self, action: str) -> float:
+        known = self.app.actions.get(action)
+        return 1.0 if known is None else known.reward
+
+    def _predict(self, lists: Sequence[_OpenList]) -> list[NDArray[np.float32]]:
+        """Score all rows with the weights from before this batch; one array (n,) a list."""
+        if not lists:
+            return []
+        logits = self.ranker.predict(np.concatenate([open_list.inputs for open_list in lists]))
+        ends = np.cumsum([len(open_list.labels) for open_list in lists])
+        return np.split(logits, ends[:-1])
+
+    def _measure(self, lists: Sequence[_OpenList], logits: Sequence[NDArray[np.float32]], missed: int) -> None:
+        served = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_served]
+        scored = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_scored]
+        ranks = [int((scores > scores[open_list.target]).sum()) for open_list, scores in scored]
+        self.metrics.observe_organic(ranks, missed, TOP)
+        for open_list, scores in scored:
+            assert open_list.rows is not None
+            self.metrics.listed_rows.update(open_list.rows[np.argsort(-scores)[:TOP]].tolist())
+        if served:
+            self.metrics.observe_served(
+                np.concatenate([scores for _, scores in served]),
+                np.concatenate([open_list.labels for open_list, _ in served]),
+                np.concatenate([open_list.weights > 0 for open_list, _ in served]),
+                np.repeat(np.arange(len(served)), [len(scores) for _, scores in served]),
+            )
+
+    def _learn(self, lists: Sequence[_OpenList], positives: Sequence[Positive]) -> None:
+        step = self.progress.step = self.progress.step + 1
+        if lists:
+            batch = ListBatch.of_lists([LabelledList(o.inputs, o.labels, o.weights, o.is_served) for o in lists])
+            self.progress.non_finite_steps += not self.ranker.learn_batch(batch, step)
+            self.recent_inputs = lists[-1].inputs[:32]
+        if positives:
+            self.progress.non_finite_steps += not self.tower.learn_positives(positives, step)

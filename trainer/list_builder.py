@@ -1,0 +1,79 @@
+"""The trainer's own view of the world, and the lists it builds from it where nobody was served one.
+
+An organic positive becomes a list at that moment: same tables, same candidate code and same inputs as the server's.
+Letters: `N` items (rows of the `ItemTable`), `L` history, `D` embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.candidates import CandidateList, CandidatesConfig, Catalog, build_list
+from features.co_visitation import WINDOWS, CoVisitation
+from features.config import POSITIVE, FeaturesConfig
+from features.item_table import ItemTable
+from features.user_state import UserState, UserTable
+from trainer.samples import Event
+
+
+@dataclass(frozen=True)
+class UserMoment:
+    """A user just before an event."""
+
+    state: UserState
+    history_rows: NDArray[np.int64]
+    """(L,) newest first."""
+
+
+class ListBuilder:
+    """Live tables fed by events in sample order, and candidate lists as of any moment of them.
+
+    Args:
+        features: half-lives, history length and limits.
+        candidates: sizes of the candidate sources.
+        only_seen: list only items that had an event, as `evaluate` must.
+    """
+
+    def __init__(self, features: FeaturesConfig, candidates: CandidatesConfig, only_seen: bool = False) -> None:
+        self._features = features
+        self._candidates = candidates
+        self._only_seen = only_seen
+        self.items = ItemTable(features)
+        self.users = UserTable(features)
+        self.co_visitation = CoVisitation(features.co_visitation_neighbours)
+
+    def moment(self, user_id: str, now_ms: int) -> UserMoment:
+        """Return a user as of `now_ms`, before anything that is not counted yet."""
+        state = self.users.state(user_id, now_ms)
+        return UserMoment(state, self.items.rows_of(state.history_item_ids))
+
+    def build(self, moment: UserMoment, tower_scores: NDArray[np.float32], now_ms: int) -> CandidateList:
+        """Build the list this user would have been ranked on; `tower_scores` (N,)."""
+        catalog = Catalog.of_table(self.items, now_ms)
+        excluded = catalog.excluded.copy()
+        if self._only_seen:
+            excluded |= catalog.counts[:, -1, 0] == 0.0
+        consumed = self.items.rows_of(list(moment.state.consumed))
+        excluded[consumed[consumed >= 0]] = True
+        return build_list(
+            moment.state, moment.history_rows, catalog, excluded, self.co_visitation, tower_scores, self._candidates
+        )
+
+    def count_event(self, event: Event) -> None:
+        """Feed one event to all tables; call it only after everything that predicts this event is computed."""
+        row = self.items.ensure_row(event.item_id)
+        if event.outcome == POSITIVE:
+            previous = self.users.newest_item_ids(event.user_id, WINDOWS[-1])
+            self.co_visitation.add(self.items.rows_of(previous), row)
+        self.items.add_event(row, event.event_time_ms, event.outcome)
+        self.users.add_event(
+            event.user_id,
+            event.item_id,
+            self.items.categories_of(event.item_id),
+            event.event_time_ms,
+            event.event_id,
+            event.outcome,
+        )

@@ -1,0 +1,104 @@
+"""What the model is trained on, formula beside the line.
+
+Letters: `T` ranker rows of all lists in a batch, `R` lists, `B` positives, `C` drawn candidates, `N` items.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+
+def ranker_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor, list_of: Tensor, num_lists: int, softmax_weight: float
+) -> Tensor:
+    """Return BCE plus `softmax_weight` times the listwise softmax.
+
+    Args:
+        logits: (T,)
+        labels: (T,) 0 or 1.
+        weights: (T,) of the BCE term; 0 takes a row out of it but leaves it in its list.
+        list_of: (T,) int64, the list of each row.
+        num_lists: R.
+        softmax_weight: of the listwise part.
+    """
+    pointwise = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    pointwise = (weights * pointwise).sum() / weights.sum().clamp(min=1.0)
+    return pointwise + softmax_weight * listwise_softmax(logits, labels, list_of, num_lists)
+
+
+def listwise_softmax(logits: Tensor, labels: Tensor, list_of: Tensor, num_lists: int) -> Tensor:
+    """Return `-mean over lists of log softmax(logits)[positive]`, over lists that have a positive.
+
+    ListNet's top-one cross entropy (Cao et al. 2007, https://doi.org/10.1145/1273496.1273513).
+    """
+    with torch.no_grad():
+        highest = logits.new_full((num_lists,), -torch.inf).scatter_reduce(0, list_of, logits, "amax")
+    shifted = (logits - highest[list_of]).exp()
+    sums = logits.new_zeros(num_lists).index_add(0, list_of, shifted)
+    log_softmax = logits - highest[list_of] - sums.clamp(min=1e-30).log()[list_of]
+    positives = logits.new_zeros(num_lists).index_add(0, list_of, labels)
+    share = labels / positives.clamp(min=1.0)[list_of]
+    return -(share * log_softmax).sum() / (positives > 0).sum().clamp(min=1)
+
+
+def fake_negative_weights(logits: Tensor, labels: Tensor) -> Tensor:
+    """Weight immediate labels of served lists, where every positive was first seen as a negative.
+
+    `(1 + p)` for positives and `(1 - p)(1 + p)` for negatives, p the model's own estimate: the fake negative
+    weighted loss of Ktena et al. 2019 (https://arxiv.org/abs/1907.06558). (T,), (T,) -> (T,)
+    """
+    with torch.no_grad():
+        estimate = torch.sigmoid(logits)
+        weights: Tensor = (1.0 + estimate) * torch.where(labels > 0.5, 1.0, 1.0 - estimate)
+        return weights
+
+
+def sampled_softmax(scores: Tensor, log_q: Tensor, targets: Tensor) -> Tensor:
+    """Return the sampled softmax with log-Q correction over in-batch and uniformly drawn candidates.
+
+    `-log softmax(s(u, i) - log q_i)`: Bengio & Senecal 2008; mixed negatives as in Yang et al. 2020
+    (https://doi.org/10.1145/3366424.3386195).
+
+    Args:
+        scores: (B, C) dot products.
+        log_q: (C,) log of how often a candidate is expected in the sample.
+        targets: (B,) int64 column of each row's positive; every item stands in one column only.
+    """
+    return functional.cross_entropy(scores - log_q, targets)
+
+
+class FrequencyEstimate:
+    """How often each item is the positive of a batch, from the steps between its appearances.
+
+    `gap_i = (1 - a) gap_i + a (step - last_i)`, `q_i = 1 / gap_i`: Yi et al. 2019, "Sampling-bias-corrected neural
+    modeling" (https://doi.org/10.1145/3298689.3346996), without hashing as rows never collide.
+
+    Args:
+        rate: a, how fast the estimate follows.
+    """
+
+    def __init__(self, rate: float = 0.05) -> None:
+        self._rate = rate
+        self.last_step: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self.gap: NDArray[np.float64] = np.zeros(0)
+
+    def observe(self, rows: NDArray[np.int64], step: int, num_items: int) -> None:
+        """Count that the items `rows` (B,) were positives at `step`."""
+        self._ensure(num_items, step)
+        seen = np.unique(rows)
+        self.gap[seen] += self._rate * (step - self.last_step[seen] - self.gap[seen])
+        self.last_step[seen] = step
+
+    def per_step(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the expected appearances a step of items that were observed, (C,)."""
+        return 1.0 / np.maximum(self.gap[rows], 1.0)
+
+    def _ensure(self, num_items: int, step: int) -> None:
+        missing = num_items - len(self.gap)
+        if missing > 0:
+            self.gap = np.concatenate([self.gap, np.full(missing, float(max(step, 100)))])
+            self.last_step = np.concatenate([self.last_step, np.full(missing, step, dtype=np.int64)])

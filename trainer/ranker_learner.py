@@ -1,0 +1,158 @@
+"""Learns the ranker from lists: one step on the new ones together with one replayed recent batch.
+
+Letters: `R` lists of a batch, `T` their rows, `F` ranker inputs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainer.config import LearnerConfig
+from trainer.loss import fake_negative_weights, ranker_loss
+from trainer.model import Ranker
+
+
+@dataclass(frozen=True)
+class LabelledList:
+    """One list as the ranker learns it."""
+
+    inputs: NDArray[np.float32]
+    """(n, F)"""
+    labels: NDArray[np.float32]
+    """(n,) 1 positive, 0 negative."""
+    weights: NDArray[np.float32]
+    """(n,) of the BCE term; 0 where the label was learnt before or is unknown."""
+    is_served: bool
+    """True for a list a person saw: its negatives are judged, though maybe too early."""
+
+
+@dataclass(frozen=True)
+class ListBatch:
+    """Lists laid end to end."""
+
+    inputs: NDArray[np.float32]
+    """(T, F)"""
+    labels: NDArray[np.float32]
+    """(T,)"""
+    weights: NDArray[np.float32]
+    """(T,)"""
+    list_of: NDArray[np.int64]
+    """(T,)"""
+    is_served: NDArray[np.bool_]
+    """(R,)"""
+
+    @classmethod
+    def of_lists(cls, lists: Sequence[LabelledList]) -> ListBatch:
+        """Lay lists end to end; at least one."""
+        sizes = [len(labelled.labels) for labelled in lists]
+        return cls(
+            inputs=np.concatenate([labelled.inputs for labelled in lists]),
+            labels=np.concatenate([labelled.labels for labelled in lists]),
+            weights=np.concatenate([labelled.weights for labelled in lists]),
+            list_of=np.repeat(np.arange(len(lists)), sizes),
+            is_served=np.array([labelled.is_served for labelled in lists]),
+        )
+
+    @classmethod
+    def joined(cls, batches: Sequence[ListBatch]) -> ListBatch:
+        """Lay batches end to end."""
+        starts = np.cumsum([0, *(len(batch.is_served) for batch in batches[:-1])])
+        return cls(
+            inputs=np.concatenate([batch.inputs for batch in batches]),
+            labels=np.concatenate([batch.labels for batch in batches]),
+            weights=np.concatenate([batch.weights for batch in batches]),
+            list_of=np.concatenate([batch.list_of + start for batch, start in zip(batches, starts, strict=True)]),
+            is_served=np.concatenate([batch.is_served for batch in batches]),
+        )
+
+
+class RankerLearner:
+    """The ranker with its optimiser and the recent batches it replays.
+
+    Args:
+        ranker: the module to train.
+        config: rates, loss and replay size.
+        device: where the ranker lives.
+    """
+
+    def __init__(self, ranker: Ranker, config: LearnerConfig, device: str) -> None:
+        self.ranker = ranker
+        self._config = config
+        self._device = device
+        self.optimizer = torch.optim.Adam(ranker.parameters(), lr=config.learning_rate)
+        self.recent: deque[ListBatch] = deque()
+
+    @torch.no_grad()
+    def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits, (T, F) -> (T,)."""
+        return self.ranker(torch.from_numpy(inputs).to(self._device)).cpu().numpy()
+
+    def learn_batch(self, batch: ListBatch, step: int) -> bool:
+        """Take one step on `batch` and one replayed batch; say whether it was finite and taken."""
+        self.ranker.observe_inputs(torch.from_numpy(batch.inputs).to(self._device))
+        replayed = self._drawn(step)
+        taken = self._step(batch if replayed is None else ListBatch.joined([batch, replayed]))
+        if taken:
+            self._remember(batch)
+        return taken
+
+    def restore_recent(self, batches: Sequence[ListBatch]) -> None:
+        """Take over the batches of a checkpoint, oldest first."""
+        self.recent = deque(batches)
+
+    def _step(self, batch: ListBatch) -> bool:
+        labels, list_of = self._tensor(batch.labels), self._tensor(batch.list_of)
+        logits = self.ranker(self._tensor(batch.inputs), ~self._tensor(batch.is_served)[list_of])
+        weights = self._tensor(batch.weights)
+        if self._config.fake_negatives == "corrected":
+            corrected = fake_negative_weights(logits, labels)
+            weights = torch.where(self._tensor(batch.is_served)[list_of], weights * corrected, weights)
+        loss = ranker_loss(logits, labels, weights, list_of, len(batch.is_served), self._config.softmax_weight)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [parameter.grad for parameter in self.ranker.parameters() if parameter.grad is not None]
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in [loss, *gradients]):
+            return False
+        self.optimizer.step()
+        return True
+
+    def _drawn(self, step: int) -> ListBatch | None:
+        """Draw one recent batch; a function of (seed, step), so that a restart draws the same."""
+        if not self.recent:
+            return None
+        return self.recent[int(np.random.default_rng((self._config.seed, step)).integers(len(self.recent)))]
+
+    def _remember(self, batch: ListBatch) -> None:
+        self.recent.append(batch)
+        rows = sum(len(kept.labels) for kept in self.recent)
+        while self.recent and rows > self._config.replay_rows:
+            rows -= len(self.recent.popleft().labels)
+
+    def _tensor(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's state as flat tensors `INDEX.NAME`, for a checkpoint without pickle."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value).clone()
+        for index, entry in state.items()
+        for name, value in entry.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Take over what `optimizer_tensors` returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value.clone()
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

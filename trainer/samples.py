@@ -1,0 +1,185 @@
+"""Samples as they come from `headrace.samples.v1`: decoded, checked, typed by kind.
+
+The schema of record is `protos/samples.proto`. Unknown fields are passed over; nulls mean absent.
+Letters: `n` items of a list, `F` ranker inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import SampleError
+
+HEAD = "positive"
+"""The one thing the ranker predicts; labels of every positive action count for it."""
+
+_MAX_ITEMS = 500
+
+
+class SampleItem(msgspec.Struct, frozen=True):
+    """One item of a sample; `row` holds the ranker inputs as the ranker saw them, empty for organic samples."""
+
+    item_id: str
+    position: int = 0
+    propensity: float | None = 1.0
+    row: list[float] | None = None
+    labels: dict[str, float | None] | None = None
+
+    @property
+    def label(self) -> int | None:
+        """1 where any action says positive, 0 where one says negative, None where nothing is known."""
+        known = [value for value in (self.labels or {}).values() if value is not None]
+        return None if not known else int(max(known) > 0.5)
+
+
+class Event(msgspec.Struct, frozen=True):
+    """The event behind a correction or an organic sample."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    action: str
+    outcome: int
+    event_time_ms: int
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One message: a served list (`impression`), a list with feedback (`correction`) or an event alone (`organic`)."""
+
+    sample_id: str
+    kind: str
+    user_id: str
+    items: list[SampleItem]
+    event_time_ms: int
+    request_id: str | None = ""
+    feature_schema_hash: str | None = ""
+    event_id: str | None = ""
+    action: str | None = ""
+    value: float | None = None
+    outcome: int | None = 0
+    served_time_ms: int | None = 0
+    broker_time_ms: int | None = 0
+
+    @property
+    def event(self) -> Event | None:
+        """The event that this sample brings, None for an impression."""
+        if self.kind == "impression":
+            return None
+        return Event(
+            event_id=self.event_id or self.sample_id,
+            user_id=self.user_id,
+            item_id=self.items[0].item_id,
+            action=self.action or "",
+            outcome=self.outcome or 0,
+            event_time_ms=self.event_time_ms,
+        )
+
+
+@dataclass(frozen=True)
+class ServedList:
+    """The rows of an impression or correction, each item once."""
+
+    item_ids: tuple[str, ...]
+    inputs: NDArray[np.float32]
+    """(n, F)"""
+    labels: tuple[int | None, ...]
+
+
+_decoder = msgspec.json.Decoder(Sample)
+_KINDS = ("impression", "correction", "organic")
+
+
+def decode_sample(raw: bytes) -> Sample:
+    """Decode and check one message.
+
+    Raises:
+        SampleError: it is no sample that can be learnt from; `reason` is a short code.
+    """
+    try:
+        sample = _decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SampleError("not_a_sample", f"cannot be decoded: {error}") from error
+    if sample.kind not in _KINDS:
+        raise SampleError("unknown_kind", f"kind {sample.kind!r:.40} is none of {', '.join(_KINDS)}")
+    if not 1 <= len(sample.items) <= _MAX_ITEMS:
+        raise SampleError("bad_items", f"{len(sample.items)} items; a sample has 1 to {_MAX_ITEMS}")
+    if sample.kind != "organic" and not sample.request_id:
+        raise SampleError("missing_request_id", f"{sample.kind} {sample.sample_id!r:.80} names no request")
+    for text in (sample.user_id, *(item.item_id for item in sample.items)):
+        if not 1 <= len(text.encode()) <= 128:
+            raise SampleError("bad_id", f"an id of {len(text.encode())} bytes; ids have 1 to 128")
+    if sample.event_time_ms <= 0 or sample.outcome not in (None, -1, 0, 1):
+        raise SampleError("bad_value", f"event_time_ms {sample.event_time_ms}, outcome {sample.outcome}")
+    return sample
+
+
+def served_list(sample: Sample, num_inputs: int, schema_hash: str) -> ServedList:
+    """Return the rows of an impression or correction; of an item that stands twice the first counts.
+
+    Raises:
+        SampleError: the rows are of another schema, of another length, or not finite.
+    """
+    if sample.feature_schema_hash != schema_hash:
+        raise SampleError(
+            "schema", f"rows of schema {sample.feature_schema_hash!r:.40}, this trainer reads {schema_hash}"
+        )
+    items = list({item.item_id: item for item in reversed(sample.items)}.values())[::-1]
+    rows = [item.row or [] for item in items]
+    if any(len(row) != num_inputs for row in rows):
+        raise SampleError("row_length", f"rows of {sorted({len(row) for row in rows})} inputs, must be {num_inputs}")
+    inputs = np.array(rows, dtype=np.float32)
+    if not np.isfinite(inputs).all():
+        raise SampleError("not_finite", "rows hold numbers that do not fit float32")
+    return ServedList(tuple(item.item_id for item in items), inputs, tuple(item.label for item in items))
+
+
+def label_key(request_id: str, item_id: str, head: str, value: int) -> bytes:
+    """Name what is learnt once: 16 bytes of (request_id, item_id, head, value)."""
+    text = "\x00".join((request_id, item_id, head, str(value)))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+class LearntOnce:
+    """The labels and events learnt so far, bounded: the oldest are forgotten first.
+
+    Args:
+        limit: keys remembered.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._keys: OrderedDict[bytes, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._keys
+
+    def add(self, key: bytes) -> bool:
+        """Remember a key; say whether it was new."""
+        if key in self._keys:
+            return False
+        self._keys[key] = None
+        if len(self._keys) > self._limit:
+            self._keys.popitem(last=False)
+        return True
+
+    def array(self) -> NDArray[np.uint8]:
+        """Return all keys, oldest first, (n, 16) uint8."""
+        return np.frombuffer(b"".join(self._keys), dtype=np.uint8).reshape(-1, 16)
+
+    def restore(self, keys: NDArray[np.uint8]) -> None:
+        """Take over what `array` returned."""
+        self._keys = OrderedDict.fromkeys(_chunks(keys.tobytes(), 16))
+
+
+def _chunks(data: bytes, size: int) -> Iterable[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
