@@ -152,11 +152,7 @@ class Server:
         serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, self._grpc)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._grpc)
         if self._settings.serving.reflection:
-            services = [
-                serving_pb2.DESCRIPTOR.services_by_name["Recommender"],
-                health_pb2.DESCRIPTOR.services_by_name["Health"],
-            ]
-            reflection.enable_server_reflection([service.full_name for service in services], self._grpc)
+            reflection.enable_server_reflection(_REFLECTED, self._grpc)
         if self._settings.admin_address:
             self._add_admin()
 

@@ -1,0 +1,175 @@
+"""A small served world: versions on disk, a fake user store, and a real grpc.aio server over them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Set
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+
+from features.candidates import CandidatesConfig
+from features.config import ActionConfig, AppConfig, SurfaceConfig
+from features.item_table import ItemTable
+from features.model_inputs import feature_schema_hash, ranker_input_names
+from protos import serving_pb2_grpc
+from serving.admin import AdminServicer, TokenGuard
+from serving.config import ServingConfig
+from serving.feature_client import UserFeatures
+from serving.kafka_writer import KafkaWriter
+from serving.model_store import Announcement, ModelStore
+from serving.recommender import Recommender
+from serving.served_log import ServedList
+from serving.servicer import RecommenderServicer
+from serving.serving_model import ModelLoader
+from serving.stage_times import StageTimes
+from serving.standing_order import StandingOrderFile
+from tests.fakes import FakeProducer
+from trainer.model import Model
+from trainer.version_files import Manifest, Version, write_version
+
+APP = AppConfig(
+    actions={"click": ActionConfig(outcome="positive")},
+    surfaces={"default": SurfaceConfig(), "probe": SurfaceConfig(learn=False)},
+)
+ITEM_IDS = tuple(f"item-{number:03d}" for number in range(60))
+TOKEN = "a-test-token"
+SCORE_STEP = 1000.0
+"""Versions tell themselves by their scores: EPOCH.SEQ scores everything near SEQ * 1000."""
+_DIM = 4
+
+
+def make_version(name: str, item_ids: tuple[str, ...] = ITEM_IDS, **changes: Any) -> Version:
+    """Build a small version whose scores name it; `changes` go into the manifest."""
+    random = np.random.default_rng(7)
+    num_inputs = len(ranker_input_names(APP.features))
+    dense = Model(_DIM, num_inputs).dense()
+    dense["ranker.bias"][:] = SCORE_STEP * int(name.partition(".")[2])
+    canary_inputs = random.normal(size=(8, num_inputs)).astype(np.float32)
+    vectors = random.normal(size=(len(item_ids), _DIM)).astype(np.float32)
+    manifest = Manifest(
+        name=APP.name,
+        version=name,
+        created_time_ms=time.time_ns() // 1_000_000,
+        feature_schema_hash=feature_schema_hash(APP.features),
+        canary_scores=tuple(Model.from_dense(dense).rank(canary_inputs).tolist()),
+    )
+    return Version(
+        manifest=Manifest(**{**{f: getattr(manifest, f) for f in manifest.__struct_fields__}, **changes}),
+        dense=dense,
+        item_ids=list(item_ids),
+        item_embedding=vectors,
+        item_vectors=vectors,
+        user_ids=["ann"],
+        user_embedding=np.ones((1, _DIM), dtype=np.float32),
+        neighbours=np.full((len(item_ids), 3), -1, dtype=np.int32),
+        weights=np.zeros((len(item_ids), 3), dtype=np.float32),
+        totals=np.zeros(len(item_ids), dtype=np.float32),
+        canary_inputs=canary_inputs,
+    )
+
+
+@dataclass
+class FakeUserRows:
+    """User rows by id, and ways to fail."""
+
+    rows: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    consumed: dict[str, Set[str]] = field(default_factory=dict)
+    error: Exception | None = None
+    reads: int = 0
+
+    async def read_row(self, user_id: str) -> Mapping[str, Any]:
+        """Return the row, or fail as told."""
+        self.reads += 1
+        if self.error is not None:
+            raise self.error
+        return self.rows.get(user_id, {})
+
+    async def read_consumed(self, user_id: str) -> Set[str]:
+        """Return the consumed items."""
+        return self.consumed.get(user_id, frozenset())
+
+
+@dataclass
+class FakeServedLog:
+    """Keeps served lists."""
+
+    lists: list[ServedList] = field(default_factory=list)
+
+    def put(self, served: ServedList) -> None:
+        """Keep one list."""
+        self.lists.append(served)
+
+
+class World:
+    """All parts of a server but Kafka, Redis and Feast.
+
+    Args:
+        directory: where the model store and the order file go.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.store_dir = directory / "models" / APP.name
+        self.items = ItemTable(APP.features)
+        self.rows = FakeUserRows()
+        self.users = UserFeatures(self.rows, APP, ServingConfig())
+        self.served = FakeServedLog()
+        self.producer = FakeProducer()
+        self.writer = KafkaWriter(lambda: self.producer, 100)
+        order_file = StandingOrderFile(directory / "order.json")
+        self.models = ModelStore(self.store_dir, APP.name, ModelLoader(APP.features), self.items, order_file)
+        self.recommender = Recommender(
+            APP, CandidatesConfig(), self.models, self.users, self.items, self.served, StageTimes()
+        )
+
+    def write(self, name: str, **changes: Any) -> Announcement:
+        """Write a version and return its announcement."""
+        digest = write_version(self.store_dir, make_version(name, **changes))
+        return Announcement(APP.name, name, digest)
+
+    async def serve(self, *names: str) -> None:
+        """Write versions and serve each in turn."""
+        for name in names:
+            self.write(name)
+            await self.models.load(name)
+
+    @asynccontextmanager
+    async def recommender_stub(self) -> AsyncIterator[Any]:
+        """Run `Recommender` behind a real server on port 0."""
+        server = grpc.aio.server()
+        servicer = RecommenderServicer(self.recommender, APP)
+        serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+        async with _running(server) as channel:
+            yield serving_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+
+    @asynccontextmanager
+    async def admin_stub(self) -> AsyncIterator[Any]:
+        """Run `ModelAdmin` behind its token on port 0."""
+        server = grpc.aio.server(interceptors=(TokenGuard(TOKEN),))
+        servicer = AdminServicer(self.models, APP.name, self.writer, lambda: {"items:0": 5}, "a-schema")
+        serving_pb2_grpc.add_ModelAdminServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+        async with _running(server) as channel:
+            yield serving_pb2_grpc.ModelAdminStub(channel)  # type: ignore[no-untyped-call]
+
+
+@asynccontextmanager
+async def _running(server: Any) -> AsyncIterator[Any]:
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield channel
+    finally:
+        await server.stop(0)
+
+
+def corrupt(path: Path) -> None:
+    """Flip one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
