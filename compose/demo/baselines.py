@@ -124,9 +124,7 @@ class CountersOnly:
         candidates: sizes of the candidate sources.
     """
 
-    def __init__(
-        self, items: Mapping[str, SourceItem], features: FeaturesConfig, candidates: CandidatesConfig
-    ) -> None:
+    def __init__(self, items: Mapping[str, SourceItem], features: FeaturesConfig, candidates: CandidatesConfig) -> None:
         self._items = ItemTable(features)
         self._users = UserTable(features)
         self._co_visitation = CoVisitation(features.co_visitation_neighbours)
@@ -142,7 +140,12 @@ class CountersOnly:
         consumed = self._items.rows_of(list(user.consumed))
         excluded[consumed[consumed >= 0]] = True
         found = build_list(
-            user, self._items.rows_of(user.history_item_ids), catalog, excluded, self._co_visitation, None,
+            user,
+            self._items.rows_of(user.history_item_ids),
+            catalog,
+            excluded,
+            self._co_visitation,
+            None,
             self._candidates,
         )
         best = found.rows[np.argsort(-found.hand_scores, kind="stable")[:size]]

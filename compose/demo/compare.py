@@ -79,8 +79,6 @@ def compare_methods(
     return Comparison(
         events=int(late.sum()),
         hit_rates={name: float(method[late].mean()) if late.any() else 0.0 for name, method in hits.items()},
-        live_minus={
-            name: paired_bootstrap(live, method[late], seed) for name, method in hits.items() if name != LIVE
-        },
+        live_minus={name: paired_bootstrap(live, method[late], seed) for name, method in hits.items() if name != LIVE},
         frozen_version=frozen_version,
     )

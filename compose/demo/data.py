@@ -22,7 +22,7 @@ _RATINGS_FILE = "MovieLens100k_data.parquet.brotli"
 _ITEMS_FILE = "MovieLens100k_items.parquet.brotli"
 _FIRST_GENRE = "unknown"
 _READERS = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
-_TEXT_COLUMNS = dict.fromkeys(("user_id", "item_id", "action", "event_id", "session_id"), str)
+_TEXT_COLUMNS: Any = dict.fromkeys(("user_id", "item_id", "action", "event_id", "session_id"), str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,10 @@ def load_data(path: Path | None, actions: Mapping[str, ActionConfig]) -> DataSet
         raise DataError(f"{data.name} holds no events; give a file with at least one row")
     for action in sorted({event.action for event in data.events}):
         if action not in actions:
-            raise DataError(f"{data.name}: action {action!r} is not declared under `actions` in the configuration"
-                            + nearest_name(action, list(actions)))
+            raise DataError(
+                f"{data.name}: action {action!r} is not declared under `actions` in the configuration"
+                + nearest_name(action, list(actions))
+            )
     return data
 
 

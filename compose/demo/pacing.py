@@ -56,7 +56,7 @@ def plan_events(
     """Lay the first `num_events` of the paced replay out in their common order."""
     plan: list[PlannedEvent] = []
     seen: dict[str, set[str]] = {}
-    for due_s, event in _pace(_by_user(events), num_events, random.Random(seed), active_users):  # noqa: S311 no secret
+    for due_s, event in _pace(_by_user(events), num_events, random.Random(seed), active_users):
         outcome = actions[event.action].outcome_of(event.value)
         consumed = seen.setdefault(event.user_id, set())
         plan.append(PlannedEvent(len(plan), due_s, event, outcome, _turn_of(outcome, event.item_id, consumed)))

@@ -94,9 +94,7 @@ class DemoSession:
             RequestFailedError: Kafka did not take the items.
         """
         loop = asyncio.get_running_loop()
-        reader = TopicReader(
-            self._setup.endpoints.kafka, lambda seen: loop.call_soon_threadsafe(self._take_seen, seen)
-        )
+        reader = TopicReader(self._setup.endpoints.kafka, lambda seen: loop.call_soon_threadsafe(self._take_seen, seen))
         self._open_clients()
         try:
             await asyncio.to_thread(reader.start)
@@ -158,7 +156,9 @@ class DemoSession:
     async def _live(self) -> None:
         """Let users and visitors act until the plan is done."""
         self._started_s = time.perf_counter()
-        beside = [asyncio.create_task(work) for work in (self._visitors.run(), self._show(), self._watch(), self._freeze())]
+        beside = [
+            asyncio.create_task(work) for work in (self._visitors.run(), self._show(), self._watch(), self._freeze())
+        ]
         try:
             await live_users(self._setup.plan, self._users.act, self._setup.options.speed, self._pace)
             self._replay_s = time.perf_counter() - self._started_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -91,7 +92,7 @@ class RecommendClient:
     def __init__(self, address: str) -> None:
         self.stats = RequestStats()
         self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
-        self._stub: Any = serving_pb2_grpc.RecommenderStub(self._channel)
+        self._stub: Any = serving_pb2_grpc.RecommenderStub(self._channel)  # type: ignore[no-untyped-call]
 
     async def recommend(self, user_id: str, surface: str) -> Answer:
         """Return a list of ten, trying again while the server is away.
@@ -184,7 +185,5 @@ class EventSender:
 
 def _call_soon(loop: asyncio.AbstractEventLoop, set_it: Any, done: asyncio.Future[Ack], value: Any) -> None:
     """Settle `done` from another thread, unless its waiter or its loop is gone."""
-    try:
+    with contextlib.suppress(RuntimeError):  # The loop is closed: the demo was interrupted.
         loop.call_soon_threadsafe(lambda: None if done.done() else set_it(value))
-    except RuntimeError:  # The loop is closed: the demo was interrupted.
-        pass

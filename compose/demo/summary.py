@@ -31,6 +31,16 @@ class Outcome:
         return int(any(asdict(self).values()))
 
 
+def outcome_of(summary: Summary) -> Outcome:
+    """Pick what decides over the exit code."""
+    return Outcome(
+        failed_requests=summary["failed_requests"],
+        unsent_events=summary["events_unsent"],
+        events_lost=summary["events_lost"],
+        events_doubled=summary["events_doubled"],
+    )
+
+
 def write_json(path: Path, summary: Summary) -> None:
     """Write the summary whole or not at all.
 
@@ -42,7 +52,9 @@ def write_json(path: Path, summary: Summary) -> None:
         temporary.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        raise DemoError(f"cannot write the summary to {path}: {error.strerror}; name another file with --json") from error
+        raise DemoError(
+            f"cannot write the summary to {path}: {error.strerror}; name another file with --json"
+        ) from error
 
 
 def summary_table(summary: Summary) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -105,7 +106,7 @@ class TopicReader:
         deliver: called in the reader's thread with what one poll brought.
     """
 
-    def __init__(self, bootstrap: str, deliver: Callable[[list[Seen]], None]) -> None:
+    def __init__(self, bootstrap: str, deliver: Callable[[list[Seen]], object]) -> None:
         self._bootstrap = bootstrap
         self._deliver = deliver
         self._stopping = threading.Event()
@@ -137,9 +138,10 @@ class TopicReader:
                 for found in _values(consumer.poll(timeout_ms=100, max_records=1000)):
                     self._deliver_records(found, positions)
             except KafkaError:
-                consumer = _closed(consumer)
+                _close(consumer)
+                consumer = None
                 self._stopping.wait(0.5)
-        _closed(consumer)
+        _close(consumer)
 
     def _open(self, positions: dict[Any, int]) -> Any:
         """Open a consumer at `positions`, at first (when empty) at the ends."""
@@ -174,11 +176,9 @@ def _values(polled: dict[Any, list[Any]]) -> Iterable[list[Any]]:
     return (records for records in polled.values() if records)
 
 
-def _closed(consumer: Any) -> None:
+def _close(consumer: Any) -> None:
     """Close quietly: the broker may be gone."""
     if consumer is None:
         return
-    try:
+    with contextlib.suppress(KafkaError):
         consumer.close()
-    except KafkaError:
-        pass

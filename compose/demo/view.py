@@ -1,4 +1,4 @@
-"""What the terminal shows while the demo runs: a live panel, or a plain line now and then where there is no terminal."""
+"""What the terminal shows while the demo runs: a live panel, or a plain line now and then without a terminal."""
 
 from __future__ import annotations
 
@@ -110,13 +110,18 @@ def panel(now: Snapshot) -> Panel:
     grid = Table.grid(padding=(0, 3))
     for _ in range(4):
         grid.add_column()
-    grid.add_row("HR@10", Text(f"{now.hit_rate:.4f}", style="bold green"), "event → feature", _long(now.event_to_feature_ms))
+    grid.add_row(
+        "HR@10", Text(f"{now.hit_rate:.4f}", style="bold green"), "event → feature", _long(now.event_to_feature_ms)
+    )
     grid.add_row(
         "decayed popularity", f"{now.popularity_hit_rate:.4f}", "event → served weights", _long(now.event_to_served_ms)
     )
     grid.add_row("scored positives", f"{now.scored:,}", "Recommend", _long(now.recommend_ms))
     grid.add_row(
-        "coverage", f"{100 * now.coverage:.1f} %", "model version", f"{now.model_version or 'none yet'}  ({now.swaps} swaps)"
+        "coverage",
+        f"{100 * now.coverage:.1f} %",
+        "model version",
+        f"{now.model_version or 'none yet'}  ({now.swaps} swaps)",
     )
     grid.add_row(
         "visitors",

@@ -93,7 +93,7 @@ class VisitorTraffic:
         self._actions = actions
         self._visits_per_s = visits_per_s
         self._run_id = run_id
-        self._rng = random.Random(seed)  # noqa: S311 no secret
+        self._rng = random.Random(seed)
         self._on_answer = on_answer
         self._on_ack = on_ack
         self._sleep = sleep

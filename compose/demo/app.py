@@ -1,0 +1,187 @@
+"""`headrace demo`: start the stack, let the data set live, sum up, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from compose.demo.compare import Comparison
+from compose.demo.data import DataSet, load_data
+from compose.demo.errors import DemoError
+from compose.demo.freeze import FROZEN_PART, frozen_server_part, pin_model
+from compose.demo.options import PROBE_SURFACE, VISITOR_SURFACE, DemoOptions
+from compose.demo.pacing import plan_events
+from compose.demo.session import DemoSession, SessionSetup
+from compose.demo.start_view import StartView
+from compose.demo.state_folder import prepare_state_folder
+from compose.demo.summary import outcome_of, summary_table, write_json
+from compose.demo.view import DemoView
+from compose.errors import StackError
+from compose.local_stack import TOKEN_FILE, LocalStack
+from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints
+
+__all__ = ["DemoOptions", "run_demo"]
+
+BAD_USAGE = 2
+INTERRUPTED = 130
+MOST_SPEED = 100.0
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Run the demo; return 0, 1 where requests failed or events were lost, 2 for bad usage, 130 after Ctrl-C."""
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # It logs every reconnect; the demo counts them.
+    console = Console()
+    try:
+        with _terminate_as_interrupt():
+            return _Demo(options, console).run()
+    except (ConfigError, DemoError) as error:
+        console.print(f"headrace demo: {error}", highlight=False, markup=False, soft_wrap=True)
+        return BAD_USAGE
+    except StackError as error:
+        console.print(f"headrace demo: {error}", highlight=False, markup=False, soft_wrap=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.print("headrace demo: interrupted; every process it started has been ended")
+        return INTERRUPTED
+
+
+class _Demo:
+    """One run of the command."""
+
+    def __init__(self, options: DemoOptions, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self._view = DemoView(console, options.quiet)
+        self._began_s = time.perf_counter()
+        self._run_id = f"demo{int(time.time()):x}"
+
+    def run(self) -> int:
+        """Run from options to exit code."""
+        _check_options(self._options)
+        app = load_app_config(self._options.config_path)
+        _check_surfaces(app, self._options.config_path)
+        data = load_data(self._options.data, app.actions)
+        if self._options.endpoints_path is not None:
+            return self._run_on(app, data, load_endpoints(self._options.endpoints_path), suffix=f"-{self._run_id}")
+        return self._run_with_own_stack(app, data)
+
+    def _run_with_own_stack(self, app: AppConfig, data: DataSet) -> int:
+        folder = prepare_state_folder(self._options.state_dir)
+        frozen = frozen_server_part() if self._options.compare else None
+        stack = LocalStack(self._options.config_path, folder, extra_parts=[frozen[0]] if frozen else ())
+        self._view.say(f"starting the stack in {folder} (logs in {folder / 'logs'})")
+        try:
+            endpoints = stack.start(StartView(self._view).show)
+            setup_frozen = (stack.address_of(FROZEN_PART), frozen[1]) if frozen else None
+            code = self._run_on(app, data, endpoints, setup_frozen, lambda: _restarts(stack))
+            if self._options.keep:
+                self._keep(stack)
+            return code
+        finally:
+            _ignore_interrupts()  # The stop is bounded; a second Ctrl-C must not leave processes behind.
+            self._view.say("stopping the stack")
+            stack.stop()
+
+    def _run_on(
+        self,
+        app: AppConfig,
+        data: DataSet,
+        endpoints: Endpoints,
+        frozen: tuple[str, str] | None = None,
+        restarts: Callable[[], Mapping[str, int]] = dict,
+        suffix: str = "",
+    ) -> int:
+        """Run against a stack; `frozen` is the second server's address and that of its ModelAdmin."""
+        options = self._options
+        admin_address = frozen[1] if frozen else endpoints.admin if options.freeze_model else ""
+        token_path = Path(endpoints.state) / TOKEN_FILE
+        setup = SessionSetup(
+            options=options,
+            app=app,
+            data=data,
+            plan=plan_events(data.events, app.actions, options.events, options.seed),
+            endpoints=endpoints,
+            run_id=self._run_id,
+            user_suffix=suffix,
+            frozen_address=frozen[0] if frozen else "",
+            freeze=(lambda: pin_model(admin_address, token_path)) if admin_address else None,
+            restarts=restarts,
+        )
+        self._view.say(f"replaying {len(setup.plan):,} events of {data.name} at speed {options.speed:g}")
+        with self._view:
+            summary = asyncio.run(DemoSession(setup, self._view).run())
+        return self._report(summary)
+
+    def _report(self, summary: dict[str, Any]) -> int:
+        """Print the summary, write it, and return the exit code."""
+        summary["wall_s"] = round(time.perf_counter() - self._began_s, 2)
+        comparison: Comparison | None = summary.get("compare")
+        if comparison is not None:
+            summary["compare"] = comparison.to_json()
+        self._console.print(summary_table(summary))
+        if comparison is not None:
+            self._console.print(comparison.table())
+        if self._options.json_path is not None:
+            write_json(self._options.json_path, summary)
+        outcome = outcome_of(summary)
+        if outcome.exit_code:
+            self._console.print(f"headrace demo: not clean: {outcome}", highlight=False)
+        return outcome.exit_code
+
+    def _keep(self, stack: LocalStack) -> None:
+        """Hold the stack until Ctrl-C: its processes end with this one."""
+        self._view.say(f"the stack stays up until Ctrl-C; its addresses are in {stack.endpoints_path}")
+        try:
+            while True:
+                signal.pause()
+        except KeyboardInterrupt:
+            self._view.say("")
+
+
+def _check_options(options: DemoOptions) -> None:
+    if options.events < 1:
+        raise DemoError(f"--events {options.events} must be 1 or more")
+    if not 0 < options.speed <= MOST_SPEED:
+        raise DemoError(f"--speed {options.speed:g} must be above 0 and at most {MOST_SPEED:g}")
+    if options.compare and options.endpoints_path is not None:
+        raise DemoError("--compare starts a second server in a stack of its own; leave --endpoints out")
+    if options.compare and options.freeze_model:
+        raise DemoError("--compare has a frozen server beside the live one; leave --freeze-model out")
+    if options.json_path is not None and not options.json_path.parent.is_dir():
+        raise DemoError(f"--json {options.json_path}: the folder does not exist; make it, or name another file")
+
+
+def _check_surfaces(app: AppConfig, path: Path) -> None:
+    if PROBE_SURFACE not in app.surfaces or app.surfaces[PROBE_SURFACE].learn:
+        raise DemoError(f"{path}: the demo needs `surfaces: {{{PROBE_SURFACE}: {{learn: false}}}}` for its probes")
+    if VISITOR_SURFACE not in app.surfaces:
+        raise DemoError(f"{path}: the demo's visitors need `surfaces: {{{VISITOR_SURFACE}: {{learn: true}}}}`")
+
+
+def _restarts(stack: LocalStack) -> dict[str, int]:
+    return {status.name: status.restarts for status in stack.statuses}
+
+
+def _ignore_interrupts() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C: both end every process."""
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
