@@ -6,7 +6,8 @@ count in-process from samples. Rows are only ever appended.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +122,34 @@ class ItemTable:
         """Expiry times, shape (N,), 0 where never."""
         expires = self._expires_ms[: len(self)]
         return np.where(expires == _NEVER_MS, 0, expires)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the numbers of the whole table for a checkpoint; ids and category names come beside them."""
+        size = len(self)
+        columns: dict[str, NDArray[Any]] = {
+            "categories": self._categories[:size].copy(),
+            "published_ms": self._published_ms[:size].copy(),
+            "expires_ms": self._expires_ms[:size].copy(),
+            "is_available": self._is_available[:size].copy(),
+        }
+        return columns | self.counters.arrays()
+
+    def restore(
+        self, item_ids: Sequence[str], category_names: Sequence[str], arrays: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Take over ids, names and what `arrays` returned."""
+        self.item_ids, self.category_names = [], []
+        self._row_of, self._category_of = {}, {}
+        self.counters.restore({"sums": arrays["sums"][:0], "reference_ms": arrays["reference_ms"]})
+        self.ensure_rows(item_ids)
+        for name in category_names:
+            self._category_code(name)
+        size = len(item_ids)
+        self._categories[:size] = arrays["categories"]
+        self._published_ms[:size] = arrays["published_ms"]
+        self._expires_ms[:size] = arrays["expires_ms"]
+        self._is_available[:size] = arrays["is_available"]
+        self.counters.restore(arrays)
 
     def _category_code(self, name: str) -> int:
         code = self._category_of.setdefault(name, len(self._category_of))

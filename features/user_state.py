@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,54 @@ class UserTable:
             consumed=user.consumed.keys(),
             is_known=True,
         )
+
+    def names(self) -> dict[str, list[str]]:
+        """Return the strings of the whole table for a checkpoint, users in row order, each user's laid end to end."""
+        users = self._users.values()
+        return {
+            "user_ids": list(self._users),
+            "history_event_ids": [entry[1] for user in users for entry in user.history],
+            "history_item_ids": [entry[2] for user in users for entry in user.history],
+            "consumed_item_ids": [item_id for user in users for item_id in user.consumed],
+            "category_names": [name for user in users for name in user.category_rows],
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the numbers that belong to `names`; `*_sizes` say how many entries are each user's."""
+        users = list(self._users.values())
+        columns = {
+            "history_sizes": [len(user.history) for user in users],
+            "history_times_ms": [entry[0] for user in users for entry in user.history],
+            "history_outcomes": [entry[3] for user in users for entry in user.history],
+            "consumed_sizes": [len(user.consumed) for user in users],
+            "consumed_times_ms": [time_ms for user in users for time_ms in user.consumed.values()],
+            "category_sizes": [len(user.category_rows) for user in users],
+            "category_rows": [row for user in users for row in user.category_rows.values()],
+        }
+        counters = {f"counters.{name}": array for name, array in self._counters.arrays().items()}
+        categories = {f"category_counters.{name}": array for name, array in self._category_counters.arrays().items()}
+        return {name: np.array(column, dtype=np.int64) for name, column in columns.items()} | counters | categories
+
+    def restore(self, names: Mapping[str, list[str]], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `names` and `arrays` returned."""
+        for table, prefix in ((self._counters, "counters."), (self._category_counters, "category_counters.")):
+            table.restore({name: arrays[prefix + name] for name in ("sums", "reference_ms")})
+        history = zip(
+            arrays["history_times_ms"].tolist(),
+            names["history_event_ids"],
+            names["history_item_ids"],
+            arrays["history_outcomes"].tolist(),
+            strict=True,
+        )
+        consumed = zip(names["consumed_item_ids"], arrays["consumed_times_ms"].tolist(), strict=True)
+        categories = zip(names["category_names"], arrays["category_rows"].tolist(), strict=True)
+        sizes = zip(*(arrays[f"{part}_sizes"].tolist() for part in ("history", "consumed", "category")), strict=True)
+        self._users = {
+            user_id: _User(
+                row,
+                list(islice(history, counts[0])),
+                dict(islice(consumed, counts[1])),
+                dict(islice(categories, counts[2])),
+            )
+            for row, (user_id, counts) in enumerate(zip(names["user_ids"], sizes, strict=True))
+        }
