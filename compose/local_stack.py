@@ -99,6 +99,15 @@ class LocalStack:
             self._lock.close()
             self._lock = None
 
+    def raise_if_failed(self) -> None:
+        """Raise what ended the supervisor, if anything did.
+
+        Raises:
+            StackError: the supervisor ended by itself, and every part with it.
+        """
+        if self._supervisor is not None:
+            self._supervisor.wait_until(lambda _statuses: True, timeout_s=0.0)
+
     @property
     def endpoints(self) -> Endpoints:
         """The addresses, known once `start` was called."""

@@ -1,0 +1,275 @@
+"""The `headrace` command line. Heavy parts (torch, feast, pyflink) run in processes of their own, never in this one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import click
+import typer
+
+from compose.errors import EXIT_CODES, StackError, StackNotRunningError
+from features.config import ConfigError, Endpoints, load_endpoints
+
+_INTERRUPTED = 130
+_DEFAULT_STATE = Path(".headrace")
+_DEFAULT_CONFIG = Path("headrace.yaml")
+
+app = typer.Typer(
+    name="headrace",
+    help="A recommender that learns while people use it.",
+    epilog=EXIT_CODES.replace("\n", " "),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+topics_app = typer.Typer(help="Kafka topics of the loop.", no_args_is_help=True)
+features_app = typer.Typer(help="Feast definitions.", no_args_is_help=True)
+app.add_typer(topics_app, name="topics")
+app.add_typer(features_app, name="features")
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="The app's configuration.")]
+StateOption = Annotated[Path, typer.Option("--state", help="State directory of the stack.")]
+EndpointsOption = Annotated[
+    Path | None, typer.Option("--endpoints", help="Addresses as JSON; by default those of the stack in --state.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def up(
+    config: ConfigOption = _DEFAULT_CONFIG,
+    state: StateOption = _DEFAULT_STATE,
+    ports: Annotated[
+        Literal["default", "auto"], typer.Option(help="Those of the `stack` section, or free ones.")
+    ] = "default",
+    endpoints: Annotated[
+        Path | None, typer.Option("--endpoints", help="Write the addresses here too, once the stack is up.")
+    ] = None,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C.")] = False,
+) -> None:
+    """Start the local stack, wait until all of it is ready, and return; `headrace down` ends it."""
+    from compose.up_command import bring_up
+
+    raise typer.Exit(bring_up(config.resolve(), state.resolve(), ports, endpoints, foreground))
+
+
+@app.command()
+def down(state: StateOption = _DEFAULT_STATE) -> None:
+    """End the stack, also what a killed one left behind."""
+    from compose.daemon import stop_daemon
+
+    typer.echo(stop_daemon(state.resolve()))
+
+
+@app.command()
+def demo(
+    config: ConfigOption = _DEFAULT_CONFIG,
+    state: StateOption = _DEFAULT_STATE,
+    events: Annotated[int, typer.Option(help="Events to replay.")] = 15_000,
+    speed: Annotated[float, typer.Option(help="Times one action per user and second.")] = 1.0,
+    data: Annotated[
+        Path | None, typer.Option(help="Events file (parquet, JSON lines or CSV) instead of ML-100k.")
+    ] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the summary here as JSON.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up at the end.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also popularity, counters only and a frozen model, with intervals.")
+    ] = False,
+    freeze_model: Annotated[
+        bool, typer.Option("--freeze-model", help="Stop following versions after the first 20 % of the events.")
+    ] = False,
+    endpoints: Annotated[Path | None, typer.Option(help="Use this running stack instead of starting one.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the summary only.")] = False,
+    visitors: Annotated[float, typer.Option(help="Lists that simulated visitors ask for per second.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Seeds pacing, visitors and the bootstrap.")] = 7,
+) -> None:
+    """Replay a real data set as a living app against the whole loop, and sum up what it learnt."""
+    from compose.demo.app import run_demo
+    from compose.demo.options import DemoOptions
+
+    options = DemoOptions(
+        config_path=config,
+        state_dir=state,
+        events=events,
+        speed=speed,
+        data=data,
+        json_path=json_path,
+        keep=keep,
+        compare=compare,
+        freeze_model=freeze_model,
+        endpoints_path=endpoints,
+        quiet=quiet,
+        visitors_per_s=visitors,
+        seed=seed,
+    )
+    raise typer.Exit(run_demo(options))
+
+
+@app.command()
+def status(state: StateOption = _DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """Show parts, processes, restarts, Flink jobs, lags and the live model version."""
+    from compose.status import collect_status, print_status
+
+    report = collect_status(state.resolve())
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        print_status(report)
+
+
+@app.command()
+def doctor(
+    config: ConfigOption = _DEFAULT_CONFIG, state: StateOption = _DEFAULT_STATE, as_json: JsonOption = False
+) -> None:
+    """Name what is missing, damaged or busy on this machine, and how to mend it; exit code 1 if anything is."""
+    from compose.config import load_stack_config
+    from compose.doctor import examine, print_findings
+
+    findings = examine(state.resolve(), load_stack_config(config).ports)
+    if as_json:
+        _print_json([vars(finding) for finding in findings])
+    else:
+        print_findings(findings)
+    raise typer.Exit(0 if all(finding.is_ok for finding in findings) else 1)
+
+
+@topics_app.command("create")
+def topics_create(state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = None) -> None:
+    """Create the topics that do not exist yet, each with its own limits."""
+    from compose.topics import TOPICS, create_topics
+
+    created = create_topics(_addresses(state, endpoints).kafka)
+    typer.echo(f"{len(created)} topics created, {len(TOPICS) - len(created)} were there")
+
+
+@features_app.command("apply")
+def features_apply(
+    config: ConfigOption = _DEFAULT_CONFIG, state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = None
+) -> None:
+    """Register entities, views and services with Feast, from an explicit list."""
+    path = endpoints or state / "endpoints.json"
+    load_endpoints(path)
+    command = [sys.executable, "-m", "features.apply", "--config", str(config), "--endpoints", str(path)]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(help="User id.")],
+    num: Annotated[int, typer.Option("--num", min=1, max=500, help="Items wanted.")] = 10,
+    surface: Annotated[str, typer.Option(help="A surface of headrace.yaml; `probe` leaves no trace.")] = "probe",
+    state: StateOption = _DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for a user's recommendations."""
+    from compose.serving_client import recommend as ask
+    from compose.serving_tables import print_recommendations, to_json
+
+    answer = ask(_addresses(state, endpoints).serving, user, num, surface)
+    if as_json:
+        _print_json(to_json(answer))
+    else:
+        print_recommendations(answer)
+
+
+@app.command()
+def models(state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
+    """List the model versions that the server knows."""
+    from compose.serving_tables import print_models, to_json
+
+    versions = _admin(state, endpoints).list_models()
+    if as_json:
+        _print_json([to_json(version) for version in versions])
+    else:
+        print_models(versions)
+
+
+@app.command()
+def reload(state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
+    """Make the server read the newest version again."""
+    _print_order("serves", _admin(state, endpoints).reload(), as_json)
+
+
+@app.command()
+def rollback(
+    version: Annotated[str, typer.Argument(help="EPOCH.SEQ; the one before the live one by default.")] = "",
+    state: StateOption = _DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go back to an earlier version and stay there until `headrace unpin`."""
+    _print_order("went back to", _admin(state, endpoints).rollback(version), as_json)
+
+
+@app.command()
+def pin(
+    version: Annotated[str, typer.Argument(help="EPOCH.SEQ; the live one by default.")] = "",
+    state: StateOption = _DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stay at a version until `headrace unpin`."""
+    _print_order("is pinned at", _admin(state, endpoints).pin(version), as_json)
+
+
+@app.command()
+def unpin(state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
+    """Follow new versions again."""
+    _print_order("follows again, from", _admin(state, endpoints).unpin(), as_json)
+
+
+def _addresses(state: Path, endpoints: Path | None) -> Endpoints:
+    path = endpoints or state / "endpoints.json"
+    if not path.exists():
+        raise StackNotRunningError(f"{path} does not exist; `headrace up` writes it, or name one with --endpoints")
+    return load_endpoints(path)
+
+
+def _admin(state: Path, endpoints: Path | None) -> Any:
+    from compose.serving_client import AdminClient
+
+    return AdminClient(_addresses(state, endpoints))
+
+
+def _print_order(did: str, status: Any, as_json: bool) -> None:
+    from compose.serving_tables import to_json
+
+    if as_json:
+        _print_json(to_json(status))
+    else:
+        typer.echo(f"the server {did} {status.version or 'no version'}")
+
+
+def _print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, indent=2))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; every expected error is one sentence and an exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except (StackError, ConfigError) as error:
+        print(f"headrace: {error}", file=sys.stderr)
+        return error.exit_code if isinstance(error, StackError) else 2
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print("headrace: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The command line's calls to the server: recommendations, and orders to ModelAdmin."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from compose.errors import AdminError, StackNotRunningError
+from compose.local_stack import TOKEN_FILE
+from features.config import Endpoints
+from protos import serving_pb2 as pb
+from protos import serving_pb2_grpc
+
+_TIMEOUT_S = 10.0
+_UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def recommend(address: str, user_id: str, num_items: int, surface: str) -> pb.RecommendResponse:
+    """Ask the Recommender.
+
+    Raises:
+        StackNotRunningError: no server answers there.
+        AdminError: it refuses the request.
+    """
+    with _errors_in_words(address), grpc.insecure_channel(address) as channel:
+        request = pb.RecommendRequest(user_id=user_id, num_items=num_items, surface=surface)
+        stub: Any = serving_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+        answer: pb.RecommendResponse = stub.Recommend(request, timeout=_TIMEOUT_S)
+        return answer
+
+
+class AdminClient:
+    """Orders to the ModelAdmin of one stack; each call is one order with an idempotency key of its own."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        """Read the token that the stack made.
+
+        Raises:
+            StackNotRunningError: it made none.
+        """
+        self._address = endpoints.admin
+        try:
+            token = (Path(endpoints.state) / TOKEN_FILE).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise StackNotRunningError(f"no admin token in {endpoints.state}; `headrace up` makes one") from error
+        self._metadata = (("authorization", f"Bearer {token}"),)
+
+    def list_models(self) -> list[pb.ModelVersionStatus]:
+        """Return the versions that the server knows."""
+        answer: pb.ListModelsResponse = self._call("ListModels", pb.ListModelsRequest())
+        return list(answer.versions)
+
+    def reload(self) -> pb.ModelVersionStatus:
+        """Read the newest announced version again."""
+        return self._order("ReloadModel", pb.ReloadModelRequest(idempotency_key=_new_key()))
+
+    def rollback(self, version: str) -> pb.ModelVersionStatus:
+        """Go back to a version; the one before the live one where it is empty."""
+        return self._order("RollbackModel", pb.RollbackModelRequest(idempotency_key=_new_key(), version=version))
+
+    def pin(self, version: str) -> pb.ModelVersionStatus:
+        """Stay at a version; the live one where it is empty."""
+        return self._order("PinModel", pb.PinModelRequest(idempotency_key=_new_key(), version=version))
+
+    def unpin(self) -> pb.ModelVersionStatus:
+        """Follow the announcements again."""
+        return self._order("UnpinModel", pb.UnpinModelRequest(idempotency_key=_new_key()))
+
+    def _order(self, method: str, request: Any) -> pb.ModelVersionStatus:
+        status: pb.ModelVersionStatus = self._call(method, request).status
+        return status
+
+    def _call(self, method: str, request: Any) -> Any:
+        with _errors_in_words(self._address), grpc.insecure_channel(self._address) as channel:
+            stub: Any = serving_pb2_grpc.ModelAdminStub(channel)  # type: ignore[no-untyped-call]
+            return getattr(stub, method)(request, metadata=self._metadata, timeout=_TIMEOUT_S)
+
+
+def _new_key() -> str:
+    return f"cli-{uuid.uuid4()}"
+
+
+@contextmanager
+def _errors_in_words(address: str) -> Iterator[None]:
+    try:
+        yield
+    except grpc.RpcError as error:
+        call: Any = error
+        if call.code() in _UNREACHABLE:
+            raise StackNotRunningError(f"no server answers at {address}; see `headrace status`") from error
+        raise AdminError(f"the server refuses: {call.details()}") from error

@@ -1,0 +1,180 @@
+"""What `headrace status` tells: parts with their processes, Flink's jobs, lags, the live model."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from compose.errors import StackNotRunningError
+from compose.local_stack import is_stack_running, read_status
+from compose.probes import http_json
+from compose.processes import ProcessRecord, is_alive
+from features.config import Endpoints, load_endpoints
+
+_KAFKA_TIMEOUT_MS = 3000
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """One part."""
+
+    name: str
+    state: str
+    pid: int | None
+    restarts: int
+
+
+@dataclass(frozen=True)
+class StackReport:
+    """Everything `headrace status --json` prints."""
+
+    state_dir: str
+    endpoints: dict[str, str]
+    parts: list[PartReport]
+    jobs: dict[str, str]
+    """Flink job name -> state."""
+    lag: dict[str, int] = field(default_factory=dict)
+    """Records waiting in front of a part, where it can be told."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Live version, its age, swaps and refusals, as the server wrote them last."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether every part is."""
+        return all(part.state in ("ready", "done") for part in self.parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as a JSON object."""
+        return {"is_up": self.is_up, **asdict(self)}
+
+
+def collect_status(state_dir: Path) -> StackReport:
+    """Look at the stack in `state_dir`.
+
+    Raises:
+        StackNotRunningError: none runs there.
+    """
+    if not is_stack_running(state_dir):
+        raise StackNotRunningError(f"no stack runs in {state_dir}; `headrace up` starts one")
+    endpoints = load_endpoints(state_dir / "endpoints.json")
+    return StackReport(
+        state_dir=str(state_dir),
+        endpoints=endpoints.model_dump(),
+        parts=[_part_report(part) for part in read_status(state_dir).get("parts", [])],
+        jobs=_flink_jobs(endpoints),
+        lag=_lags(state_dir, endpoints),
+        model=_model(state_dir),
+    )
+
+
+def _part_report(part: dict[str, Any]) -> PartReport:
+    record = ProcessRecord.from_json(part["process"]) if part["process"] else None
+    is_gone = record is not None and not is_alive(record)
+    state = "died" if is_gone else part["state"]
+    return PartReport(part["name"], state, record.pid if record and not is_gone else None, part["restarts"])
+
+
+def _flink_jobs(endpoints: Endpoints) -> dict[str, str]:
+    """Return the newest state of every job by name."""
+    answer = http_json(int(endpoints.flink.rpartition(":")[2]), "/jobs/overview", timeout_s=2.0) or {}
+    jobs = sorted(answer.get("jobs", []), key=lambda job: job["start-time"])
+    return {job["name"]: job["state"] for job in jobs}
+
+
+def _model(state_dir: Path) -> dict[str, Any]:
+    status = _read_json(state_dir / "serving.json")
+    if not status:
+        return {}
+    loaded_ms = status.get("loaded_time_ms", 0)
+    return {
+        "version": status.get("model_version", ""),
+        "loaded_s_ago": round(time.time() - loaded_ms / 1000, 1) if loaded_ms else None,
+        "is_following": status.get("is_following"),
+        "follow_reason": status.get("follow_reason", ""),
+        "swaps": status.get("swaps", 0),
+        "refused": status.get("refused", {}),
+        "is_full_quality": status.get("is_full_quality"),
+    }
+
+
+def _lags(state_dir: Path, endpoints: Endpoints) -> dict[str, int]:
+    """Return what waits in front of the ingester (its own figure) and of the trainer (against the newest version)."""
+    lags = {}
+    ingester = _read_json(state_dir / "ingester.json").get("lag")
+    if isinstance(ingester, dict):
+        lags["ingester"] = sum(ingester.values())
+    trained = _newest_offsets(Path(endpoints.model_store))
+    if trained:
+        ends = _end_offsets(endpoints.kafka, list(trained))
+        lags["trainer"] = sum(max(0, end - trained[name]) for name, end in ends.items())
+    return lags
+
+
+def _newest_offsets(model_store: Path) -> dict[str, int]:
+    """Return `topic:partition` -> next offset of the version made last."""
+    manifests = sorted(model_store.glob("*/*/manifest.json"), key=_modified_ns)
+    offsets = _read_json(manifests[-1]).get("sample_offsets", {}) if manifests else {}
+    return {name: int(offset) for name, offset in offsets.items()}
+
+
+def _modified_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # The trainer removed an old version meanwhile.
+        return 0
+
+
+def _end_offsets(bootstrap: str, names: list[str]) -> dict[str, int]:
+    from kafka import KafkaConsumer, TopicPartition  # Half a second that only `status` needs.
+    from kafka.errors import KafkaError
+
+    partitions = {TopicPartition(name.rpartition(":")[0], int(name.rpartition(":")[2])): name for name in names}
+    try:
+        consumer = KafkaConsumer(bootstrap_servers=bootstrap, request_timeout_ms=_KAFKA_TIMEOUT_MS)
+    except KafkaError:
+        return {}
+    try:
+        return {partitions[at]: int(end) for at, end in consumer.end_offsets(list(partitions)).items()}
+    except KafkaError:
+        return {}
+    finally:
+        consumer.close()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def print_status(report: StackReport) -> None:
+    """Print the report for a person."""
+    console = Console(highlight=False)
+    console.print(_parts_table(report.parts))
+    console.print()
+    for name, state in report.jobs.items():
+        console.print(f"job    {name} {state.lower()}")
+    for part, records in report.lag.items():
+        console.print(f"lag    {part} {records} records")
+    model = report.model
+    if model.get("version"):
+        follows = "following" if model["is_following"] else f"not following: {model['follow_reason']}"
+        console.print(f"model  {model['version']} ({follows}; {model['swaps']} swaps)")
+    else:
+        console.print("model  none yet")
+
+
+def _parts_table(parts: list[PartReport]) -> Table:
+    table = Table("part", "state", "pid", "restarts", box=None, pad_edge=False)
+    for part in parts:
+        style = {"ready": "green", "done": "green", "died": "red", "restarting": "red"}.get(part.state, "yellow")
+        table.add_row(part.name, f"[{style}]{part.state}[/]", str(part.pid or ""), str(part.restarts or ""))
+    return table

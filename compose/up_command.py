@@ -1,0 +1,66 @@
+"""`headrace up`, as the terminal shows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from compose.config import load_headrace_config
+from compose.daemon import run_stack, start_daemon
+from compose.errors import StackRunningError
+from compose.local_stack import LocalStack, is_stack_running
+from compose.ports import PortMode, choose_ports
+from features.config import Endpoints, load_endpoints
+
+
+def bring_up(config_path: Path, state_dir: Path, ports: PortMode, endpoints_to: Path | None, foreground: bool) -> int:
+    """Start a stack, in this process or behind it; return the exit code.
+
+    Raises:
+        ConfigError: `headrace.yaml` cannot be used.
+        StackError: the stack did not come up.
+    """
+    config = load_headrace_config(config_path)
+    if is_stack_running(state_dir):
+        raise StackRunningError(f"a stack already runs in {state_dir}; `headrace down --state {state_dir}` ends it")
+    if ports == "default":
+        choose_ports(ports, config.stack.ports, state_dir / "ports.json")
+    console = Console(highlight=False)
+    started_s = time.monotonic()
+
+    def say_up(stack_endpoints: Endpoints) -> None:
+        if endpoints_to is not None:
+            endpoints_to.write_text(stack_endpoints.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        console.print(f"up after {time.monotonic() - started_s:.0f} s; logs in {state_dir / 'logs'}")
+        for name, address in stack_endpoints.model_dump(exclude={"model_store", "state"}).items():
+            console.print(f"  {name:8} {address}")
+
+    if foreground:
+        return run_stack(config_path, state_dir, ports, _then(say_up))
+    start_daemon(config_path, state_dir, ports, _Progress(console, started_s).show)
+    say_up(load_endpoints(state_dir / "endpoints.json"))
+    return 0
+
+
+def _then(say_up: Callable[[Endpoints], None]) -> Callable[[LocalStack], None]:
+    return lambda stack: say_up(stack.endpoints)
+
+
+class _Progress:
+    """Says each change of a part once."""
+
+    def __init__(self, console: Console, started_s: float) -> None:
+        self._console = console
+        self._started_s = started_s
+        self._said: dict[str, str] = {}
+
+    def show(self, parts: Sequence[dict[str, Any]]) -> None:
+        for part in parts:
+            name, state = part["name"], part["state"]
+            if self._said.get(name) != state and state in ("ready", "done", "restarting"):
+                self._console.print(f"  {time.monotonic() - self._started_s:5.1f} s  {name} {state}")
+            self._said[name] = state
