@@ -6,6 +6,7 @@ The list below is the registry: nothing is scanned, what is not in it leaves the
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,13 @@ _ARROW_TYPES = {"String": pa.string(), "Int64": pa.int64(), "Float64": pa.float6
 def apply_features(store: FeatureStore) -> list[str]:
     """Bring the registry in line with the list above and return one line per change; none when it was already so."""
     Path(store.config.registry.path).parent.mkdir(parents=True, exist_ok=True)
-    for view in VIEWS:
-        _ensure_feature_log(Path(store.config.repo_path), view)
+    views = [_bound_view(view, Path(store.config.repo_path)) for view in VIEWS]
+    for view in views:
+        _ensure_feature_log(view)
     contents = RepoContents(
         projects=[Project(name=store.project)],
-        data_sources=[view.batch_source for view in VIEWS],
-        feature_views=list(VIEWS),
+        data_sources=[view.batch_source for view in views],
+        feature_views=views,
         on_demand_feature_views=[],
         stream_feature_views=[],
         label_views=[],
@@ -51,7 +53,7 @@ def apply_features(store: FeatureStore) -> list[str]:
     changes = [line for line in map(_describe_change, diffs) if line]
     gone = [diff.current_feast_object for diff in diffs if diff.transition_type.name == "DELETE"]
     if changes:
-        store.apply([*ENTITIES, *VIEWS, *SERVICES], objects_to_delete=gone, partial=False)
+        store.apply([*ENTITIES, *views, *SERVICES], objects_to_delete=gone, partial=False)
     return changes
 
 
@@ -64,9 +66,16 @@ def _describe_change(diff: Any) -> str:
     return f"{verb} {diff.feast_object_type.value} {diff.name}{f' ({fields})' if fields else ''}"
 
 
-def _ensure_feature_log(state: Path, view: FeatureView) -> None:
+def _bound_view(view: FeatureView, state: Path) -> FeatureView:
+    """Return a copy whose batch source is an absolute path: Feast's DuckDB store reads relative ones from anywhere."""
+    bound = copy.deepcopy(view)
+    bound.batch_source.file_options.uri = str(state / view.batch_source.path)
+    return bound
+
+
+def _ensure_feature_log(view: FeatureView) -> None:
     """Write an empty parquet file with the view's columns where the batch source has none yet."""
-    path = state / view.batch_source.path
+    path = Path(view.batch_source.path)
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)

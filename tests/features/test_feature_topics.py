@@ -39,10 +39,14 @@ def test_consumed_items_carry_their_newest_time() -> None:
 def test_categories_stand_newest_epoch_and_largest_count_first() -> None:
     """The order and the cut do not depend on the order of arrival."""
     entries = [("old", 3, 99.0), ("small", 4, 1.0), ("large", 4, 5.0), ("large", 3, 2.0)]
-    fields = [decoded("user_categories", "u1", category_value("u1", order)).fields for order in (entries, entries[::-1])]
+    fields = [
+        decoded("user_categories", "u1", category_value("u1", order)).fields for order in (entries, entries[::-1])
+    ]
     assert fields[0] == fields[1]
     assert fields[0]["user_category_names"] == ["large", "small", "old"]
-    assert fields[0]["user_category_counts"] == [4, 5.0, 0, 0, 2.0, 0, 0] + [4, 1.0, 0, 0, 0, 0, 0] + [3, 99.0] + [0] * 5
+    assert (
+        fields[0]["user_category_counts"] == [4, 5.0, 0, 0, 2.0, 0, 0] + [4, 1.0, 0, 0, 0, 0, 0] + [3, 99.0] + [0] * 5
+    )
 
 
 @pytest.mark.parametrize(
