@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -49,17 +50,15 @@ class ItemFeatures:
     The table changes on the event loop only, so a request between two awaits sees one state of it.
 
     Args:
-        bootstrap_servers: Kafka addresses.
+        connect: makes a Kafka consumer.
         features: half-lives of the counters.
     """
 
-    def __init__(self, bootstrap_servers: str, features: FeaturesConfig) -> None:
+    def __init__(self, connect: Callable[[], Any], features: FeaturesConfig) -> None:
         self.table = ItemTable(features)
         self.unreadable_records = 0
         self._features = features
-        self._reader = TopicReader(
-            bootstrap_servers, (ITEMS_TOPIC, ITEM_COUNTERS_TOPIC), self.decode_change, self.apply_changes
-        )
+        self._reader = TopicReader(connect, (ITEMS_TOPIC, ITEM_COUNTERS_TOPIC), self.decode_change, self.apply_changes)
 
     async def start(self, catch_up_s: float) -> bool:
         """Begin reading and wait for what is there already; False where that took longer than `catch_up_s`."""

@@ -7,7 +7,9 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from serving.errors import StartupError
 from serving.feature_client import RedisUserRows, UserFeatures
 from serving.health import Health
 from serving.item_features import ItemFeatures
-from serving.kafka_writer import KafkaWriter, connect_producer
+from serving.kafka_writer import KafkaWriter, Producer, connect_producer
 from serving.model_store import Announcement, ModelStore
 from serving.recommender import Recommender
 from serving.served_log import ServedLog
@@ -37,7 +39,7 @@ from serving.serving_model import ModelLoader
 from serving.stage_times import StageTimes
 from serving.standing_order import StandingOrderFile
 from serving.status_file import ServingStatus, write_status
-from serving.topic_reader import TopicReader
+from serving.topic_reader import TopicReader, connect_consumer
 
 logger = logging.getLogger(__name__)
 
@@ -61,30 +63,49 @@ class ServerSettings:
     """Names the status and order files, so that servers can share a state directory."""
 
 
+@dataclass(frozen=True)
+class Connections:
+    """What a server reaches out to; tests give their own."""
+
+    user_rows: RedisUserRows
+    connect_consumer: Callable[[], Any]
+    connect_producer: Callable[[], Producer]
+
+    @classmethod
+    def of(cls, settings: ServerSettings) -> Connections:
+        """Return the connections to the running stack; nothing is connected yet."""
+        timeout_s = settings.serving.feature_read_ms / 1000.0
+        return cls(
+            RedisUserRows(settings.endpoints, settings.app, timeout_s),
+            partial(connect_consumer, settings.endpoints.kafka),
+            partial(connect_producer, settings.endpoints.kafka),
+        )
+
+
 class Server:
     """The parts of one server and their order of starting and stopping.
 
     Args:
         settings: what to serve, where.
-        user_rows: where user rows come from.
+        connections: how to reach Kafka, Redis and Feast.
 
     Raises:
         StartupError: an address cannot be used.
     """
 
-    def __init__(self, settings: ServerSettings, user_rows: RedisUserRows) -> None:
+    def __init__(self, settings: ServerSettings, connections: Connections) -> None:
         app, serving, endpoints = settings.app, settings.serving, settings.endpoints
         self._settings = settings
         self._state_dir = Path(endpoints.state)
-        self._user_rows = user_rows
-        self.users = UserFeatures(user_rows, app, serving)
-        self.items = ItemFeatures(endpoints.kafka, app.features)
-        self.writer = KafkaWriter(lambda: connect_producer(endpoints.kafka), serving.served_log_queue)
+        self._user_rows = connections.user_rows
+        self.users = UserFeatures(connections.user_rows, app, serving)
+        self.items = ItemFeatures(connections.connect_consumer, app.features)
+        self.writer = KafkaWriter(connections.connect_producer, serving.served_log_queue)
         order_file = StandingOrderFile(self._state_dir / f"{settings.name}-order.json")
         store_dir = Path(endpoints.model_store) / app.name
         self.models = ModelStore(store_dir, app.name, ModelLoader(app.features), self.items.table, order_file)
         self._announcements = TopicReader(
-            endpoints.kafka, (MODELS_TOPIC,), decode_announcement, self.models.announce, batch_size=1000
+            connections.connect_consumer, (MODELS_TOPIC,), decode_announcement, self.models.announce, batch_size=1000
         )
         self.times = StageTimes()
         self.recommender = Recommender(
@@ -226,8 +247,7 @@ async def run_server(settings: ServerSettings, is_stopping: asyncio.Event) -> No
         StartupError: the server cannot start as told.
     """
     torch.set_num_threads(1)  # Lists are small: more threads only fight the event loop for the cores.
-    user_rows = RedisUserRows(settings.endpoints, settings.app, settings.serving.feature_read_ms / 1000.0)
-    server = Server(settings, user_rows)
+    server = Server(settings, Connections.of(settings))
     stopping = asyncio.create_task(is_stopping.wait())
     starting = asyncio.create_task(server.start())
     try:

@@ -20,13 +20,32 @@ _BATCHES_IN_FLIGHT = 4
 """Batches the loop has not applied yet; the thread waits beyond, so that a catch-up never starves requests."""
 _POLL_MS = 200
 _BACKOFF_S = (0.2, 5.0)
+_JOIN_S = 3.0
+"""A thread inside a connection attempt is left behind; it is a daemon and holds nothing."""
+
+
+def connect_consumer(bootstrap_servers: str) -> Any:
+    """Connect a consumer that commits nothing.
+
+    Raises:
+        KafkaError: no broker answers.
+    """
+    return KafkaConsumer(
+        bootstrap_servers=bootstrap_servers.split(","),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        allow_auto_create_topics=False,
+        bootstrap_timeout_ms=5000,
+        reconnect_backoff_max_ms=1000,
+        isolation_level="read_committed",
+    )
 
 
 class TopicReader(Generic[Decoded]):
     """Follows topics with consumer positions of its own; nothing is committed, a restart reads from the beginning.
 
     Args:
-        bootstrap_servers: Kafka addresses, `host:port[,host:port]`.
+        connect: makes a consumer; called again after a failure.
         topics: what to read, all partitions.
         decode: turns one consumer record into what `apply` takes, in the thread; None skips the record.
         apply: takes a batch, on the event loop.
@@ -35,13 +54,13 @@ class TopicReader(Generic[Decoded]):
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        connect: Callable[[], Any],
         topics: Sequence[str],
         decode: Callable[[Any], Decoded | None],
         apply: Callable[[list[Decoded]], None],
         batch_size: int = 200,
     ) -> None:
-        self._bootstrap_servers = bootstrap_servers.split(",")
+        self._connect = connect
         self._topics = tuple(topics)
         self._decode = decode
         self._apply = apply
@@ -70,7 +89,7 @@ class TopicReader(Generic[Decoded]):
         """End the thread; the loop must still run, as the thread may wait for it."""
         self._is_stopping.set()
         if self._thread.is_alive():
-            await asyncio.to_thread(self._thread.join, 5.0)
+            await asyncio.to_thread(self._thread.join, _JOIN_S)
 
     def next_offsets(self) -> dict[str, int]:
         """Return `topic:partition` -> next offset to read."""
@@ -92,20 +111,11 @@ class TopicReader(Generic[Decoded]):
             pause_s = _BACKOFF_S[0] if lasted_s > 2 * _BACKOFF_S[1] else min(2 * pause_s, _BACKOFF_S[1])
 
     def _read_until_stopped(self) -> None:
-        consumer = KafkaConsumer(
-            bootstrap_servers=self._bootstrap_servers,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            allow_auto_create_topics=False,
-            bootstrap_timeout_ms=5000,
-            max_poll_records=self._batch_size,
-            reconnect_backoff_max_ms=1000,
-            isolation_level="read_committed",
-        )
+        consumer = self._connect()
         try:
             end_offsets = self._assign(consumer)
             while not self._is_stopping.is_set():
-                for part, records in consumer.poll(timeout_ms=_POLL_MS).items():
+                for part, records in consumer.poll(timeout_ms=_POLL_MS, max_records=self._batch_size).items():
                     self._hand_over(part, records)
                 if end_offsets and all(consumer.position(part) >= end for part, end in end_offsets.items()):
                     end_offsets = {}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
+
+from kafka import TopicPartition
 
 
 class FakeFuture:
@@ -39,3 +43,103 @@ class FakeProducer:
     def close(self, timeout: float | None = None) -> None:
         """Remember being closed."""
         self.is_closed = True
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    """What a Kafka consumer hands out."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int = 0
+
+
+class FakeBroker:
+    """Topics of one partition that fake consumers read; may be dead.
+
+    Args:
+        topics: topics that exist.
+    """
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self.logs: dict[str, list[FakeRecord]] = {topic: [] for topic in topics}
+        self.is_dead = False
+        self.changed = threading.Condition()
+
+    def append(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """Write one record."""
+        with self.changed:
+            log = self.logs[topic]
+            log.append(FakeRecord(topic, 0, len(log), key, value))
+            self.changed.notify_all()
+
+    def connect(self) -> FakeConsumer:
+        """Return a consumer.
+
+        Raises:
+            OSError: the broker is dead.
+        """
+        self.check()
+        return FakeConsumer(self)
+
+    def check(self) -> None:
+        """Raise where the broker is dead."""
+        if self.is_dead:
+            raise OSError("the fake broker is dead")
+
+
+class FakeConsumer:
+    """As much of a Kafka consumer as readers use.
+
+    Args:
+        broker: what it reads from.
+    """
+
+    def __init__(self, broker: FakeBroker) -> None:
+        self._broker = broker
+        self._positions: dict[TopicPartition, int] = {}
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        """Return the partitions, None for a topic that does not exist."""
+        return {0} if topic in self._broker.logs else None
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read these partitions from the beginning."""
+        self._positions = dict.fromkeys(partitions, 0)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Go on at `offset`."""
+        self._positions[partition] = offset
+
+    def position(self, partition: TopicPartition) -> int:
+        """Return the next offset to read."""
+        return self._positions[partition]
+
+    def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return where the logs end."""
+        return {part: len(self._broker.logs[part.topic]) for part in partitions}
+
+    def poll(self, timeout_ms: int = 0, max_records: int = 500) -> dict[TopicPartition, list[FakeRecord]]:
+        """Return what is new, waiting for it at most `timeout_ms`."""
+        with self._broker.changed:
+            self._broker.check()
+            found = self._take(max_records)
+            if not found:
+                self._broker.changed.wait(timeout_ms / 1000.0)
+                found = self._take(max_records)
+            return found
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _take(self, max_records: int) -> dict[TopicPartition, list[FakeRecord]]:
+        found = {}
+        for part, position in self._positions.items():
+            records = self._broker.logs[part.topic][position : position + max_records]
+            if records:
+                found[part] = records
+                self._positions[part] = position + len(records)
+        return found

@@ -1,0 +1,131 @@
+"""Laws of the user read."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis, RedisError
+
+from compose.redis_server import redis_binary
+from features.config import Endpoints
+from features.consumed_items import consumed_key
+from serving.circuit_breaker import CircuitBreaker
+from serving.config import ServingConfig
+from serving.feature_client import STORE_UNAVAILABLE, RedisUserRows, UserFeatures
+from tests.serving.serving_parts import APP, FakeUserRows
+
+NOW_MS = 1_790_000_000_000
+
+
+class HangingRows(FakeUserRows):
+    """A store that never answers."""
+
+    async def read_consumed(self, user_id: str) -> Set[str]:
+        """Wait for good."""
+        await asyncio.Event().wait()
+        return frozenset()
+
+
+class RowsFromConsumed(RedisUserRows):
+    """The real Redis client without the Feast part, whose import takes seconds."""
+
+    async def read_row(self, user_id: str) -> Mapping[str, Any]:
+        """Say that Feast has no row."""
+        return {}
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A real Redis on a free port, with its process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(redis_binary()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        with Redis("127.0.0.1", port) as client:
+            for _ in range(200):
+                try:
+                    client.zadd(consumed_key(APP.name, "ann"), {"item-1": 1, "item-2": 2})
+                    break
+                except RedisError:
+                    time.sleep(0.02)  # A real process starts; there is no clock to inject.
+        yield server, port
+    finally:
+        server.send_signal(signal.SIGCONT)
+        server.kill()
+        server.wait()
+
+
+def rows_at(port: int, tmp_path: Path) -> RowsFromConsumed:
+    """Return a client of the Redis at `port`."""
+    endpoints = Endpoints(kafka="", redis=f"127.0.0.1:{port}", model_store=str(tmp_path), state=str(tmp_path))
+    return RowsFromConsumed(endpoints, APP, 0.03)
+
+
+async def test_row_and_consumed_items_become_one_state() -> None:
+    """History and consumed items of a known user are there, without a reason."""
+    rows = FakeUserRows({"ann": {"user_history_item_ids": ["b", "a"]}}, {"ann": frozenset({"a", "b"})})
+    user, reason = await UserFeatures(rows, APP, ServingConfig()).read("ann", NOW_MS)
+    assert (user.history_item_ids, user.consumed, user.is_known, reason) == (("b", "a"), {"a", "b"}, True, None)
+
+
+async def test_hanging_store_costs_its_budget_and_no_more() -> None:
+    """The user is cold, the reason named, and the time bounded."""
+    users = UserFeatures(HangingRows(), APP, ServingConfig())
+    async with asyncio.timeout(0.2):
+        user, reason = await users.read("ann", NOW_MS)
+    assert (user.is_known, reason) == (False, STORE_UNAVAILABLE)
+
+
+async def test_dead_store_is_left_alone_after_some_failures() -> None:
+    """Behind the open breaker no request pays for the store."""
+    rows = FakeUserRows(error=ConnectionError("refused"))
+    users = UserFeatures(rows, APP, ServingConfig(breaker_failures=3))
+    reasons = [(await users.read("ann", NOW_MS))[1] for _ in range(10)]
+    assert (reasons, rows.reads, users.is_available) == ([STORE_UNAVAILABLE] * 10, 3, False)
+
+
+def test_open_breaker_lets_one_probe_through_per_pause() -> None:
+    """One call per pause, and a success closes it."""
+    now_s = 0.0
+    breaker = CircuitBreaker(1, 0.25, lambda: now_s)
+    breaker.count_failure()
+    now_s = 0.2
+    assert not breaker.may_call()
+    now_s = 0.3
+    assert [breaker.may_call(), breaker.may_call()] == [True, False]
+    breaker.count_success()
+    assert breaker.may_call()
+
+
+async def test_paused_redis_is_flagged_and_heals(
+    redis_server: tuple[subprocess.Popen[bytes], int], tmp_path: Path
+) -> None:
+    """A stopped Redis costs at most the budget per read; once it runs again, reads are whole within 2 s."""
+    server, port = redis_server
+    rows = rows_at(port, tmp_path)
+    users = UserFeatures(rows, APP, ServingConfig())
+    # The first connection of a busy machine may miss the budget; the law is about what follows.
+    async with asyncio.timeout(5):
+        while (await users.read("ann", NOW_MS))[1] is not None:
+            await asyncio.sleep(0.05)
+    server.send_signal(signal.SIGSTOP)
+    started_s = time.perf_counter()
+    reasons = [(await users.read("ann", NOW_MS))[1] for _ in range(20)]
+    assert set(reasons) == {STORE_UNAVAILABLE}
+    assert time.perf_counter() - started_s < 0.5
+    server.send_signal(signal.SIGCONT)
+    async with asyncio.timeout(2):
+        while (found := await users.read("ann", NOW_MS))[1] is not None:
+            await asyncio.sleep(0.05)
+    assert found[0].consumed == {"item-1", "item-2"}
+    await rows.close()

@@ -1,0 +1,115 @@
+"""Laws of starting, health and addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from features.config import ConfigError, Endpoints, validate
+from protos import serving_pb2 as pb
+from protos import serving_pb2_grpc
+from serving.addresses import checked_address
+from serving.config import ServingConfig
+from serving.errors import StartupError
+from serving.feature_client import RedisUserRows
+from serving.health import ANY_QUALITY, FULL_QUALITY, Health
+from serving.server import Connections, Server, ServerSettings
+from tests.fakes import FakeBroker, FakeProducer
+from tests.serving.serving_parts import APP, World
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class UnopenedUserRows(RedisUserRows):
+    """User rows whose Feast store is never opened: its import takes seconds."""
+
+    async def open_when_applied(self, retry_s: float = 1.0) -> None:
+        """Return at once."""
+
+
+def settings_for(directory: Path, address: str = "127.0.0.1:0", admin_address: str = "") -> ServerSettings:
+    """Return settings with Kafka and Redis dead."""
+    dead = "127.0.0.1:1"
+    endpoints = Endpoints(kafka=dead, redis=dead, model_store=str(directory / "models"), state=str(directory))
+    return ServerSettings(APP, ServingConfig(catch_up_s=0.1), endpoints, address, admin_address)
+
+
+def make_server(settings: ServerSettings) -> Server:
+    """Return a server whose Kafka and Redis are dead."""
+    broker = FakeBroker(())
+    broker.is_dead = True
+    user_rows = UnopenedUserRows(settings.endpoints, APP, 0.03)
+    return Server(settings, Connections(user_rows, broker.connect, FakeProducer))
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:50051", "[::]:1", "10.0.0.1:50051", "example.org:80"])
+def test_public_address_is_refused(address: str) -> None:
+    """Without TLS only loopback is listened on."""
+    with pytest.raises(StartupError, match="not a loopback address"):
+        checked_address(address, "--address")
+
+
+@pytest.mark.parametrize("address", ["50051", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", ":80"])
+def test_address_without_host_or_port_is_refused(address: str) -> None:
+    """The sentence shows what to write."""
+    with pytest.raises(StartupError, match=r"write for example 127\.0\.0\.1:50051"):
+        checked_address(address, "--address")
+
+
+def test_unknown_key_in_the_section_is_refused_with_the_nearest_name() -> None:
+    """A typo is told, not ignored."""
+    with pytest.raises(ConfigError, match="did you mean 'feature_read_ms'"):
+        validate({"feature_reads_ms": 3}, ServingConfig, "serving")
+
+
+async def test_taken_port_is_one_clear_sentence(tmp_path: Path) -> None:
+    """Two servers never share a port by surprise."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(StartupError, match="cannot listen on"):
+            make_server(settings_for(tmp_path, f"127.0.0.1:{taken.getsockname()[1]}"))
+
+
+async def test_server_with_everything_dead_serves_the_last_good_version(world: World) -> None:
+    """Kafka and Redis dead: the version on disk answers, flagged; health says so; the status file tells."""
+    world.write("1.1")
+    server = make_server(settings_for(world.directory, admin_address="127.0.0.1:0"))
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            states = [
+                (await health.Check(health_pb2.HealthCheckRequest(service=name))).status
+                for name in (ANY_QUALITY, FULL_QUALITY)
+            ]
+            stub: Any = serving_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+            reply = await stub.Recommend(pb.RecommendRequest(user_id="ann"), timeout=1)
+        await asyncio.sleep(0)
+    finally:
+        await server.stop()
+    assert states == [SERVING, NOT_SERVING]
+    assert (len(reply.items), reply.model_version) == (10, "1.1")
+    assert list(reply.degraded_reasons) == ["feature_store_unavailable"]
+    status = json.loads((world.directory / "serving.json").read_text())
+    assert (status["address"], status["model_version"], status["is_following"]) == (server.address, "1.1", True)
+
+
+async def test_health_is_not_serving_before_draining() -> None:
+    """After drain both names say NOT_SERVING for good."""
+    health = Health()
+    await health.start()
+    await health.can_answer()
+    await health.set_full(True)
+    await health.drain()
+    await health.can_answer()
+    for name in (ANY_QUALITY, FULL_QUALITY):
+        reply = await health.servicer.Check(health_pb2.HealthCheckRequest(service=name), None)
+        assert reply.status == NOT_SERVING

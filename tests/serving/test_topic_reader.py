@@ -1,0 +1,81 @@
+"""Laws of following topics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from serving.topic_reader import TopicReader
+from tests.fakes import FakeBroker, FakeRecord
+
+
+def value_of(record: FakeRecord) -> bytes | None:
+    """Decode a record to its value."""
+    return record.value
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    """Let the reader work until something is true."""
+    async with asyncio.timeout(5):
+        while not is_true():
+            await asyncio.sleep(0.005)
+
+
+async def test_reader_catches_up_before_it_says_so() -> None:
+    """What was there at the start is applied, in order, in small batches; then comes what is new."""
+    broker, batches = FakeBroker(["t"]), list[list[bytes]]()
+    for number in range(5):
+        broker.append("t", None, b"%d" % number)
+    reader = TopicReader(broker.connect, ["t"], value_of, batches.append, batch_size=2)
+    reader.start()
+    assert await reader.wait_until_caught_up(5)
+    assert batches == [[b"0", b"1"], [b"2", b"3"], [b"4"]]
+    broker.append("t", None, b"new")
+    await until(lambda: batches[-1] == [b"new"])
+    assert reader.next_offsets() == {"t:0": 6}
+    await reader.stop()
+
+
+async def test_reader_goes_on_where_it_was_after_an_outage() -> None:
+    """A broker that dies and comes back costs no record and repeats none."""
+    broker, values = FakeBroker(["t"]), list[bytes]()
+    reader = TopicReader(broker.connect, ["t"], value_of, values.extend)
+    reader.start()
+    broker.append("t", None, b"before")
+    await until(lambda: values == [b"before"])
+    broker.is_dead = True
+    await until(lambda: not reader.is_connected)
+    broker.append("t", None, b"during")
+    broker.is_dead = False
+    await until(lambda: values == [b"before", b"during"])
+    await reader.stop()
+
+
+async def test_reader_waits_for_its_topic() -> None:
+    """A topic that is created late is read from its beginning."""
+    broker, values = FakeBroker([]), list[bytes]()
+    reader = TopicReader(broker.connect, ["t"], value_of, values.extend)
+    reader.start()
+    assert not await reader.wait_until_caught_up(0.01)
+    broker.logs["t"] = []
+    broker.append("t", None, b"first")
+    await until(lambda: values == [b"first"])
+    await reader.stop()
+
+
+async def test_failing_batch_does_not_stop_the_reader() -> None:
+    """A batch that cannot be applied is logged by the loop; the next one comes."""
+    broker, values = FakeBroker(["t"]), list[bytes]()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+
+    def apply(batch: list[bytes]) -> None:
+        if b"bad" in batch:
+            raise ValueError("cannot apply")
+        values.extend(batch)
+
+    reader = TopicReader(broker.connect, ["t"], value_of, apply, batch_size=1)
+    reader.start()
+    for number in range(12):
+        broker.append("t", None, b"bad" if number < 10 else b"good")
+    await until(lambda: values == [b"good", b"good"])
+    await reader.stop()
