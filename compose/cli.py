@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import click
 import typer
 
 from compose.errors import EXIT_CODES, StackError, StackNotRunningError
 from features.config import ConfigError, Endpoints, load_endpoints
 
-_INTERRUPTED = 130
+_BAD_CONFIGURATION = 2
 _DEFAULT_STATE = Path(".headrace")
 _DEFAULT_CONFIG = Path("headrace.yaml")
 
@@ -251,24 +250,12 @@ def _print_json(data: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; every expected error is one sentence and an exit code."""
-    sys.exit(run(arguments))
-
-
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and exit; every expected error is one sentence and an exit code."""
     try:
-        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        app(args=arguments)
     except (StackError, ConfigError) as error:
         print(f"headrace: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, StackError) else 2
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        print("headrace: interrupted", file=sys.stderr)
-        return _INTERRUPTED
+        sys.exit(error.exit_code if isinstance(error, StackError) else _BAD_CONFIGURATION)
 
 
 if __name__ == "__main__":
