@@ -25,7 +25,7 @@ from compose.demo.state_folder import prepare_state_folder
 from compose.demo.summary import outcome_of, summary_table, write_json
 from compose.demo.view import DemoView
 from compose.errors import StackError
-from compose.local_stack import TOKEN_FILE, LocalStack
+from compose.local_stack import LocalStack
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -102,7 +102,6 @@ class _Demo:
         """Run against a stack; `frozen` is the second server's address and that of its ModelAdmin."""
         options = self._options
         admin_address = frozen[1] if frozen else endpoints.admin if options.freeze_model else ""
-        token_path = Path(endpoints.state) / TOKEN_FILE
         setup = SessionSetup(
             options=options,
             app=app,
@@ -112,7 +111,7 @@ class _Demo:
             run_id=self._run_id,
             user_suffix=suffix,
             frozen_address=frozen[0] if frozen else "",
-            freeze=(lambda: pin_model(admin_address, token_path)) if admin_address else None,
+            freeze=(lambda: pin_model(endpoints, admin_address)) if admin_address else None,
             restarts=restarts,
         )
         self._view.say(f"replaying {len(setup.plan):,} events of {data.name} at speed {options.speed:g}")

@@ -6,15 +6,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compose.demo.baselines import SentEvent
+from compose.demo.data import SourceEvent
 from compose.demo.options import LATE_FROM, PROBE_SURFACE
 from compose.demo.pacing import SMALLEST_GAP_S, PlannedEvent, Turn
 from compose.demo.stack_client import Ack, Answer, Recommends, RequestFailedError, SendsEvents
+from headrace_client import Event
 
 LAG_SAID_FROM_S = 2.0
 """Below this nobody notices that the users act late."""
@@ -164,7 +165,7 @@ class ReplayedUsers:
             outcome=planned.outcome,
             scored_index=planned.index if planned.turn is Turn.SCORED else -1,
         )
-        ack = await self._sender.send_event(event_record(sent, planned))
+        ack = await self._sender.send_event(event_of(sent, source))
         self._on_ack(sent, ack)
 
     def user_id(self, planned: PlannedEvent) -> str:
@@ -172,22 +173,18 @@ class ReplayedUsers:
         return planned.event.user_id + self._user_suffix
 
 
-def event_record(sent: SentEvent, planned: PlannedEvent) -> dict[str, Any]:
-    """Build the Kafka event: stamped with the time it is sent, the original kept in the context."""
-    source = planned.event
+def event_of(sent: SentEvent, source: SourceEvent) -> Event:
+    """Build the event: stamped with the time it is sent, the original kept in the context."""
     context = {**source.context, "original_event_time_ms": str(source.event_time_ms)}
     if source.event_id:
         context["original_event_id"] = source.event_id
-    record: dict[str, Any] = {
-        "event_id": sent.event_id,
-        "user_id": sent.user_id,
-        "item_id": sent.item_id,
-        "action": source.action,
-        "event_time_ms": sent.event_time_ms,
-        "context": context,
-    }
-    if source.value is not None:
-        record["value"] = source.value
-    if source.session_id:
-        record["session_id"] = source.session_id
-    return record
+    return Event(
+        user_id=sent.user_id,
+        item_id=sent.item_id,
+        action=source.action,
+        value=source.value,
+        session_id=source.session_id,
+        context=context,
+        event_id=sent.event_id,
+        event_time_ms=sent.event_time_ms,
+    )

@@ -28,6 +28,7 @@ from compose.demo.topic_reader import AnnouncementSeen, DeadLetterSeen, SampleSe
 from compose.demo.view import DemoView, Snapshot
 from compose.demo.visitors import VisitorTraffic
 from features.config import AppConfig, Endpoints
+from headrace_client import Item
 
 SHOW_EVERY_S = 0.5
 FEATURE_SAMPLE_EVERY_S = 0.25
@@ -142,16 +143,16 @@ class DemoSession:
         """
         now_ms = int(time.time() * 1000)
         shift_ms = now_ms - min(event.event_time_ms for event in self._setup.data.events)
-        records = [
-            {
-                "item_id": item.item_id,
-                "title": item.title,
-                "categories": item.categories,
-                "published_time_ms": min(now_ms, item.published_time_ms + shift_ms) if item.published_time_ms else 0,
-            }
+        items = [
+            Item(
+                item_id=item.item_id,
+                title=item.title,
+                categories=item.categories,
+                published_time_ms=min(now_ms, item.published_time_ms + shift_ms) if item.published_time_ms else 0,
+            )
             for item in self._setup.data.items
         ]
-        await asyncio.gather(*(self._sender.send_item(record) for record in records))
+        await asyncio.gather(*(self._sender.send_item(item) for item in items))
 
     async def _live(self) -> None:
         """Let users and visitors act until the plan is done."""

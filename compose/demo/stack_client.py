@@ -1,4 +1,4 @@
-"""The demo's only way to the stack: ask for lists, send events and items, with retries that are counted."""
+"""The demo's only way to the stack: the public client, with retries that are counted and clocks that are read."""
 
 from __future__ import annotations
 
@@ -6,32 +6,34 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import grpc
-import msgspec
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from typing import Protocol
 
 from compose.demo.errors import DemoError
 from compose.demo.options import LIST_SIZE
-from compose.demo.topic_reader import EVENTS_TOPIC
-from protos import serving_pb2, serving_pb2_grpc
+from headrace_client import Ack as KafkaAck
+from headrace_client import (
+    AsyncRecommender,
+    DeadlineError,
+    Event,
+    EventProducer,
+    HeadraceClientError,
+    InvalidRecordError,
+    Item,
+    RecommendError,
+    UnavailableError,
+)
 
-ITEMS_TOPIC = "headrace.items.v1"
 ATTEMPT_S = 2.0
 """Deadline of one attempt."""
 GIVE_UP_S = 60.0
 """A killed server is back within seconds, even on a busy laptop; past this the request counts as failed."""
 SEND_ATTEMPTS = 3
-"""Sendings of an event whose delivery (itself retried for 120 s by the producer) failed."""
+"""Sendings of an event whose delivery (itself retried for two minutes by the producer) failed."""
+LINGER_MS = 2
+"""Records of one moment travel together: a request per event would cost the machine that is measured."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.5
-_RETRIED = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
-)
-_CHANNEL_OPTIONS = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500))
 
 
 class RequestFailedError(DemoError):
@@ -66,7 +68,7 @@ class Recommends(Protocol):
 class SendsEvents(Protocol):
     """Sends events."""
 
-    async def send_event(self, event: Mapping[str, Any]) -> Ack:
+    async def send_event(self, event: Event) -> Ack:
         """Return once Kafka has the event."""
 
 
@@ -91,8 +93,7 @@ class RecommendClient:
 
     def __init__(self, address: str) -> None:
         self.stats = RequestStats()
-        self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
-        self._stub: Any = serving_pb2_grpc.RecommenderStub(self._channel)  # type: ignore[no-untyped-call]
+        self._client = AsyncRecommender(address, deadline_s=ATTEMPT_S)
 
     async def recommend(self, user_id: str, surface: str) -> Answer:
         """Return a list of ten, trying again while the server is away.
@@ -100,21 +101,23 @@ class RecommendClient:
         Raises:
             RequestFailedError: no answer within 60 s, or a refusal that another try cannot change.
         """
-        request = serving_pb2.RecommendRequest(user_id=user_id, num_items=LIST_SIZE, surface=surface)
         give_up_s = time.perf_counter() + GIVE_UP_S
         pause_s = _FIRST_PAUSE_S
         while True:
             started_s = time.perf_counter()
             try:
-                reply = await self._stub.Recommend(request, timeout=ATTEMPT_S)
-            except grpc.aio.AioRpcError as error:
-                if error.code() not in _RETRIED or time.perf_counter() > give_up_s:
+                reply = await self._client.recommend(user_id, LIST_SIZE, surface)
+            except (UnavailableError, DeadlineError) as error:
+                if time.perf_counter() > give_up_s:
                     self.stats.num_failed += 1
-                    raise RequestFailedError(f"Recommend failed: {error.code().name} {error.details()}") from error
+                    raise RequestFailedError(f"no answer within {GIVE_UP_S:g} s: {error}") from error
                 self.stats.num_retried += 1
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
                 continue
+            except RecommendError as error:
+                self.stats.num_failed += 1
+                raise RequestFailedError(f"the server refused: {error}") from error
             self.stats.latencies_ms.append(1000.0 * (time.perf_counter() - started_s))
             self.stats.degraded.update(reply.degraded_reasons)
             return Answer(
@@ -126,64 +129,76 @@ class RecommendClient:
 
     async def close(self) -> None:
         """Close the channel."""
-        await self._channel.close()
+        await self._client.close()
 
 
 class EventSender:
-    """Sends events and items with `acks=all`; the producer retries by itself while Kafka is away.
+    """Sends events and items; the client retries by itself while Kafka is away.
 
     Args:
         bootstrap: Kafka address.
+
+    Raises:
+        RequestFailedError: Kafka does not answer.
     """
 
     def __init__(self, bootstrap: str) -> None:
-        self.num_failed = 0
-        self._producer: Any = KafkaProducer(
-            bootstrap_servers=bootstrap, acks="all", linger_ms=2, delivery_timeout_ms=120_000, max_block_ms=5_000
-        )
-        self._encode = msgspec.json.Encoder().encode
+        try:
+            self._producer = EventProducer(bootstrap, linger_ms=LINGER_MS)
+        except HeadraceClientError as error:
+            raise RequestFailedError(str(error)) from error
 
-    async def send_event(self, event: Mapping[str, Any]) -> Ack:
-        """Return once Kafka has the event; the same `event_id` may be sent again.
+    async def send_event(self, event: Event) -> Ack:
+        """Return once Kafka has the event; a failed delivery is sent again under the same `event_id`.
 
         Raises:
             RequestFailedError: Kafka did not take it.
         """
-        return await self._send(EVENTS_TOPIC, str(event["user_id"]), self._encode(event))
+        for attempt in range(1, SEND_ATTEMPTS + 1):
+            try:
+                return await _acknowledged(self._producer.send(event))
+            except InvalidRecordError as error:
+                raise RequestFailedError(f"event {event.event_id} cannot be sent: {error}") from error
+            except HeadraceClientError as error:
+                if attempt == SEND_ATTEMPTS:
+                    raise RequestFailedError(f"Kafka did not take event {event.event_id}: {error}") from error
+        raise AssertionError("the last attempt returns or raises")
 
-    async def send_item(self, item: Mapping[str, Any]) -> Ack:
+    async def send_item(self, item: Item) -> Ack:
         """Return once Kafka has the item.
 
         Raises:
             RequestFailedError: Kafka did not take it.
         """
-        return await self._send(ITEMS_TOPIC, str(item["item_id"]), self._encode(item))
+        try:
+            return await _acknowledged(self._producer.announce(item))
+        except HeadraceClientError as error:
+            raise RequestFailedError(f"Kafka did not take item {item.item_id}: {error}") from error
 
     async def close(self) -> None:
         """Close the producer; what is not acknowledged by now is given up."""
-        await asyncio.to_thread(self._producer.close, timeout=2.0)
-
-    async def _send(self, topic: str, key: str, value: bytes) -> Ack:
-        failure: Exception | None = None
-        for _ in range(SEND_ATTEMPTS):
-            try:
-                return await self._send_once(topic, key.encode(), value)
-            except KafkaError as error:
-                failure = error
-        self.num_failed += 1
-        raise RequestFailedError(f"Kafka did not take a record for {topic}: {failure!r}") from failure
-
-    async def _send_once(self, topic: str, key: bytes, value: bytes) -> Ack:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Ack] = loop.create_future()
-        future = self._producer.send(topic, key=key, value=value)
-        # Called in the producer's thread: the clock is read there, not when the event loop gets to it.
-        future.add_callback(lambda _: _call_soon(loop, done.set_result, done, Ack(time.perf_counter())))
-        future.add_errback(lambda error: _call_soon(loop, done.set_exception, done, error))
-        return await done
+        with contextlib.suppress(HeadraceClientError):
+            await asyncio.to_thread(self._producer.close, 2.0)
 
 
-def _call_soon(loop: asyncio.AbstractEventLoop, set_it: Any, done: asyncio.Future[Ack], value: Any) -> None:
-    """Settle `done` from another thread, unless its waiter or its loop is gone."""
-    with contextlib.suppress(RuntimeError):  # The loop is closed: the demo was interrupted.
-        loop.call_soon_threadsafe(lambda: None if done.done() else set_it(value))
+async def _acknowledged(sent: Future[KafkaAck]) -> Ack:
+    """Await a sending; the clock is read in the producer's thread, not when the event loop gets to it."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Ack] = loop.create_future()
+
+    def settle(future: Future[KafkaAck]) -> None:
+        acked_s, error = time.perf_counter(), future.exception()
+        with contextlib.suppress(RuntimeError):  # The loop is closed: the demo was interrupted.
+            loop.call_soon_threadsafe(_settle, done, error, Ack(acked_s))
+
+    sent.add_done_callback(settle)
+    return await done
+
+
+def _settle(done: asyncio.Future[Ack], error: BaseException | None, ack: Ack) -> None:
+    if done.done():
+        return
+    if error is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(ack)

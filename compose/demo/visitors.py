@@ -18,6 +18,7 @@ from compose.demo.options import VISITOR_SURFACE
 from compose.demo.replay import OnAck, OnAnswer
 from compose.demo.stack_client import Answer, Recommends, RequestFailedError, SendsEvents
 from features.config import ActionConfig
+from headrace_client import Event
 
 NUM_VISITORS = 300
 MOST_AT_ONCE = 50
@@ -151,14 +152,14 @@ class VisitorTraffic:
             outcome=self._actions[reaction.action].outcome_of(None),
         )
         ack = await self._sender.send_event(
-            {
-                "event_id": sent.event_id,
-                "user_id": sent.user_id,
-                "item_id": sent.item_id,
-                "action": reaction.action,
-                "event_time_ms": sent.event_time_ms,
-                "request_id": answer.request_id,
-            }
+            Event(
+                user_id=sent.user_id,
+                item_id=sent.item_id,
+                action=reaction.action,
+                request_id=answer.request_id,
+                event_id=sent.event_id,
+                event_time_ms=sent.event_time_ms,
+            )
         )
         self.stats.count(reaction.action)
         self._on_ack(sent, ack)
