@@ -68,7 +68,8 @@ class TrainerConfig(StrictConfig):
     def _batch_bounds(self) -> TrainerConfig:
         if self.min_batch_samples > self.max_batch_samples:
             raise ValueError(
-                f"min_batch_samples {self.min_batch_samples} is above max_batch_samples {self.max_batch_samples}; lower it"
+                f"min_batch_samples {self.min_batch_samples} is above max_batch_samples {self.max_batch_samples}; "
+                "lower it"
             )
         return self
 

@@ -7,8 +7,9 @@ Letters: `n` items of a list, `F` ranker inputs, `T` rows of all lists of a batc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +23,12 @@ from trainer.errors import SampleError
 from trainer.list_builder import ListBuilder, UserMoment
 from trainer.metrics import PrequentialMetrics
 from trainer.model import Model
+from trainer.optimizer_state import with_prefix
 from trainer.ranker_learner import LabelledList, ListBatch, RankerLearner
 from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
 from trainer.tower_learner import Positive, TowerLearner
+
+_PARTS = ("model", "items", "users", "co_visitation", "tower", "ranker", "learner")
 
 TOP = 10
 """Length of the list that hit rate, NDCG and MRR look at."""
@@ -44,6 +48,16 @@ class Progress:
     newest_broker_time_ms: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     """Samples that could not be learnt, by reason."""
+
+
+@dataclass(frozen=True)
+class LearnerState:
+    """All that a learner is, as plain arrays, strings and numbers."""
+
+    arrays: dict[str, NDArray[Any]]
+    names: dict[str, list[str]]
+    progress: Progress
+    metrics: bytes
 
 
 @dataclass
@@ -109,6 +123,51 @@ class Learner:
         self._measure(lists, logits, prepared.missed)
         self._learn(lists, prepared.positives)
         self.progress.samples += len(samples)
+
+    def state(self) -> LearnerState:
+        """Return a copy of everything, as of the batch boundary at which it is called."""
+        arrays: dict[str, dict[str, NDArray[Any]]] = {
+            "model": dict(self.model.dense()),
+            "items": self.builder.items.arrays(),
+            "users": self.builder.users.arrays(),
+            "co_visitation": self.builder.co_visitation_arrays(),
+            "tower": self.tower.arrays(),
+            "ranker": self.ranker.arrays(),
+            "learner": {"learnt_once": self.learnt_once.array(), "recent_inputs": self.recent_inputs},
+        }
+        names = {
+            "items": {
+                "item_ids": list(self.builder.items.item_ids),
+                "categories": self.builder.items.category_names[:],
+            },
+            "users": self.builder.users.names(),
+            "tower": self.tower.names(),
+        }
+        return LearnerState(
+            arrays={f"{part}/{name}": array for part, content in arrays.items() for name, array in content.items()},
+            names={f"{part}/{name}": column for part, content in names.items() for name, column in content.items()},
+            progress=replace(self.progress, refused=dict(self.progress.refused)),
+            metrics=self.metrics.state(),
+        )
+
+    def restore(self, state: LearnerState) -> None:
+        """Take over what `state` returned: from here on this learner and the one that gave it learn alike.
+
+        Raises:
+            KeyError, ValueError, RuntimeError: the state is of another configuration.
+        """
+        parts = {name: with_prefix(state.arrays, f"{name}/") for name in _PARTS}
+        self.model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in parts["model"].items()})
+        names = state.names
+        self.builder.items.restore(names["items/item_ids"], names["items/categories"], parts["items"])
+        self.builder.users.restore(_names_with_prefix(names, "users/"), parts["users"])
+        self.builder.restore_co_visitation(parts["co_visitation"])
+        self.tower.restore(_names_with_prefix(names, "tower/"), parts["tower"])
+        self.ranker.restore(parts["ranker"])
+        self.learnt_once.restore(parts["learner"]["learnt_once"])
+        self.recent_inputs = parts["learner"]["recent_inputs"].copy()
+        self.progress = replace(state.progress, refused=dict(state.progress.refused))
+        self.metrics.restore(state.metrics)
 
     def _prepare(self, samples: Sequence[Sample]) -> _Prepared:
         """Turn samples into lists and positives; every event is counted right after its own list is built."""
@@ -247,3 +306,7 @@ class Learner:
             self.recent_inputs = lists[-1].inputs[:32]
         if positives:
             self.progress.non_finite_steps += not self.tower.learn_positives(positives, step)
+
+
+def _names_with_prefix(names: Mapping[str, list[str]], prefix: str) -> dict[str, list[str]]:
+    return {name.removeprefix(prefix): column for name, column in names.items() if name.startswith(prefix)}

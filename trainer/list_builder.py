@@ -6,7 +6,9 @@ Letters: `N` items (rows of the `ItemTable`), `L` history, `D` embedding.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,3 +79,18 @@ class ListBuilder:
             event.event_id,
             event.outcome,
         )
+
+    def co_visitation_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return neighbours (N, K), weights (N, K) and totals (N,), a row for every item of the catalogue."""
+        table, size = self.co_visitation, len(self.items)
+        missing = size - len(table.totals)
+        return {
+            "neighbours": np.pad(table.neighbours, ((0, missing), (0, 0)), constant_values=-1),
+            "weights": np.pad(table.weights, ((0, missing), (0, 0))),
+            "totals": np.pad(table.totals, (0, missing)),
+        }
+
+    def restore_co_visitation(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `co_visitation_arrays` returned."""
+        copies = {name: arrays[name].copy() for name in ("neighbours", "weights", "totals")}
+        self.co_visitation = CoVisitation.from_arrays(**copies)

@@ -100,7 +100,8 @@ class PrequentialMetrics:
 
     def state(self) -> bytes:
         """Return the inputs of all windows and the sums as JSON, for a checkpoint."""
-        return msgspec.json.encode({"recent": {k: list(v) for k, v in self._recent.items()}, "sums": self._sums})
+        recent = {name: list(values) for name, values in self._recent.items()}
+        return msgspec.json.encode({"recent": recent, "sums": self._sums, "listed_rows": sorted(self.listed_rows)})
 
     def restore(self, state: bytes) -> None:
         """Feed the inputs of a checkpoint again."""
@@ -111,6 +112,7 @@ class PrequentialMetrics:
             for value in values:
                 self._rolling[name].update(value)
         self._sums = {name: list(pair) for name, pair in saved["sums"].items()}
+        self.listed_rows = set(saved["listed_rows"])
 
 
 def _window() -> Any:

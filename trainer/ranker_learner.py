@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from trainer.config import LearnerConfig
 from trainer.loss import fake_negative_weights, ranker_loss
 from trainer.model import Ranker
+from trainer.optimizer_state import optimizer_arrays, restore_optimizer, with_prefix
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,33 @@ class ListBatch:
     @classmethod
     def joined(cls, batches: Sequence[ListBatch]) -> ListBatch:
         """Lay batches end to end."""
-        starts = np.cumsum([0, *(len(batch.is_served) for batch in batches[:-1])])
+        ends = np.cumsum([len(batch.is_served) for batch in batches])
         return cls(
             inputs=np.concatenate([batch.inputs for batch in batches]),
             labels=np.concatenate([batch.labels for batch in batches]),
             weights=np.concatenate([batch.weights for batch in batches]),
-            list_of=np.concatenate([batch.list_of + start for batch, start in zip(batches, starts, strict=True)]),
+            list_of=np.concatenate(
+                [batch.list_of + end - len(batch.is_served) for batch, end in zip(batches, ends, strict=True)]
+            ),
             is_served=np.concatenate([batch.is_served for batch in batches]),
         )
+
+    def split(self, sizes: Sequence[int]) -> list[ListBatch]:
+        """Undo `joined`; `sizes` are the numbers of lists of the parts."""
+        parts, start = [], 0
+        for size in sizes:
+            first, last = np.searchsorted(self.list_of, [start, start + size])
+            parts.append(
+                ListBatch(
+                    inputs=self.inputs[first:last],
+                    labels=self.labels[first:last],
+                    weights=self.weights[first:last],
+                    list_of=self.list_of[first:last] - start,
+                    is_served=self.is_served[start : start + size],
+                )
+            )
+            start += size
+        return parts
 
 
 class RankerLearner:
@@ -92,7 +113,8 @@ class RankerLearner:
     @torch.no_grad()
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits, (T, F) -> (T,)."""
-        return self.ranker(torch.from_numpy(inputs).to(self._device)).cpu().numpy()
+        logits: NDArray[np.float32] = self.ranker(torch.from_numpy(inputs).to(self._device)).cpu().numpy()
+        return logits
 
     def learn_batch(self, batch: ListBatch, step: int) -> bool:
         """Take one step on `batch` and one replayed batch; say whether it was finite and taken."""
@@ -103,9 +125,23 @@ class RankerLearner:
             self._remember(batch)
         return taken
 
-    def restore_recent(self, batches: Sequence[ListBatch]) -> None:
-        """Take over the batches of a checkpoint, oldest first."""
-        self.recent = deque(batches)
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return optimiser and replay for a checkpoint; the ranker's weights are saved with the model."""
+        arrays: dict[str, NDArray[Any]] = {f"optimizer.{k}": v for k, v in optimizer_arrays(self.optimizer).items()}
+        if self.recent:
+            joined = ListBatch.joined(self.recent)
+            arrays |= {f"replay.{name}": getattr(joined, name) for name in ListBatch.__dataclass_fields__}
+            arrays["replay.batch_sizes"] = np.array([len(batch.is_served) for batch in self.recent])
+        return arrays
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `arrays` returned."""
+        restore_optimizer(self.optimizer, with_prefix(arrays, "optimizer."))
+        replay = with_prefix(arrays, "replay.")
+        self.recent = deque()
+        if replay:
+            joined = ListBatch(**{name: replay[name].copy() for name in ListBatch.__dataclass_fields__})
+            self.recent = deque(joined.split(replay["batch_sizes"].tolist()))
 
     def _step(self, batch: ListBatch) -> bool:
         labels, list_of = self._tensor(batch.labels), self._tensor(batch.list_of)
@@ -137,22 +173,3 @@ class RankerLearner:
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's state as flat tensors `INDEX.NAME`, for a checkpoint without pickle."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{name}": torch.as_tensor(value).clone()
-        for index, entry in state.items()
-        for name, value in entry.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Take over what `optimizer_tensors` returned."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value.clone()
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

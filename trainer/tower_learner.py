@@ -8,8 +8,9 @@ Letters: `B` positives of a batch, `C` candidates of the sampled softmax, `N` it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from trainer.embedding_table import EmbeddingTable
 from trainer.list_builder import UserMoment
 from trainer.loss import FrequencyEstimate, sampled_softmax
 from trainer.model import HISTORY_LENGTH, TwoTower
+from trainer.optimizer_state import optimizer_arrays, restore_optimizer, with_prefix
 
 _REFRESH_SAMPLES = 32
 """Item vectors for the trainer's own lists are recomputed after this many samples; the server lags more."""
@@ -92,13 +94,12 @@ class TowerLearner:
         """Return one user's dot products with all items of the catalogue, (N,); items newer than the index get 0."""
         rows = moment.history_rows[:HISTORY_LENGTH]
         is_known = (rows >= 0) & (rows < len(self.index))
-        history = (
-            self.index[np.where(is_known, rows, 0)] if len(self.index) else np.zeros((len(rows), self.index.shape[1]))
-        )
+        history = np.zeros((len(rows), self.index.shape[1]), dtype=np.float32)
+        history[is_known] = self.index[rows[is_known]]
         user_row = self.user_rows.gather(self._tensor(self.user_rows.rows_of([user_id])))
         vector = self.tower.user_vectors(
             user_row,
-            self._tensor(history.astype(np.float32))[None],
+            self._tensor(history)[None],
             self._tensor(moment.state.history_outcomes[:HISTORY_LENGTH])[None],
             self._tensor(is_known)[None],
         )
@@ -122,6 +123,31 @@ class TowerLearner:
         users = self.user_rows.rows_of([positive.user_id for positive in positives], add=True)
         return self._step(_Batch(users, targets, candidates, log_q, history, outcomes, touched))
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return rows, optimisers and frequencies for a checkpoint; the tower's weights are saved with the model."""
+        arrays: dict[str, NDArray[Any]] = {f"optimizer.{k}": v for k, v in optimizer_arrays(self.optimizer).items()}
+        for name, table in self._tables().items():
+            arrays |= {f"{name}.{part}": tensor.cpu().numpy() for part, tensor in table.tensors().items()}
+        arrays |= {"index": self.index, "samples_since_refresh": np.array([self.samples_since_refresh])}
+        return arrays | {"last_step": self.frequency.last_step, "gap": self.frequency.gap}
+
+    def names(self) -> dict[str, list[str]]:
+        """Return the ids of all rows for a checkpoint."""
+        return {name: list(table.ids) for name, table in self._tables().items()}
+
+    def restore(self, names: Mapping[str, list[str]], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `names` and `arrays` returned."""
+        restore_optimizer(self.optimizer, with_prefix(arrays, "optimizer."))
+        for name, table in self._tables().items():
+            rows = {part: self._tensor(array) for part, array in with_prefix(arrays, f"{name}.").items()}
+            table.restore(names[name], rows)
+        self.index = arrays["index"].copy()
+        self.samples_since_refresh = int(arrays["samples_since_refresh"][0])
+        self.frequency.last_step, self.frequency.gap = arrays["last_step"].copy(), arrays["gap"].copy()
+
+    def _tables(self) -> dict[str, EmbeddingTable]:
+        return {"users": self.user_rows, "items": self.item_rows, "categories": self.category_rows}
+
     def _step(self, batch: _Batch) -> bool:
         touched = self._tensor(batch.touched)
         categories = self._categories_of(touched)  # (Q, M)
@@ -139,13 +165,13 @@ class TowerLearner:
         loss = sampled_softmax(scores, log_q, columns)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        if not _is_finite([loss, item_rows.grad, category_rows.grad, user_rows.grad]):
+        gradients = [_gradient(leaf) for leaf in (item_rows, category_rows, user_rows)]
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in (loss, *gradients)):
             return False
-        assert item_rows.grad is not None and category_rows.grad is not None and user_rows.grad is not None
         self.optimizer.step()
-        self.item_rows.learn_rows(touched, item_rows.grad)
-        self.category_rows.learn_rows(categories.flatten(), category_rows.grad.flatten(0, 1))
-        self.user_rows.learn_rows(self._tensor(batch.users), user_rows.grad)
+        self.item_rows.learn_rows(touched, gradients[0])
+        self.category_rows.learn_rows(categories.flatten(), gradients[1].flatten(0, 1))
+        self.user_rows.learn_rows(self._tensor(batch.users), gradients[2])
         return True
 
     def _categories_of(self, rows: Tensor) -> Tensor:
@@ -185,5 +211,5 @@ def _pad_histories(positives: Sequence[Positive]) -> tuple[NDArray[np.int64], ND
     return rows, outcomes
 
 
-def _is_finite(tensors: Sequence[Tensor | None]) -> bool:
-    return all(tensor is not None and bool(torch.isfinite(tensor).all()) for tensor in tensors)
+def _gradient(leaf: Tensor) -> Tensor:
+    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad

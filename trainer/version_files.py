@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from trainer.durable_files import delete_directory, write_directory
 from trainer.errors import VersionError
 
 __all__ = [
@@ -172,18 +172,8 @@ def write_version(store_dir: Path, version: Version) -> str:
     if target.exists():
         raise VersionError("exists", f"version {target.name} is in the store already; versions are never rewritten")
     _check_tensors(version)
-    store_dir.mkdir(parents=True, exist_ok=True)
-    temporary = store_dir / f".{target.name}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        manifest = _write_files(temporary, version)
-        _fsync_directory(temporary)
-        temporary.rename(target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    _fsync_directory(store_dir)
+    files, manifest = _files_and_manifest(version)
+    write_directory(target, {**files, MANIFEST_NAME: manifest})
     return hashlib.sha256(manifest).hexdigest()
 
 
@@ -271,17 +261,9 @@ def prune_versions(
         if is_marker:
             slots.add(slot)
         if version not in kept and not is_marker:
-            _delete_version(store_dir, version)
+            delete_directory(store_dir / str(version))
             deleted.append(version)
     return deleted
-
-
-def remove_leftovers(store_dir: Path) -> None:
-    """Delete temporary directories that a killed writer left; only the one writer of a store may call this."""
-    if store_dir.is_dir():
-        for entry in list(store_dir.iterdir()):
-            if entry.name.startswith(".") and entry.name.endswith(".tmp"):
-                shutil.rmtree(entry, ignore_errors=True)
 
 
 def _version_names(directory: Path) -> list[ModelVersion]:
@@ -292,16 +274,6 @@ def _version_names(directory: Path) -> list[ModelVersion]:
     return sorted(ModelVersion.parse(name) for name in names if _VERSION_PATTERN.fullmatch(name))
 
 
-def _delete_version(store_dir: Path, version: ModelVersion) -> None:
-    """Rename before deleting, so that nobody ever sees half a version."""
-    doomed = store_dir / f".{version}.deleted.tmp"
-    try:
-        (store_dir / str(version)).rename(doomed)
-    except FileNotFoundError:
-        return
-    shutil.rmtree(doomed, ignore_errors=True)
-
-
 def _modified_s(directory: Path) -> float:
     try:
         return directory.stat().st_mtime
@@ -309,19 +281,17 @@ def _modified_s(directory: Path) -> float:
         return 0.0
 
 
-def _write_files(directory: Path, version: Version) -> bytes:
-    """Write tensors and manifest, fsynced; return the manifest's bytes."""
-    files: dict[str, FileEntry] = {}
+def _files_and_manifest(version: Version) -> tuple[dict[str, bytes], bytes]:
+    """Return the bytes of every tensor file and of the manifest that names their digests."""
+    files: dict[str, bytes] = {}
+    entries: dict[str, FileEntry] = {}
     tensors: dict[str, TensorEntry] = {}
     for file_name, content in _files_of(version).items():
-        data = save(content)
-        _write_file(directory / file_name, data)
-        files[file_name] = FileEntry(file_name, hashlib.sha256(data).hexdigest(), len(data))
+        data = files[file_name] = save(content)
+        entries[file_name] = FileEntry(file_name, hashlib.sha256(data).hexdigest(), len(data))
         tensors |= {name: TensorEntry(str(tensor.dtype), tensor.shape) for name, tensor in content.items()}
-    manifest = msgspec.structs.replace(version.manifest, format=FORMAT, files=files, tensors=tensors)
-    raw = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    _write_file(directory / MANIFEST_NAME, raw)
-    return raw
+    manifest = msgspec.structs.replace(version.manifest, format=FORMAT, files=entries, tensors=tensors)
+    return files, msgspec.json.format(msgspec.json.encode(manifest), indent=1)
 
 
 def _files_of(version: Version) -> dict[str, dict[str, NDArray[Any]]]:
@@ -468,18 +438,3 @@ def _read_file(path: Path, limit: int) -> bytes:
             return file.read(limit + 1)
     except OSError as error:
         raise VersionError("missing", f"cannot read {path.parent.name}/{path.name}: {error.strerror}") from error
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _fsync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,92 @@
+"""What the trainer's tests share: an app, and streams of samples that are functions of a seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from features.config import ActionConfig, AppConfig
+from trainer.config import LearnerConfig
+from trainer.learner import Learner
+from trainer.samples import Sample, SampleItem
+
+START_MS = 1_700_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def app() -> AppConfig:
+    """An app with one positive and one neutral action."""
+    return AppConfig(name="test", actions={"like": ActionConfig(outcome="positive"), "view": ActionConfig()})
+
+
+@pytest.fixture
+def config() -> LearnerConfig:
+    """A small model."""
+    return LearnerConfig(embedding_dim=8, replay_rows=500, retrieval_negatives=16)
+
+
+@pytest.fixture
+def learner(app: AppConfig, config: LearnerConfig) -> Learner:
+    """A learner that knows nothing."""
+    return Learner(app, config)
+
+
+def organic(index: int, user: int, item: int, outcome: int = 1) -> Sample:
+    """One event without a list."""
+    return Sample(
+        sample_id=f"e{index}",
+        kind="organic",
+        user_id=f"u{user}",
+        items=[SampleItem(f"i{item}")],
+        event_time_ms=START_MS + 100 * index,
+        action="like" if outcome else "view",
+        outcome=outcome,
+        broker_time_ms=START_MS + 100 * index + 5,
+    )
+
+
+def served_pair(learner: Learner, index: int, user: int, clicked: int, size: int = 5) -> tuple[Sample, Sample]:
+    """An impression of `size` items with seeded rows, and the correction that says item `clicked` was liked."""
+    random = np.random.default_rng(index)
+    rows = random.normal(size=(size, learner.num_inputs)).astype(np.float32).tolist()
+    items = [SampleItem(f"i{i}", position=i, row=row) for i, row in enumerate(rows)]
+    shared = {
+        "request_id": f"r{index}",
+        "user_id": f"u{user}",
+        "feature_schema_hash": learner.schema_hash,
+        "served_time_ms": START_MS + 100 * index,
+    }
+    impression = Sample(
+        sample_id=f"r{index}", kind="impression", items=items, event_time_ms=START_MS + 100 * index, **shared
+    )
+    labelled = SampleItem(f"i{clicked}", position=clicked, row=rows[clicked], labels={"like": 1.0})
+    correction = Sample(
+        sample_id=f"r{index}-c",
+        kind="correction",
+        items=[labelled, *items],
+        event_time_ms=START_MS + 100 * index + 50,
+        event_id=f"c{index}",
+        action="like",
+        outcome=1,
+        **shared,
+    )
+    return impression, correction
+
+
+def sample_stream(learner: Learner, size: int, seed: int = 1) -> list[Sample]:
+    """A mixed stream: organic events of 12 users on 30 items, and every tenth time a served list with a click."""
+    random = np.random.default_rng(seed)
+    stream: list[Sample] = []
+    for index in range(size):
+        user = int(random.integers(12))
+        if index % 10 == 9:
+            stream.extend(served_pair(learner, index, user, int(random.integers(5))))
+        else:
+            stream.append(organic(index, user, int(random.zipf(1.5)) % 30, int(random.random() < 0.7)))
+    return stream

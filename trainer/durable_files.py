@@ -1,0 +1,74 @@
+"""Directories that appear whole or not at all, and survive a power cut once the call returns."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def write_directory(target: Path, files: Mapping[str, bytes]) -> None:
+    """Write `files` (name -> content) as a new directory: temporary beside it, fsync, one rename, fsync of the parent.
+
+    Raises:
+        OSError: the target exists and is not empty, or the disk refuses; nothing is visible then.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        for name, data in files.items():
+            _write_file(temporary / name, data)
+        _fsync_directory(temporary)
+        temporary.rename(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _fsync_directory(target.parent)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace a file by one rename, durable when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    _write_file(temporary, data)
+    temporary.replace(path)
+    _fsync_directory(path.parent)
+
+
+def delete_directory(directory: Path) -> None:
+    """Rename before deleting, so that nobody ever sees half a directory; a missing one is fine."""
+    doomed = directory.with_name(f".{directory.name}.deleted{TEMPORARY_SUFFIX}")
+    try:
+        directory.rename(doomed)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Delete temporary entries that a killed writer left; only the one writer of `parent` may call this."""
+    if parent.is_dir():
+        for entry in list(parent.iterdir()):
+            if entry.name.startswith(".") and entry.name.endswith(TEMPORARY_SUFFIX):
+                shutil.rmtree(entry, ignore_errors=True)
+                entry.unlink(missing_ok=True)
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
