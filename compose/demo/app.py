@@ -16,16 +16,14 @@ from rich.console import Console
 from compose.demo.compare import Comparison
 from compose.demo.data import DataSet, load_data
 from compose.demo.errors import DemoError
-from compose.demo.freeze import FROZEN_PART, frozen_server_part, pin_model
+from compose.demo.freeze import FrozenServer, pin_model
 from compose.demo.options import PROBE_SURFACE, VISITOR_SURFACE, DemoOptions
 from compose.demo.pacing import plan_events
 from compose.demo.session import DemoSession, SessionSetup
-from compose.demo.start_view import StartView
-from compose.demo.state_folder import prepare_state_folder
+from compose.demo.stacks import DemoStack, KeptStack, OwnStack, StartView, prepare_folder, restarts_in
 from compose.demo.summary import outcome_of, summary_table, write_json
 from compose.demo.view import DemoView
 from compose.errors import StackError
-from compose.local_stack import LocalStack
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -71,37 +69,46 @@ class _Demo:
         data = load_data(self._options.data, app.actions)
         if self._options.endpoints_path is not None:
             return self._run_on(app, data, load_endpoints(self._options.endpoints_path), suffix=f"-{self._run_id}")
-        return self._run_with_own_stack(app, data)
+        return self._run_with_stack(app, data)
 
-    def _run_with_own_stack(self, app: AppConfig, data: DataSet) -> int:
-        folder = prepare_state_folder(self._options.state_dir)
-        frozen = frozen_server_part() if self._options.compare else None
-        stack = LocalStack(self._options.config_path, folder, extra_parts=[frozen[0]] if frozen else ())
+    def _run_with_stack(self, app: AppConfig, data: DataSet) -> int:
+        """Start a stack, run on it, and end it unless it is to be kept."""
+        options = self._options
+        folder = prepare_folder(options.state_dir)
         self._view.say(f"starting the stack in {folder} (logs in {folder / 'logs'})")
+        stack = self._stack_in(folder)
+        is_kept = False
         try:
-            endpoints = stack.start(StartView(self._view).show)
-            setup_frozen = (stack.address_of(FROZEN_PART), frozen[1]) if frozen else None
-            code = self._run_on(app, data, endpoints, setup_frozen, lambda: _restarts(stack))
-            if self._options.keep:
-                self._keep(stack)
+            endpoints = stack.start()
+            code = self._run_on(app, data, endpoints, stack.frozen_server(), lambda: restarts_in(folder))
+            is_kept = options.keep
             return code
         finally:
             _ignore_interrupts()  # The stop is bounded; a second Ctrl-C must not leave processes behind.
-            self._view.say("stopping the stack")
-            stack.stop()
+            if is_kept:
+                self._view.say(f"the stack stays up; `headrace down --state {folder}` ends it")
+            else:
+                self._view.say("stopping the stack")
+                stack.stop()
+
+    def _stack_in(self, folder: Path) -> DemoStack:
+        config_path, start_view = self._options.config_path.resolve(), StartView(self._view.say)
+        if self._options.keep:
+            return KeptStack(config_path, folder, start_view)
+        return OwnStack(config_path, folder, start_view, with_frozen_server=self._options.compare)
 
     def _run_on(
         self,
         app: AppConfig,
         data: DataSet,
         endpoints: Endpoints,
-        frozen: tuple[str, str] | None = None,
+        frozen: FrozenServer | None = None,
         restarts: Callable[[], Mapping[str, int]] = dict,
         suffix: str = "",
     ) -> int:
-        """Run against a stack; `frozen` is the second server's address and that of its ModelAdmin."""
+        """Run against a stack that is up, perhaps with a second server beside its own."""
         options = self._options
-        admin_address = frozen[1] if frozen else endpoints.admin if options.freeze_model else ""
+        admin_address = frozen.admin_address if frozen else endpoints.admin if options.freeze_model else ""
         setup = SessionSetup(
             options=options,
             app=app,
@@ -110,7 +117,7 @@ class _Demo:
             endpoints=endpoints,
             run_id=self._run_id,
             user_suffix=suffix,
-            frozen_address=frozen[0] if frozen else "",
+            frozen_address=frozen.address if frozen else "",
             freeze=(lambda: pin_model(endpoints, admin_address)) if admin_address else None,
             restarts=restarts,
         )
@@ -135,15 +142,6 @@ class _Demo:
             self._console.print(f"headrace demo: not clean: {outcome}", highlight=False)
         return outcome.exit_code
 
-    def _keep(self, stack: LocalStack) -> None:
-        """Hold the stack until Ctrl-C: its processes end with this one."""
-        self._view.say(f"the stack stays up until Ctrl-C; its addresses are in {stack.endpoints_path}")
-        try:
-            while True:
-                signal.pause()
-        except KeyboardInterrupt:
-            self._view.say("")
-
 
 def _check_options(options: DemoOptions) -> None:
     if options.events < 1:
@@ -152,6 +150,8 @@ def _check_options(options: DemoOptions) -> None:
         raise DemoError(f"--speed {options.speed:g} must be above 0 and at most {MOST_SPEED:g}")
     if options.compare and options.endpoints_path is not None:
         raise DemoError("--compare starts a second server in a stack of its own; leave --endpoints out")
+    if options.compare and options.keep:
+        raise DemoError("--compare ends its second server with itself; leave --keep out")
     if options.compare and options.freeze_model:
         raise DemoError("--compare has a frozen server beside the live one; leave --freeze-model out")
     if options.json_path is not None and not options.json_path.parent.is_dir():
@@ -163,10 +163,6 @@ def _check_surfaces(app: AppConfig, path: Path) -> None:
         raise DemoError(f"{path}: the demo needs `surfaces: {{{PROBE_SURFACE}: {{learn: false}}}}` for its probes")
     if VISITOR_SURFACE not in app.surfaces:
         raise DemoError(f"{path}: the demo's visitors need `surfaces: {{{VISITOR_SURFACE}: {{learn: true}}}}`")
-
-
-def _restarts(stack: LocalStack) -> dict[str, int]:
-    return {status.name: status.restarts for status in stack.statuses}
 
 
 def _ignore_interrupts() -> None:
