@@ -1,7 +1,7 @@
 """`make setup`: bring tools, Python environment and jars into the checkout. Needs nothing but a Python 3.8.
 
-Each step leaves a mark only when it is complete. A mark that is missing or stale, or a tool that does not run, makes the
-step start again: an interrupted download is mended by the next run, a complete one costs a second.
+Each step leaves a mark only when it is complete. A mark that is missing or stale, or a tool that does not run, makes
+the step start again: an interrupted download is mended by the next run, a complete one costs a second.
 """
 
 from __future__ import annotations
@@ -78,14 +78,13 @@ def sync_environment(environment: dict[str, str]) -> None:
     if runs and _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == wanted:
         return
     print("setup: Python environment into .venv (about 3 GB to download the first time)", flush=True)
-    command = [str(UV), "sync", "--frozen", "--quiet"]
     if ENVIRONMENT.exists() and (not runs or _UNFINISHED.exists()):
-        # An installation that was cut off can leave a package with its records and half of its files.
-        command.append("--reinstall")
-        if not runs:
-            shutil.rmtree(ENVIRONMENT)
+        # An installation that was cut off can leave a package with its records and half of its files. From uv's cache
+        # all is back in half a minute; `--reinstall` would ask the registry for everything again.
+        shutil.rmtree(ENVIRONMENT)
     _UNFINISHED.touch()
     _STAMP.unlink(missing_ok=True)
+    command = [str(UV), "sync", "--frozen", "--quiet"]
     run(command, environment, hint="check the network and the disk (8 GB), then run `make setup` again")
     _STAMP.write_text(wanted, encoding="utf-8")
     _UNFINISHED.unlink()
@@ -100,7 +99,7 @@ def digest_of_inputs() -> str:
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment of the tools: patient, in this checkout, with the certificates that pip is told to trust."""
+    """Return the environment of the tools: patient, in this checkout, trusting the certificates that pip trusts."""
     environment = {**os.environ, "UV_HTTP_TIMEOUT": os.environ.get("UV_HTTP_TIMEOUT", "600")}
     environment["UV_PROJECT_ENVIRONMENT"] = str(ENVIRONMENT)
     environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
