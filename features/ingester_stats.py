@@ -16,8 +16,9 @@ from features.feature_topics import FeatureRow
 
 FILE_EVERY_MS = 1000
 LOG_EVERY_MS = 10_000
-_WINDOW = 4096
-"""Newest measurements that the percentiles are taken over."""
+_WINDOW_MS = 30_000
+"""Percentiles are over this much of the past, so that they say how it is now."""
+_MAX_MEASUREMENTS = 20_000
 _LATENCY_VIEW = "user_counters"
 """Each event makes a row of this view, so its rows time the way from event to feature."""
 
@@ -40,8 +41,8 @@ class IngesterStats:
         self._records = 0
         self._bad_records = 0
         self._retries = 0
-        self._write_ms: deque[float] = deque(maxlen=_WINDOW)
-        self._event_to_feature_ms: deque[float] = deque(maxlen=_WINDOW)
+        self._write_ms = _RecentTimes()
+        self._event_to_feature_ms = _RecentTimes()
         self._last_file_ms = self._last_log_ms = 0
         self._last_log_rows = 0
 
@@ -58,10 +59,10 @@ class IngesterStats:
         """Count rows that can be read from now on."""
         now_ms = self._now_ms()
         self._rows.update(row.view for row in rows)
-        self._write_ms.append(wall_ms)
-        self._event_to_feature_ms.extend(
-            now_ms - row.event_time_ms for row in rows if row.view == _LATENCY_VIEW and row.event_time_ms
-        )
+        self._write_ms.add(now_ms, wall_ms)
+        for row in rows:
+            if row.view == _LATENCY_VIEW and row.event_time_ms:
+                self._event_to_feature_ms.add(now_ms, now_ms - row.event_time_ms)
 
     def report(self, state: str, lag: Callable[[], Mapping[str, int]]) -> None:
         """Write the file and the log line where they are due; `lag` is asked only then."""
@@ -86,8 +87,8 @@ class IngesterStats:
             "rows_written": self._rows.total(),
             "retries": self._retries,
             "lag": dict(lag),
-            "write_ms": _percentiles(self._write_ms),
-            "event_to_feature_ms": _percentiles(self._event_to_feature_ms),
+            "write_ms": self._write_ms.percentiles(now_ms),
+            "event_to_feature_ms": self._event_to_feature_ms.percentiles(now_ms),
         }
 
     def _log(self, summary: Mapping[str, Any], now_ms: int) -> None:
@@ -106,11 +107,23 @@ class IngesterStats:
         )
 
 
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
-    if not values:
-        return {}
-    p50, p99 = np.percentile(values, (50, 99))
-    return {"p50": round(float(p50), 2), "p99": round(float(p99), 2)}
+class _RecentTimes:
+    """Durations of the last 30 s."""
+
+    def __init__(self) -> None:
+        self._measured: deque[tuple[int, float]] = deque(maxlen=_MAX_MEASUREMENTS)
+
+    def add(self, now_ms: int, duration_ms: float) -> None:
+        self._measured.append((now_ms, duration_ms))
+
+    def percentiles(self, now_ms: int) -> dict[str, float]:
+        """Return `p50` and `p99` in milliseconds; empty when nothing happened."""
+        while self._measured and self._measured[0][0] < now_ms - _WINDOW_MS:
+            self._measured.popleft()
+        if not self._measured:
+            return {}
+        p50, p99 = np.percentile([duration_ms for _, duration_ms in self._measured], (50, 99))
+        return {"p50": round(float(p50), 2), "p99": round(float(p99), 2)}
 
 
 def _replace_file(path: Path, text: str) -> None:

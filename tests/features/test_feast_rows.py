@@ -30,9 +30,9 @@ ROWS = (
 
 def feast_values(row: FeatureRow) -> dict[str, Any]:
     """The row in Feast's own messages."""
-    values = {}
+    values: dict[str, Any] = {}
     for name, kind in TOPIC_BY_VIEW[row.view].fields.items():
-        value = row.fields[name]
+        value: Any = row.fields[name]
         if value is None:
             values[name] = Value()
         elif kind == "int64":
