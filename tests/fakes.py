@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from kafka import TopicPartition
+from kafka.future import Future
 
 
 class FakeFuture:
@@ -195,3 +197,36 @@ class FakeFeatureConsumer:
             if batch:
                 batches[partition] = batch
         return batches
+
+
+class FakeKafka:
+    """A `KafkaProducer` whose acknowledgements the test gives, oldest first."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, bytes | None, bytes | None]] = []
+        self.send_error: Exception | None = None
+        self._pending: list[Any] = []
+
+    def send(self, topic: str, value: bytes | None = None, key: bytes | None = None) -> Future:
+        """Keep (topic, key, value) and return kafka-python's own future."""
+        if self.send_error is not None:
+            raise self.send_error
+        self.records.append((topic, key, value))
+        self._pending.append(Future())
+        return self._pending[-1]
+
+    def acknowledge(self, partition: int, offset: int, timestamp: int) -> None:
+        """Acknowledge the oldest record."""
+        self._pending.pop(0).success(SimpleNamespace(partition=partition, offset=offset, timestamp=timestamp))
+
+    def fail(self, error: Exception) -> None:
+        """Fail the oldest record."""
+        self._pending.pop(0).failure(error)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Acknowledge all that is left."""
+        for offset in range(len(self._pending)):
+            self.acknowledge(0, offset, 0)
+
+    def close(self, timeout: float | None = None) -> None:
+        """Close."""
