@@ -104,6 +104,8 @@ class FeatureTopic:
     decoder: msgspec.json.Decoder[Any]
     fill: Callable[[Any, FeaturesConfig], tuple[tuple[FieldValue, ...], Mapping[str, int]]]
     """Decoded record -> (values of all fields but the last, consumed items)."""
+    needs_every_row: bool = False
+    """Replaced rows count too: their consumed items may have left the newest one."""
 
     @property
     def topic(self) -> str:
@@ -214,6 +216,7 @@ FEATURE_TOPICS: tuple[FeatureTopic, ...] = (
         },
         decoder=msgspec.json.Decoder(HistoryRowJson),
         fill=_fill_history,
+        needs_every_row=True,
     ),
     FeatureTopic(
         view="item_counters",

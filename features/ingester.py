@@ -151,14 +151,22 @@ class Ingester:
             self._stats.count_write(rows, (time.perf_counter() - started_s) * 1000)
 
     def _decode(self, topic: str, records: Sequence[Any]) -> list[FeatureRow]:
-        rows = []
-        for record in records:
+        """Decode newest first, so that catching up skips the rows that a newer one of their key replaces."""
+        entry = TOPIC_BY_NAME[topic]
+        rows: list[FeatureRow] = []
+        seen: set[bytes] = set()
+        bad = 0
+        for record in reversed(records):
+            if record.key in seen and not entry.needs_every_row:
+                continue
             try:
-                rows.append(TOPIC_BY_NAME[topic].decode(record.key, record.value, record.timestamp, self._config))
+                rows.append(entry.decode(record.key, record.value, record.timestamp, self._config))
+                seen.add(record.key)
             except BadRowError as error:
+                bad += 1
                 self._note_bad(topic, record, str(error))
-        self._stats.count_records(len(records), len(records) - len(rows))
-        return rows
+        self._stats.count_records(len(records), bad)
+        return rows[::-1]
 
     def _note_bad(self, topic: str, record: Any, reason: str) -> None:
         """Log the first of equal reasons in a row; all are counted."""

@@ -188,6 +188,13 @@ def test_a_bad_record_is_counted_and_passed_by(tmp_path: Path, caplog: pytest.Lo
     assert sum("left out" in message for message in caplog.messages) == 1
 
 
+def test_a_bad_newest_record_leaves_the_one_before(tmp_path: Path) -> None:
+    """Damage costs one record, not its key."""
+    writer = FakeWriter()
+    run_ingester([row_record("u1", 1.0), row_record("u1", 2.0), Record(b"u1", b"{")], writer, tmp_path)
+    assert events_of(writer) == {"u1": 2.0}
+
+
 def test_missing_topics_are_waited_for(tmp_path: Path) -> None:
     """A stack whose topics are not created yet is no error."""
     stop = FakeStop(looks=5)
