@@ -96,6 +96,14 @@ class CheckpointStore:
             )
         return None
 
+    def set_aside(self) -> Path:
+        """Rename the directory, so that a new start begins empty and nothing is lost; return the new place."""
+        number = 1
+        while (aside := self._directory.with_name(f"{self._directory.name}.old-{number}")).exists():
+            number += 1
+        self._directory.rename(aside)
+        return aside
+
     def _names(self) -> list[str]:
         if not self._directory.is_dir():
             return []

@@ -130,7 +130,7 @@ class Learner:
             "model": dict(self.model.dense()),
             "items": self.builder.items.arrays(),
             "users": self.builder.users.arrays(),
-            "co_visitation": self.builder.co_visitation_arrays(),
+            "co_visitation": {**self.builder.co_visitation_arrays()},
             "tower": self.tower.arrays(),
             "ranker": self.ranker.arrays(),
             "learner": {"learnt_once": self.learnt_once.array(), "recent_inputs": self.recent_inputs},
@@ -150,12 +150,13 @@ class Learner:
             metrics=self.metrics.state(),
         )
 
-    def restore(self, state: LearnerState) -> None:
-        """Take over what `state` returned: from here on this learner and the one that gave it learn alike.
+    def fits(self, state: LearnerState) -> bool:
+        """Say whether a state has this learner's shapes: the same ranker inputs and sizes."""
+        own = {f"model/{name}": array.shape for name, array in self.model.dense().items()}
+        return own == {name: array.shape for name, array in state.arrays.items() if name.startswith("model/")}
 
-        Raises:
-            KeyError, ValueError, RuntimeError: the state is of another configuration.
-        """
+    def restore(self, state: LearnerState) -> None:
+        """Take over what `state` returned (one that `fits`): from here on both learners learn alike."""
         parts = {name: with_prefix(state.arrays, f"{name}/") for name in _PARTS}
         self.model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in parts["model"].items()})
         names = state.names

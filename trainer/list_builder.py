@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,17 @@ from features.config import POSITIVE, FeaturesConfig
 from features.item_table import ItemTable
 from features.user_state import UserState, UserTable
 from trainer.samples import Event
+
+
+class CoVisitationArrays(TypedDict):
+    """As a version holds it: `N` items, `K` neighbours."""
+
+    neighbours: NDArray[np.int32]
+    """(N, K) item rows, -1 where empty."""
+    weights: NDArray[np.float32]
+    """(N, K)"""
+    totals: NDArray[np.float32]
+    """(N,)"""
 
 
 @dataclass(frozen=True)
@@ -80,8 +91,8 @@ class ListBuilder:
             event.outcome,
         )
 
-    def co_visitation_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return neighbours (N, K), weights (N, K) and totals (N,), a row for every item of the catalogue."""
+    def co_visitation_arrays(self) -> CoVisitationArrays:
+        """Return a copy of the co-visitation with a row for every item of the catalogue."""
         table, size = self.co_visitation, len(self.items)
         missing = size - len(table.totals)
         return {
@@ -92,5 +103,6 @@ class ListBuilder:
 
     def restore_co_visitation(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `co_visitation_arrays` returned."""
-        copies = {name: arrays[name].copy() for name in ("neighbours", "weights", "totals")}
-        self.co_visitation = CoVisitation.from_arrays(**copies)
+        self.co_visitation = CoVisitation.from_arrays(
+            arrays["neighbours"].copy(), arrays["weights"].copy(), arrays["totals"].copy()
+        )

@@ -1,0 +1,179 @@
+"""Run the trainer: `python -m trainer --config headrace.yaml --endpoints endpoints.json`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
+from trainer.config import TrainerConfig, config_hash
+from trainer.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from trainer.checkpoint import Checkpoint, CheckpointStore
+    from trainer.learner import Learner
+    from trainer.sample_log import SampleLog
+
+_BACKOFF_S = (0.1, 2.0)
+_ANNOUNCE_TIMEOUT_S = 10.0
+
+logger = logging.getLogger("trainer")
+
+
+def main() -> int:
+    """Learn until SIGTERM. Exit codes: 0 stopped, 2 bad configuration or no usable checkpoint."""
+    parser = argparse.ArgumentParser(prog="python -m trainer", description="Samples -> model versions.")
+    parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
+    parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
+    options = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
+    )
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # It logs every reconnect attempt; we say it once.
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        app = load_app_config(options.config)
+        config = load_section(options.config, "trainer", TrainerConfig)
+        endpoints = load_endpoints(options.endpoints)
+        _train(app, config, endpoints, stop)
+    except (ConfigError, CheckpointError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _train(app: AppConfig, config: TrainerConfig, endpoints: Endpoints, stop: threading.Event) -> None:
+    """Restore, connect, run."""
+    # Imported here: torch takes seconds, a mistake in the configuration is told at once.
+    import torch
+
+    from trainer.checkpoint import CheckpointStore
+    from trainer.learner import Learner
+    from trainer.publisher import Publisher, next_epoch
+    from trainer.status import StatusFile
+    from trainer.trainer import Trainer
+    from trainer.version_files import list_versions
+
+    torch.set_num_threads(config.num_threads)
+    learner = Learner(app, config.learner, _device(config))
+    state = Path(endpoints.state)
+    checkpoints = CheckpointStore(state / "trainer" / "checkpoints", config.keep_checkpoints)
+    checkpoint = _restore(learner, checkpoints)
+    log = _connect_log(endpoints, config, stop, checkpoint.offsets if checkpoint else {})
+    if log is None:
+        return
+    store_dir = Path(endpoints.model_store) / app.name
+    last_version = checkpoint.last_version if checkpoint else ""
+    announcer = Announcer(endpoints.kafka)
+    publisher = Publisher(store_dir, announcer.announce, config.keep_versions, config.keep_minutes)
+    trainer = Trainer(
+        learner,
+        log,
+        publisher,
+        checkpoints,
+        StatusFile(state / "trainer.json"),
+        config,
+        next_epoch(store_dir, last_version),
+        checkpoint.offsets if checkpoint else {},
+        last_version,
+    )
+    is_anew = checkpoint is None and bool(list_versions(store_dir))
+    trainer.run(stop.is_set, lambda: print("READY trainer", flush=True), catch_up_first=is_anew)
+    log.close()
+    announcer.close()
+
+
+class Announcer:
+    """Produces announcements; connects when first used and again after an error.
+
+    Args:
+        bootstrap_servers: `host:port[,host:port]`.
+    """
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers.split(",")
+        self._producer: Any = None
+
+    def announce(self, key: str, value: bytes) -> None:
+        """Produce one announcement and wait for its acknowledgement.
+
+        Raises:
+            KafkaError: it is not acknowledged in time.
+        """
+        from kafka import KafkaProducer
+
+        from trainer.publisher import TOPIC
+
+        if self._producer is None:
+            self._producer = KafkaProducer(
+                bootstrap_servers=self._bootstrap_servers, client_id="headrace-trainer", acks="all", linger_ms=0
+            )
+        self._producer.send(TOPIC, key=key.encode(), value=value).get(timeout=_ANNOUNCE_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._producer is not None:
+            self._producer.close(timeout=2.0)
+
+
+def _device(config: TrainerConfig) -> str:
+    import torch
+
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return config.device
+
+
+def _restore(learner: Learner, checkpoints: CheckpointStore) -> Checkpoint | None:
+    """Bring the learner to the newest good checkpoint of this configuration; one of another is set aside, not lost."""
+    checkpoint = checkpoints.read_newest()
+    if checkpoint is None:
+        return None
+    if checkpoint.config_hash != config_hash(learner.app, learner.config) or not learner.fits(checkpoint.state):
+        aside = checkpoints.set_aside()
+        logger.warning(
+            "the configuration changed since the last checkpoint: learning anew from the log, old state is in %s", aside
+        )
+        return None
+    learner.restore(checkpoint.state)
+    logger.info("resumed at step %d, %d samples", learner.progress.step, learner.progress.samples)
+    return checkpoint
+
+
+def _connect_log(
+    endpoints: Endpoints, config: TrainerConfig, stop: threading.Event, offsets: dict[str, int]
+) -> SampleLog | None:
+    """Return the log at `offsets`, or None when stopped before broker and topics were there."""
+    from kafka.errors import KafkaError
+
+    from trainer.sample_log import SampleLog
+
+    pause_s, has_said = _BACKOFF_S[0], False
+    while not stop.is_set():
+        log: SampleLog | None = None
+        try:
+            log = SampleLog(endpoints.kafka, config.max_batch_samples)
+            if log.start(offsets):
+                return log
+            reason: object = "the topics do not exist; `headrace topics create` makes them"
+        except (KafkaError, OSError) as error:
+            reason = error
+        if log is not None:
+            log.close()
+        if not has_said:
+            logger.warning("no samples at %s yet (%s); trying again", endpoints.kafka, reason)
+            has_said = True
+        stop.wait(pause_s)
+        pause_s = min(2 * pause_s, _BACKOFF_S[1])
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
