@@ -130,7 +130,7 @@ class Learner:
             "model": dict(self.model.dense()),
             "items": self.builder.items.arrays(),
             "users": self.builder.users.arrays(),
-            "co_visitation": {**self.builder.co_visitation_arrays()},
+            "co_visitation": self.builder.co_visitation_arrays(),
             "tower": self.tower.arrays(),
             "ranker": self.ranker.arrays(),
             "learner": {"learnt_once": self.learnt_once.array(), "recent_inputs": self.recent_inputs},

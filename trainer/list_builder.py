@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,17 +19,6 @@ from features.config import POSITIVE, FeaturesConfig
 from features.item_table import ItemTable
 from features.user_state import UserState, UserTable
 from trainer.samples import Event
-
-
-class CoVisitationArrays(TypedDict):
-    """As a version holds it: `N` items, `K` neighbours."""
-
-    neighbours: NDArray[np.int32]
-    """(N, K) item rows, -1 where empty."""
-    weights: NDArray[np.float32]
-    """(N, K)"""
-    totals: NDArray[np.float32]
-    """(N,)"""
 
 
 @dataclass(frozen=True)
@@ -91,8 +80,8 @@ class ListBuilder:
             event.outcome,
         )
 
-    def co_visitation_arrays(self) -> CoVisitationArrays:
-        """Return a copy of the co-visitation with a row for every item of the catalogue."""
+    def co_visitation_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return neighbours (N, K), weights (N, K) and totals (N,), a row for every item of the catalogue."""
         table, size = self.co_visitation, len(self.items)
         missing = size - len(table.totals)
         return {
