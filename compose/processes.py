@@ -122,6 +122,7 @@ def _kill_sessions(records: list[ProcessRecord], reap: Callable[[], object]) -> 
     while time.monotonic() < deadline:
         members = [(r, pid) for r in records for pid in session_members(r)]
         if not members:
+            reap()
             break
         for record, pid in members:
             had_members[record.pid] = record
