@@ -6,25 +6,23 @@ from collections.abc import Callable
 
 
 class CircuitBreaker:
-    """Opens after some failures in a row; while open, one caller per pause may probe.
+    """Opens when failures last; while open, one caller per pause may probe.
+
+    Time decides, not a number of failures: one stall fails all calls in flight at the same moment.
 
     Args:
-        failures_to_open: failures in a row that open it.
+        open_after_s: time from the first failure without a success after which it opens.
         pause_s: how long it stays open before a probe.
         clock_s: tells the monotonic time.
     """
 
-    def __init__(self, failures_to_open: int, pause_s: float, clock_s: Callable[[], float]) -> None:
-        self._failures_to_open = failures_to_open
+    def __init__(self, open_after_s: float, pause_s: float, clock_s: Callable[[], float]) -> None:
+        self.is_open = False
+        self._open_after_s = open_after_s
         self._pause_s = pause_s
         self._clock_s = clock_s
-        self._failures = 0
+        self._failing_since_s: float | None = None
         self._next_probe_s = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the dependency counts as dead."""
-        return self._failures >= self._failures_to_open
 
     def may_call(self) -> bool:
         """Say whether to call now; while open this lets one caller through per pause."""
@@ -38,10 +36,14 @@ class CircuitBreaker:
 
     def count_success(self) -> None:
         """Close."""
-        self._failures = 0
+        self.is_open = False
+        self._failing_since_s = None
 
     def count_failure(self) -> None:
         """Count a failure; the one that opens starts the pause."""
-        self._failures += 1
-        if self._failures == self._failures_to_open:
-            self._next_probe_s = self._clock_s() + self._pause_s
+        now_s = self._clock_s()
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        if not self.is_open and now_s - self._failing_since_s >= self._open_after_s:
+            self.is_open = True
+            self._next_probe_s = now_s + self._pause_s

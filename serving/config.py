@@ -21,10 +21,14 @@ class ServingConfig(StrictConfig):
     """Largest request accepted."""
     max_reply_bytes: int = Field(1024 * 1024, ge=1024)
     """Largest reply sent: 500 items with 128-byte ids stay far below."""
-    feature_read_ms: float = Field(30.0, gt=0)
-    """Budget of the user read; a store slower than this counts as dead for the request."""
-    breaker_failures: int = Field(3, ge=1)
-    """Failed user reads in a row after which the store is left alone for `breaker_pause_ms`."""
+    feature_read_ms: float = Field(50.0, gt=0)
+    """Budget of the user read. It takes 1 ms; where ten processes share two cores, Redis may well wait 30 for its turn."""
+    max_ranking: int = Field(4, ge=1, le=1024)
+    """User reads in flight; further requests queue before theirs. One core ranks: more would only wait behind it."""
+    catalog_ms: int = Field(50, ge=0, le=10_000)
+    """Requests share item counters this old; decaying every item anew for each would cost a third of the request."""
+    breaker_after_ms: float = Field(100.0, ge=0)
+    """Time without a successful read, counted from the first failure, after which the store is left alone."""
     breaker_pause_ms: float = Field(250.0, gt=0)
     """How long the store is left alone before one request probes it: full quality returns well within 2 s."""
     catch_up_s: float = Field(10.0, ge=0)

@@ -20,6 +20,10 @@ from serving.config import ServingConfig
 logger = logging.getLogger(__name__)
 
 STORE_UNAVAILABLE = "feature_store_unavailable"
+_LOOKS_AFTER_BUDGET = 8
+"""Passes of the event loop from bytes in the socket to a finished read, with room to spare."""
+_SOCKET_TIMEOUT_S = 1.0
+"""Only a backstop: `feature_read_ms` decides, and a socket's own timer would blame the store for a busy loop."""
 
 
 class UserRows(Protocol):
@@ -45,7 +49,9 @@ class UserFeatures:
         self._rows = rows
         self._features = app.features
         self._budget_s = config.feature_read_ms / 1000.0
-        self._breaker = CircuitBreaker(config.breaker_failures, config.breaker_pause_ms / 1000.0, time.monotonic)
+        self._breaker = CircuitBreaker(
+            config.breaker_after_ms / 1000.0, config.breaker_pause_ms / 1000.0, time.monotonic
+        )
 
     @property
     def is_available(self) -> bool:
@@ -58,8 +64,9 @@ class UserFeatures:
             return cold_user_state(user_id, self._features), STORE_UNAVAILABLE
         was_open = self._breaker.is_open
         try:
-            async with asyncio.timeout(self._budget_s):
-                row, consumed = await asyncio.gather(self._rows.read_row(user_id), self._rows.read_consumed(user_id))
+            row, consumed = await _within(
+                self._budget_s, asyncio.gather(self._rows.read_row(user_id), self._rows.read_consumed(user_id))
+            )
         except Exception as error:  # Feast and redis raise many kinds; none may cost the caller its answer.
             self._breaker.count_failure()
             if self._breaker.is_open and not was_open:
@@ -71,21 +78,42 @@ class UserFeatures:
         return user_state_from_row(user_id, row, consumed, now_ms, self._features), None
 
 
+async def _within(budget_s: float, reading: asyncio.Future[Any]) -> Any:
+    """Wait for a read, at most `budget_s` of the store's time.
+
+    A busy loop may be late to look at a reply that arrived long ago; only what is missing even then is late.
+
+    Raises:
+        TimeoutError: the store did not answer.
+    """
+    await asyncio.wait((reading,), timeout=budget_s)
+    for _ in range(_LOOKS_AFTER_BUDGET):
+        if reading.done():
+            return reading.result()
+        await asyncio.sleep(0)
+    reading.add_done_callback(lambda late: late.cancelled() or late.exception())  # Looked at, so asyncio is silent.
+    reading.cancel()
+    raise TimeoutError(f"no answer within {budget_s * 1000:.0f} ms")
+
+
 class RedisUserRows:
     """The user rows of a running stack: Feast's asynchronous read beside the consumed set, one round trip each.
 
     Args:
         endpoints: where Redis and the Feast registry are.
         app: the app's name.
-        timeout_s: socket budget of the consumed read; Feast's stands in its connection string.
     """
 
-    def __init__(self, endpoints: Endpoints, app: AppConfig, timeout_s: float) -> None:
+    def __init__(self, endpoints: Endpoints, app: AppConfig) -> None:
         host, _, port = endpoints.redis.rpartition(":")
         self._endpoints = endpoints
         self._app = app
         self._redis = Redis(
-            host=host, port=int(port), socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None
+            host=host,
+            port=int(port),
+            socket_timeout=_SOCKET_TIMEOUT_S,
+            socket_connect_timeout=_SOCKET_TIMEOUT_S,
+            retry=None,
         )
         self._store: Any = None
         self._service: Any = None
@@ -99,6 +127,8 @@ class RedisUserRows:
         from features.store import open_store  # Importing Feast takes 4.6 s: only where a real store is read.
 
         store = open_store(self._endpoints, self._app)
+        timeouts = f"socket_timeout={_SOCKET_TIMEOUT_S},socket_connect_timeout={_SOCKET_TIMEOUT_S},retry=null"
+        store.config.online_store.connection_string = f"{self._endpoints.redis},{timeouts}"
         self._service = store.get_feature_service(RANKER_USER_SERVICE)
         self._store = store
 
@@ -107,6 +137,7 @@ class RedisUserRows:
         while self._store is None:
             try:
                 await asyncio.to_thread(self.open)
+                await self.read_row("warm-up")  # Connects and builds what Feast makes on first use.
             except Exception as error:  # Feast's errors share no base; until it opens, users are cold and flagged.
                 logger.warning("cannot open the feature store (%s); trying again in %.0f s", error, retry_s)
                 await asyncio.sleep(retry_s)

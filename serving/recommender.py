@@ -6,6 +6,7 @@ Letters: `N` items of the version, `n` candidates, `F` ranker inputs.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -16,10 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import CandidateList, CandidatesConfig, Catalog, build_list, popularity_order
+from features.candidates import CandidateList, Catalog, build_list, popularity_order
 from features.config import AppConfig
 from features.item_table import ItemTable
 from features.user_state import UserState
+from serving.config import ServingConfig
 from serving.served_log import ServedList
 from serving.serving_model import ServingModel
 from serving.stage_times import StageTimes
@@ -105,7 +107,7 @@ class Recommender:
 
     Args:
         app: surfaces and features.
-        candidates: sizes of the candidate sources.
+        config: sizes of the candidate sources, and how much runs at once.
         models: holds the live model.
         users: reads user features.
         items: the item table.
@@ -117,7 +119,7 @@ class Recommender:
     def __init__(
         self,
         app: AppConfig,
-        candidates: CandidatesConfig,
+        config: ServingConfig,
         models: LiveModel,
         users: UserReader,
         items: ItemTable,
@@ -126,7 +128,10 @@ class Recommender:
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._app = app
-        self._candidates = candidates
+        self._candidates = config.candidates
+        self._catalog_ms = config.catalog_ms
+        self._turns = asyncio.Semaphore(config.max_ranking)
+        self._catalog: tuple[ServingModel, Catalog] | None = None
         self._models = models
         self._users = users
         self._items = items
@@ -174,8 +179,9 @@ class Recommender:
         return self._answer(model, _without_inputs(items), (), now_ms)
 
     async def _hydrate(self, user_id: str, now_ms: int) -> tuple[UserState, tuple[str, ...]]:
-        with self._times.stage("hydrate"):
-            user, reason = await self._users.read(user_id, now_ms)
+        async with self._turns:
+            with self._times.stage("hydrate"):
+                user, reason = await self._users.read(user_id, now_ms)
         return user, () if reason is None else (reason,)
 
     def _rank_or_fall_back(
@@ -213,7 +219,7 @@ class Recommender:
     def _find_candidates(
         self, model: ServingModel, query: RecommendQuery, user: UserState, now_ms: int, exclude: bool
     ) -> CandidateList:
-        catalog = Catalog.of_table(self._items, now_ms, model.table_rows)
+        catalog = self._catalog_at(model, now_ms)
         if exclude:
             excluded = catalog.excluded | self._filtered(catalog.categories, query.category_filter)
             excluded[model.known_rows((*user.consumed, *query.exclude_item_ids))] = True
@@ -232,6 +238,16 @@ class Recommender:
             self._candidates.model_copy(update={"popularity": max(self._candidates.popularity, query.num_items)}),
             given,
         )
+
+    def _catalog_at(self, model: ServingModel, now_ms: int) -> Catalog:
+        """Return the model's items as of now, or of a moment so short ago that it makes no difference."""
+        if self._catalog is not None:
+            kept_model, kept = self._catalog
+            if kept_model is model and 0 <= now_ms - kept.now_ms < self._catalog_ms:
+                return kept
+        made = Catalog.of_table(self._items, now_ms, model.table_rows)
+        self._catalog = (model, made)
+        return made
 
     def _filtered(self, categories: NDArray[np.int32], category_filter: Sequence[str]) -> NDArray[np.bool_]:
         """Say which items have none of the wanted categories; (N, M) codes -> (N,); no filter drops none."""

@@ -74,9 +74,8 @@ class Connections:
     @classmethod
     def of(cls, settings: ServerSettings) -> Connections:
         """Return the connections to the running stack; nothing is connected yet."""
-        timeout_s = settings.serving.feature_read_ms / 1000.0
         return cls(
-            RedisUserRows(settings.endpoints, settings.app, timeout_s),
+            RedisUserRows(settings.endpoints, settings.app),
             partial(connect_consumer, settings.endpoints.kafka),
             partial(connect_producer, settings.endpoints.kafka),
         )
@@ -109,7 +108,7 @@ class Server:
         )
         self.times = StageTimes()
         self.recommender = Recommender(
-            app, serving.candidates, self.models, self.users, self.items.table, ServedLog(self.writer), self.times
+            app, serving, self.models, self.users, self.items.table, ServedLog(self.writer), self.times
         )
         self.health = Health()
         self._grpc = self._make_grpc_server(())

@@ -12,7 +12,6 @@ from typing import Any
 import grpc
 import numpy as np
 
-from features.candidates import CandidatesConfig
 from features.config import ActionConfig, AppConfig, SurfaceConfig
 from features.item_table import ItemTable
 from features.model_inputs import feature_schema_hash, ranker_input_names
@@ -40,17 +39,16 @@ ITEM_IDS = tuple(f"item-{number:03d}" for number in range(60))
 TOKEN = "a-test-token"
 SCORE_STEP = 1000.0
 """Versions tell themselves by their scores: EPOCH.SEQ scores everything near SEQ * 1000."""
-_DIM = 4
 
 
-def make_version(name: str, item_ids: tuple[str, ...] = ITEM_IDS, **changes: Any) -> Version:
+def make_version(name: str, item_ids: tuple[str, ...] = ITEM_IDS, dim: int = 4, **changes: Any) -> Version:
     """Build a small version whose scores name it; `changes` go into the manifest."""
     random = np.random.default_rng(7)
     num_inputs = len(ranker_input_names(APP.features))
-    dense = Model(_DIM, num_inputs).dense()
+    dense = Model(dim, num_inputs).dense()
     dense["ranker.bias"][:] = SCORE_STEP * int(name.partition(".")[2])
     canary_inputs = random.normal(size=(8, num_inputs)).astype(np.float32)
-    vectors = random.normal(size=(len(item_ids), _DIM)).astype(np.float32)
+    vectors = random.normal(size=(len(item_ids), dim)).astype(np.float32)
     manifest = Manifest(
         name=APP.name,
         version=name,
@@ -65,7 +63,7 @@ def make_version(name: str, item_ids: tuple[str, ...] = ITEM_IDS, **changes: Any
         item_embedding=vectors,
         item_vectors=vectors,
         user_ids=["ann"],
-        user_embedding=np.ones((1, _DIM), dtype=np.float32),
+        user_embedding=np.ones((1, dim), dtype=np.float32),
         neighbours=np.full((len(item_ids), 3), -1, dtype=np.int32),
         weights=np.zeros((len(item_ids), 3), dtype=np.float32),
         totals=np.zeros(len(item_ids), dtype=np.float32),
@@ -124,7 +122,7 @@ class World:
         order_file = StandingOrderFile(directory / "order.json")
         self.models = ModelStore(self.store_dir, APP.name, ModelLoader(APP.features), self.items, order_file)
         self.recommender = Recommender(
-            APP, CandidatesConfig(), self.models, self.users, self.items, self.served, StageTimes()
+            APP, ServingConfig(), self.models, self.users, self.items, self.served, StageTimes()
         )
 
     def write(self, name: str, **changes: Any) -> Announcement:

@@ -45,7 +45,7 @@ def make_server(settings: ServerSettings) -> Server:
     """Return a server whose Kafka and Redis are dead."""
     broker = FakeBroker(())
     broker.is_dead = True
-    user_rows = UnopenedUserRows(settings.endpoints, APP, 0.03)
+    user_rows = UnopenedUserRows(settings.endpoints, APP)
     return Server(settings, Connections(user_rows, broker.connect, FakeProducer))
 
 

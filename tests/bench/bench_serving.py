@@ -1,0 +1,328 @@
+"""`Recommend` beside a bare grpc.aio echo of the same reply, in one run: `python tests/bench/bench_serving.py`.
+
+Both servers run in processes of their own, the client in this one. The recommender is the real server on a real Redis
+and Feast store; only Kafka is a stand-in (served lists are encoded, then dropped).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+# Third parties install a package `tests`, which would win over our folder without an __init__.py. Hence E402 below.
+sys.modules["tests"] = types.ModuleType("tests")
+sys.modules["tests"].__path__ = [str(ROOT / "tests")]
+
+from compose.redis_server import redis_binary  # noqa: E402
+from features.config import Endpoints, load_endpoints  # noqa: E402
+from protos import serving_pb2 as pb  # noqa: E402
+from protos import serving_pb2_grpc  # noqa: E402
+
+NUM_USERS = 200
+LIST_LENGTH = 20
+EMBEDDING_DIM = 32
+
+
+def main() -> int:
+    """Run the bench, or one of its servers."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=1682, help="items in the model")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each measurement")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32], help="calls in flight")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--role", choices=["bench", "echo", "recommender"], default="bench", help=argparse.SUPPRESS)
+    parser.add_argument("--endpoints", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.role == "echo":
+        asyncio.run(serve_echo())
+    elif options.role == "recommender":
+        asyncio.run(serve_recommender(load_endpoints(options.endpoints), options.items))
+    else:
+        run_bench(options)
+    return 0
+
+
+def run_bench(options: argparse.Namespace) -> None:
+    """Start Redis and both servers, measure in turn, print the table."""
+    with tempfile.TemporaryDirectory() as folder, RedisProcess(Path(folder)) as redis:
+        state = Path(folder) / "state"
+        dead = "127.0.0.1:1"
+        endpoints = Endpoints(kafka=dead, redis=redis.address, model_store=str(state / "models"), state=str(state))
+        path = Path(folder) / "endpoints.json"
+        path.write_text(endpoints.model_dump_json())
+        with ServerProcess("recommender", path, options.items) as recommender, ServerProcess("echo", path, 0) as echo:
+            figures = asyncio.run(measure_both(recommender.address, echo.address, options))
+    print_table(figures, options.items)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2))
+
+
+async def measure_both(recommender: str, echo: str, options: argparse.Namespace) -> list[dict[str, float]]:
+    """Measure echo and recommender at each number of calls in flight, one after the other."""
+    await measure(recommender, 4, 1.0)  # Both warm: first connections, first torch calls.
+    await measure(echo, 4, 0.5)
+    figures = []
+    for clients in options.clients:
+        bare = await measure(echo, clients, options.seconds)
+        real = await measure(recommender, clients, options.seconds)
+        figures.append(
+            {
+                "clients": clients,
+                **{f"echo_{k}": v for k, v in bare.items()},
+                **real,
+                "ratio": real["rps"] / bare["rps"],
+            }
+        )
+    return figures
+
+
+async def measure(address: str, clients: int, seconds: float) -> dict[str, float]:
+    """Keep `clients` calls in flight for `seconds`; return rps, latency percentiles and how many were degraded."""
+    latencies_ms: list[float] = []
+    degraded = 0
+    deadline_s = time.perf_counter() + seconds
+
+    async def ask(stub: Any, number: int) -> None:
+        nonlocal degraded
+        while (started_s := time.perf_counter()) < deadline_s:
+            user_id = f"user-{(number * 7919 + len(latencies_ms)) % NUM_USERS}"
+            reply = await stub.Recommend(pb.RecommendRequest(user_id=user_id, num_items=LIST_LENGTH))
+            latencies_ms.append((time.perf_counter() - started_s) * 1000.0)
+            degraded += bool(reply.degraded_reasons)
+            assert len(reply.items) == LIST_LENGTH
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = serving_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+        await asyncio.gather(*(ask(stub, number) for number in range(clients)))
+    p50, p99 = np.percentile(latencies_ms, (50, 99))
+    return {
+        "rps": len(latencies_ms) / seconds,
+        "p50_ms": float(p50),
+        "p99_ms": float(p99),
+        "degraded": degraded / len(latencies_ms),
+    }
+
+
+def print_table(figures: list[dict[str, float]], items: int) -> None:
+    """Print one line per number of calls in flight, and the best ratio."""
+    print(
+        f"Recommend, {items} items in the model, {LIST_LENGTH} answered; beside a bare grpc.aio echo of the same reply"
+    )
+    print("| in flight | echo rps | Recommend rps | ratio | p50 ms | p99 ms | echo p99 ms | degraded |")
+    print("|---|---|---|---|---|---|---|---|")
+    for row in figures:
+        print(
+            f"| {row['clients']} | {row['echo_rps']:.0f} | {row['rps']:.0f} | {row['ratio']:.3f} | {row['p50_ms']:.2f} "
+            f"| {row['p99_ms']:.2f} | {row['echo_p99_ms']:.2f} | {row['degraded']:.2%} |"
+        )
+    print(f"ratio at the most calls in flight: {figures[-1]['ratio']:.3f}")
+
+
+class Echo(serving_pb2_grpc.RecommenderServicer):
+    """Answers every call with one prepared reply."""
+
+    def __init__(self) -> None:
+        items = [
+            pb.RankedItem(
+                item_id=f"item-{place:05d}", score=-1.5 * place, position=place, source="covisitation", propensity=1
+            )
+            for place in range(LIST_LENGTH)
+        ]
+        self._reply = pb.RecommendResponse(
+            request_id="0" * 32, items=items, model_version="1.1", model_age_s=1.5, served_time_ms=1_790_000_000_000
+        )
+
+    async def Recommend(self, request: pb.RecommendRequest, context: Any) -> pb.RecommendResponse:
+        """Return the prepared reply."""
+        return self._reply
+
+
+async def serve_echo() -> None:
+    """Run the bare server until killed."""
+    server = grpc.aio.server()
+    serving_pb2_grpc.add_RecommenderServicer_to_server(Echo(), server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"READY 127.0.0.1:{port}", flush=True)
+    await server.wait_for_termination()
+
+
+async def serve_recommender(endpoints: Endpoints, num_items: int) -> None:
+    """Run the real server over a filled store until killed."""
+    # Only this process needs torch and Feast: the client stays small.
+    import torch
+
+    from serving.config import ServingConfig
+    from serving.feature_client import RedisUserRows
+    from serving.item_features import ITEM_COUNTERS_TOPIC, ITEMS_TOPIC
+    from serving.server import MODELS_TOPIC, Connections, Server, ServerSettings
+    from tests.fakes import FakeBroker, FakeProducer
+    from tests.serving.serving_parts import APP
+
+    torch.set_num_threads(1)
+    item_ids = tuple(f"item-{number:05d}" for number in range(num_items))
+    fill_model_store(endpoints, item_ids)
+    fill_users(endpoints, item_ids)
+    broker = FakeBroker([ITEMS_TOPIC, ITEM_COUNTERS_TOPIC, MODELS_TOPIC])
+    settings = ServerSettings(APP, ServingConfig(max_concurrent_rpcs=1024), endpoints, "127.0.0.1:0")
+
+    class DroppingProducer(FakeProducer):
+        def send(self, topic: str, value: bytes | None = None, key: bytes | None = None) -> Any:
+            sent = super().send(topic, value, key)
+            self.records.clear()
+            self.futures.clear()
+            return sent
+
+    user_rows = RedisUserRows(endpoints, APP)
+    logging.basicConfig(level=logging.WARNING)
+    server = Server(settings, Connections(user_rows, broker.connect, DroppingProducer))
+    fill_items(server.items.table, item_ids)
+    await server.start()
+    print(f"READY {server.address}", flush=True)
+    is_stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, is_stopping.set)
+    await is_stopping.wait()
+    print(json.dumps(server.times.percentiles_ms()), file=sys.stderr)
+    await server.stop()
+
+
+def fill_model_store(endpoints: Endpoints, item_ids: tuple[str, ...]) -> None:
+    """Write one version with co-visitation of 128 neighbours."""
+    from tests.serving.serving_parts import APP, make_version
+    from trainer.version_files import write_version
+
+    random = np.random.default_rng(1)
+    shape = (len(item_ids), 128)
+    version = dataclasses.replace(
+        make_version("1.1", item_ids, dim=EMBEDDING_DIM),
+        neighbours=random.integers(0, len(item_ids), size=shape, dtype=np.int32),
+        weights=random.random(shape, dtype=np.float32),
+        totals=np.full(len(item_ids), 100.0, dtype=np.float32),
+    )
+    write_version(Path(endpoints.model_store) / APP.name, version)
+
+
+def fill_items(table: Any, item_ids: tuple[str, ...]) -> None:
+    """Give items categories and some events."""
+    random = np.random.default_rng(2)
+    now_ms = time.time_ns() // 1_000_000
+    for number, item_id in enumerate(item_ids):
+        table.set_item(item_id, [f"genre-{number % 18}", f"genre-{number % 7}"], published_time_ms=now_ms - number)
+    for row in random.integers(0, len(item_ids), size=20_000).tolist():
+        table.add_event(row, now_ms - int(random.integers(0, 3_600_000)), 1)
+
+
+def fill_users(endpoints: Endpoints, item_ids: tuple[str, ...]) -> None:
+    """Write rows and consumed sets of users with a full history."""
+    import pandas as pd
+    from redis import Redis
+
+    from features.apply import apply_features
+    from features.consumed_items import queue_consumed
+    from features.store import open_store
+    from tests.serving.serving_parts import APP
+
+    store = open_store(endpoints, APP)
+    apply_features(store)
+    host, _, port = endpoints.redis.partition(":")
+    random = np.random.default_rng(3)
+    now_ms = time.time_ns() // 1_000_000
+    users = [f"user-{number}" for number in range(NUM_USERS)]
+    history = [[item_ids[row] for row in random.integers(0, len(item_ids), size=50)] for _ in users]
+    common = {"user_id": users, "event_timestamp": pd.Timestamp.now(tz="UTC")}
+    counters = [[now_ms // 2_400_000, 9.0, 5.0, 1.0, 3.0, 2.0, 0.0] * len(APP.features.half_lives_s)] * NUM_USERS
+    categories = [[f"genre-{number}" for number in range(18)]] * NUM_USERS
+    frames = {
+        "user_counters": {"user_counters": counters, "user_counters_event_time_ms": now_ms},
+        "user_categories": {
+            "user_category_names": categories,
+            "user_category_counts": [[now_ms // 3_456_000_000, 9.0, 5.0, 1.0, 3.0, 2.0, 0.0] * 18] * NUM_USERS,
+            "user_categories_event_time_ms": now_ms,
+        },
+        "user_history": {
+            "user_history_item_ids": history,
+            "user_history_actions": [["click"] * 50] * NUM_USERS,
+            "user_history_times_ms": [[now_ms] * 50] * NUM_USERS,
+            "user_history_outcomes": [[1] * 50] * NUM_USERS,
+            "user_history_event_time_ms": now_ms,
+        },
+    }
+    for view, columns in frames.items():
+        store.write_to_online_store(view, pd.DataFrame({**common, **columns}))
+    with Redis(host, int(port)) as client, client.pipeline() as pipeline:
+        for user, items in zip(users, history, strict=True):
+            queue_consumed(pipeline, APP.name, user, dict.fromkeys(items, now_ms), 2000)
+        pipeline.execute()
+
+
+class RedisProcess:
+    """A Redis of this bench.
+
+    Args:
+        folder: where it may write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.address = f"127.0.0.1:{port}"
+        command = [str(redis_binary()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def __enter__(self) -> RedisProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+class ServerProcess:
+    """One of the two servers.
+
+    Args:
+        role: which one.
+        endpoints: the endpoints file.
+        items: items in the model.
+    """
+
+    def __init__(self, role: str, endpoints: Path, items: int) -> None:
+        command = [sys.executable, __file__, "--role", role, "--endpoints", str(endpoints), "--items", str(items)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.address = ""
+        for line in self._process.stdout:
+            if line.startswith("READY "):
+                self.address = line.split()[1]
+                break
+        if not self.address:
+            raise RuntimeError(f"the {role} server ended before it was ready; its reason stands above")
+
+    def __enter__(self) -> ServerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
