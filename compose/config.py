@@ -6,7 +6,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from features.config import AppConfig, StrictConfig, load_app_config, load_section
+from features.config import AppConfig, ConfigError, StrictConfig, load_app_config, load_section
+from serving.config import ServingConfig
+from streams.config import StreamsConfig, check_parallel_half_lives
+from trainer.config import TrainerConfig
+
+_JOBS = 2
 
 
 class PortsConfig(StrictConfig):
@@ -59,7 +64,15 @@ class HeadraceConfig(StrictConfig):
     """The whole `headrace.yaml`, checked before anything starts."""
 
     app: AppConfig
+    """What every part knows about the app."""
+    streams: StreamsConfig
+    """The Flink jobs."""
+    trainer: TrainerConfig
+    """The trainer."""
+    serving: ServingConfig
+    """The server."""
     stack: StackConfig
+    """The local stack."""
 
 
 def load_stack_config(path: Path) -> StackConfig:
@@ -72,9 +85,23 @@ def load_stack_config(path: Path) -> StackConfig:
 
 
 def load_headrace_config(path: Path) -> HeadraceConfig:
-    """Read and check the whole file.
+    """Read and check the whole file, also what two sections must agree on.
 
     Raises:
         ConfigError: the file or a value in it cannot be used.
     """
-    return HeadraceConfig(app=load_app_config(path), stack=load_stack_config(path))
+    config = HeadraceConfig(
+        app=load_app_config(path),
+        streams=load_section(path, "streams", StreamsConfig),
+        trainer=load_section(path, "trainer", TrainerConfig),
+        serving=load_section(path, "serving", ServingConfig),
+        stack=load_stack_config(path),
+    )
+    check_parallel_half_lives(config.app, config.streams)
+    needed = _JOBS * config.streams.parallelism
+    if needed > config.stack.task_slots:
+        raise ConfigError(
+            f"{path}: stack.task_slots is {config.stack.task_slots}, but streams.parallelism "
+            f"{config.streams.parallelism} takes {needed} (two jobs in one TaskManager); raise the one or lower the other"
+        )
+    return config

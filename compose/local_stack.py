@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -205,7 +206,8 @@ class LocalStack:
                 for status in statuses
             ],
         }
-        write_atomically(self._state_dir / STATUS_FILE, json.dumps(data, indent=2))
+        with contextlib.suppress(OSError):  # A full disk must not end a stack that runs.
+            write_atomically(self._state_dir / STATUS_FILE, json.dumps(data, indent=2))
 
 
 def read_status(state_dir: Path) -> dict[str, Any]:

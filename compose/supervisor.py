@@ -227,10 +227,10 @@ class Supervisor:
         statuses = tuple(run.status() for run in self._runs.values())
         if statuses == self._statuses:
             return
+        self._on_change(statuses)  # First: who waits for a state finds it in the status file too.
         with self._changed:
             self._statuses = statuses
             self._changed.notify_all()
-        self._on_change(statuses)
 
 
 def _reaper(runs: list[_Run]) -> Callable[[], None]:
