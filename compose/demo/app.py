@@ -172,8 +172,9 @@ def _ignore_interrupts() -> None:
 
 @contextmanager
 def _terminate_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C: both end every process."""
+    """Treat SIGTERM like Ctrl-C: both end every process, also where a shell started us with SIGINT ignored."""
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield

@@ -82,7 +82,7 @@ def _rows(summary: Summary) -> list[tuple[str, str]]:
         ("events lost, doubled", f"{summary['events_lost']}, {summary['events_doubled']}"),
         ("visitors' lists, clicks a list", f"{visitor['lists']:,}, {visitor['clicks_per_list']:.3f}"),
         ("largest lag behind the users' pace", f"{summary['largest_lag_s']:.1f} s"),
-        ("run, with start and stop", f"{summary['replay_s']:.0f} s, {summary['wall_s']:.0f} s"),
+        ("replay, whole run", f"{summary['replay_s']:.0f} s, {summary['wall_s']:.0f} s"),
     ]
     if summary["degraded"]:
         rows.append(("degraded answers", ", ".join(f"{n} {reason}" for reason, n in summary["degraded"].items())))

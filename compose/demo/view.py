@@ -78,7 +78,7 @@ class DemoView:
     def say(self, line: str) -> None:
         """Write one line that stays."""
         if not self._is_quiet:
-            self._console.print(line, highlight=False, markup=False)
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, snapshot: Snapshot) -> None:
         """Show the figures of now."""
