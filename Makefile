@@ -4,7 +4,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STATE ?= .headrace
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-unit e2e lint type protos ci
+.PHONY: help setup demo up down test test-unit e2e lint type protos bench ci
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ type: setup ## Check types
 protos: setup ## Generate the stubs of protos/*.proto again
 	@$(PY) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto
 	@for stub in protos/*_pb2_grpc.py; do [ $$stub = protos/serving_pb2_grpc.py ] || rm $$stub; done
+
+bench: setup ## Measure serving and freshness on this machine
+	@for script in tests/bench/bench_*.py; do $(PY) $$script $(ARGS) || exit $$?; done
 
 ci: ## What CI runs: clean install, lint, types, every test
 	@bash .ci/run

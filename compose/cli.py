@@ -223,6 +223,23 @@ def unpin(state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = None
     _print_order("follows again, from", _admin(state, endpoints).unpin(), as_json)
 
 
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="parquet, .jsonl or .csv with the fields of headrace.events.v1.")],
+    speed: Annotated[float, typer.Option(min=0.0, help="Times the file's own pace; 0 is as fast as possible.")] = 1.0,
+    salt: Annotated[str, typer.Option(help="Any text; a file replayed again counts only with another one.")] = "",
+    state: StateOption = _DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send the events of a file to Kafka as if they happened now."""
+    from compose.replay import print_summary, replay_file
+
+    summary = replay_file(file, _addresses(state, endpoints), speed, salt)
+    print_summary(summary, as_json)
+    raise typer.Exit(summary.exit_code)
+
+
 def _addresses(state: Path, endpoints: Path | None) -> Endpoints:
     path = endpoints or state / "endpoints.json"
     if not path.exists():

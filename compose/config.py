@@ -102,6 +102,6 @@ def load_headrace_config(path: Path) -> HeadraceConfig:
     if needed > config.stack.task_slots:
         raise ConfigError(
             f"{path}: stack.task_slots is {config.stack.task_slots}, but streams.parallelism "
-            f"{config.streams.parallelism} takes {needed} (two jobs in one TaskManager); raise the one or lower the other"
+            f"{config.streams.parallelism} takes {needed}: two jobs must fit one TaskManager; change one of them"
         )
     return config

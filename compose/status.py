@@ -17,8 +17,6 @@ from compose.probes import http_json
 from compose.processes import ProcessRecord, is_alive
 from features.config import Endpoints, load_endpoints
 
-_KAFKA_TIMEOUT_MS = 3000
-
 
 @dataclass(frozen=True)
 class PartReport:
@@ -40,7 +38,7 @@ class StackReport:
     jobs: dict[str, str]
     """Flink job name -> state."""
     lag: dict[str, int] = field(default_factory=dict)
-    """Records waiting in front of a part, where it can be told."""
+    """Records waiting in front of a part, as the part itself tells."""
     model: dict[str, Any] = field(default_factory=dict)
     """Live version, its age, swaps and refusals, as the server wrote them last."""
 
@@ -68,7 +66,7 @@ def collect_status(state_dir: Path) -> StackReport:
         endpoints=endpoints.model_dump(),
         parts=[_part_report(part) for part in read_status(state_dir).get("parts", [])],
         jobs=_flink_jobs(endpoints),
-        lag=_lags(state_dir, endpoints),
+        lag=_lags(state_dir),
         model=_model(state_dir),
     )
 
@@ -103,48 +101,12 @@ def _model(state_dir: Path) -> dict[str, Any]:
     }
 
 
-def _lags(state_dir: Path, endpoints: Endpoints) -> dict[str, int]:
-    """Return what waits in front of the ingester (its own figure) and of the trainer (against the newest version)."""
-    lags = {}
-    ingester = _read_json(state_dir / "ingester.json").get("lag")
-    if isinstance(ingester, dict):
-        lags["ingester"] = sum(ingester.values())
-    trained = _newest_offsets(Path(endpoints.model_store))
-    if trained:
-        ends = _end_offsets(endpoints.kafka, list(trained))
-        lags["trainer"] = sum(max(0, end - trained[name]) for name, end in ends.items())
-    return lags
-
-
-def _newest_offsets(model_store: Path) -> dict[str, int]:
-    """Return `topic:partition` -> next offset of the version made last."""
-    manifests = sorted(model_store.glob("*/*/manifest.json"), key=_modified_ns)
-    offsets = _read_json(manifests[-1]).get("sample_offsets", {}) if manifests else {}
-    return {name: int(offset) for name, offset in offsets.items()}
-
-
-def _modified_ns(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:  # The trainer removed an old version meanwhile.
-        return 0
-
-
-def _end_offsets(bootstrap: str, names: list[str]) -> dict[str, int]:
-    from kafka import KafkaConsumer, TopicPartition  # Half a second that only `status` needs.
-    from kafka.errors import KafkaError
-
-    partitions = {TopicPartition(name.rpartition(":")[0], int(name.rpartition(":")[2])): name for name in names}
-    try:
-        consumer = KafkaConsumer(bootstrap_servers=bootstrap, request_timeout_ms=_KAFKA_TIMEOUT_MS)
-    except KafkaError:
-        return {}
-    try:
-        return {partitions[at]: int(end) for at, end in consumer.end_offsets(list(partitions)).items()}
-    except KafkaError:
-        return {}
-    finally:
-        consumer.close()
+def _lags(state_dir: Path) -> dict[str, int]:
+    """Return what waits in front of ingester and trainer, as they wrote it within the last second."""
+    ingester = _read_json(state_dir / "ingester.json").get("lag", {})
+    trainer = _read_json(state_dir / "trainer.json").get("lag_samples")
+    lags = {"ingester": sum(ingester.values())} if ingester else {}
+    return lags if trainer is None else lags | {"trainer": trainer}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from compose.local_stack import LocalStack
 from compose.ports import free_ports
 from tests.compose.small_stack import ROOT
 
-VERBS = ("up", "down", "demo", "status", "doctor", "topics", "features", "recommend", "models", "reload")
+VERBS = ("up", "down", "demo", "status", "doctor", "topics", "features", "recommend", "models", "reload", "replay")
 
 
 def run(*arguments: str) -> int:
