@@ -43,6 +43,7 @@ def main() -> int:
     """Serve until SIGTERM; return 2 where the server cannot start as told."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.ERROR)  # It logs every reconnect attempt; our readers say it once.
+    logging.getLogger("feast").setLevel(logging.WARNING)
     try:
         asyncio.run(_serve(_parse_arguments()))
     except (ConfigError, StartupError) as error:

@@ -19,7 +19,7 @@ import msgspec
 
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
-from serving.errors import NothingHeldError, RequestError, UnauthenticatedError
+from serving.errors import RequestError, UnauthenticatedError
 from serving.kafka_writer import KafkaWriter, Record
 from serving.model_store import ModelStore, VersionState, VersionStatus
 from serving.servicer import STATUS_OF, answered_errors, check_id
@@ -33,6 +33,7 @@ _ROLE = "admin"
 _STATES = {
     VersionState.LOADING: pb.MODEL_STATE_LOADING,
     VersionState.AVAILABLE: pb.MODEL_STATE_AVAILABLE,
+    VersionState.HELD: pb.MODEL_STATE_HELD,
     VersionState.REJECTED: pb.MODEL_STATE_REJECTED,
     VersionState.UNLOADED: pb.MODEL_STATE_UNLOADED,
 }
@@ -98,12 +99,13 @@ class AdminServicer(serving_pb2_grpc.ModelAdminServicer):
         return await self._carry_out("unpin", request, context, self._models.unpin, pb.UnpinModelResponse)
 
     async def ReleaseModel(self, request: pb.ReleaseModelRequest, context: Any) -> pb.ReleaseModelResponse:
-        """Refuse: no gate holds versions yet."""
-        return await self._carry_out("release", request, context, _refuse_unheld, pb.ReleaseModelResponse)
+        """Serve the newest version that a gate holds."""
+        return await self._carry_out("release", request, context, self._models.release, pb.ReleaseModelResponse)
 
     async def RejectModel(self, request: pb.RejectModelRequest, context: Any) -> pb.RejectModelResponse:
-        """Refuse: no gate holds versions yet."""
-        return await self._carry_out("reject", request, context, _refuse_unheld, pb.RejectModelResponse)
+        """Reject the newest version that a gate holds."""
+        reject = partial(self._models.reject, request.reason)
+        return await self._carry_out("reject", request, context, reject, pb.RejectModelResponse)
 
     async def GetModelStatus(self, request: pb.GetModelStatusRequest, context: Any) -> pb.GetModelStatusResponse:
         """Say what serves and whether it follows."""
@@ -236,10 +238,6 @@ def read_or_make_token(path: Path) -> str:
 async def _refuse_unauthenticated(request: bytes, context: Any) -> None:
     error = UnauthenticatedError("ModelAdmin needs the metadata `authorization: Bearer TOKEN`; see STATE/admin.token")
     await context.abort(STATUS_OF[type(error)], str(error))
-
-
-async def _refuse_unheld() -> VersionStatus:
-    raise NothingHeldError("no version is held: this server has no gate that holds versions; use pin or rollback")
 
 
 def _checked_version(order: str, version: str) -> str:

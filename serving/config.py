@@ -22,7 +22,7 @@ class ServingConfig(StrictConfig):
     max_reply_bytes: int = Field(1024 * 1024, ge=1024)
     """Largest reply sent: 500 items with 128-byte ids stay far below."""
     feature_read_ms: float = Field(50.0, gt=0)
-    """Budget of the user read. It takes 1 ms; where ten processes share two cores, Redis may well wait 30 for its turn."""
+    """Budget of the user read. It takes 1 ms; where ten processes share two cores, Redis may wait 30 for its turn."""
     max_ranking: int = Field(4, ge=1, le=1024)
     """User reads in flight; further requests queue before theirs. One core ranks: more would only wait behind it."""
     catalog_ms: int = Field(50, ge=0, le=10_000)
@@ -33,6 +33,8 @@ class ServingConfig(StrictConfig):
     """How long the store is left alone before one request probes it: full quality returns well within 2 s."""
     catch_up_s: float = Field(10.0, ge=0)
     """How long the start waits for item features to be read to the end before it serves with what is there."""
+    store_open_s: float = Field(30.0, ge=0)
+    """How long the start waits for the Feast registry; importing Feast takes 5 s, many times that when busy."""
     served_log_queue: int = Field(4096, ge=1)
     """Served lists waiting for Kafka; more are dropped and counted, no caller waits."""
     cold_start_versions: int = Field(3, ge=1)

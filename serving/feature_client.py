@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Set
@@ -28,6 +29,10 @@ _SOCKET_TIMEOUT_S = 1.0
 
 class UserRows(Protocol):
     """Where user rows come from."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether rows can be read at all."""
 
     async def read_row(self, user_id: str) -> Mapping[str, Any]:
         """Return Feast field -> value or None."""
@@ -56,7 +61,7 @@ class UserFeatures:
     @property
     def is_available(self) -> bool:
         """Whether the store answered lately."""
-        return not self._breaker.is_open
+        return self._rows.is_open and not self._breaker.is_open
 
     async def read(self, user_id: str, now_ms: int) -> tuple[UserState, str | None]:
         """Return the user as of `now_ms` and None, or a cold user and the reason."""
@@ -118,6 +123,11 @@ class RedisUserRows:
         self._store: Any = None
         self._service: Any = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the registry was found."""
+        return self._store is not None
+
     def open(self) -> None:
         """Open the Feast store; takes seconds, so call it in a thread.
 
@@ -137,10 +147,11 @@ class RedisUserRows:
         while self._store is None:
             try:
                 await asyncio.to_thread(self.open)
-                await self.read_row("warm-up")  # Connects and builds what Feast makes on first use.
             except Exception as error:  # Feast's errors share no base; until it opens, users are cold and flagged.
                 logger.warning("cannot open the feature store (%s); trying again in %.0f s", error, retry_s)
                 await asyncio.sleep(retry_s)
+        with contextlib.suppress(Exception):  # Connects and builds what Feast makes on first use, if Redis is there.
+            await asyncio.wait_for(self.read_row("warm-up"), _SOCKET_TIMEOUT_S)
 
     async def read_row(self, user_id: str) -> Mapping[str, Any]:
         """Return Feast field -> value or None.

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from features.item_table import ItemTable
-from serving.errors import NoModelError, VersionRefusedError, VersionUnknownError
+from serving.errors import NoModelError, NothingHeldError, VersionRefusedError, VersionUnknownError
 from serving.serving_model import ServingModel, place_rows
 from serving.standing_order import StandingOrder, StandingOrderFile
 from trainer.version_files import (
@@ -34,6 +34,7 @@ from trainer.version_files import (
 
 logger = logging.getLogger(__name__)
 
+PASSED, HELD = "PASSED", "HELD"
 _KNOWN_VERSIONS = 500
 """Versions whose status is remembered after they left the store."""
 
@@ -47,6 +48,13 @@ class Announcement(msgspec.Struct, frozen=True):
     name: str
     version: str
     manifest_sha256: str
+    gate: str = PASSED
+    gate_reason: str = ""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the trainer's gate asks a person to look at the version first."""
+        return self.gate == HELD
 
 
 class VersionState(Enum):
@@ -54,6 +62,7 @@ class VersionState(Enum):
 
     LOADING = "loading"
     AVAILABLE = "available"
+    HELD = "held"
     REJECTED = "rejected"
     UNLOADED = "unloaded"
 
@@ -104,6 +113,7 @@ class ModelStore:
         self._past: list[str] = []
         self._known: OrderedDict[str, VersionStatus] = OrderedDict()
         self._announced: Announcement | None = None
+        self._held: dict[str, Announcement] = {}
         self._has_news = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="load version")
@@ -124,6 +134,8 @@ class ModelStore:
         ordered = [] if self._order is None else [self._order.version]
         newest = [str(version) for version in reversed(list_versions(self._store_dir)[-tries:])]
         for version in ordered + newest:
+            if self.status_of(version).state is VersionState.HELD:
+                continue
             with contextlib.suppress(VersionRefusedError, VersionUnknownError):
                 await self._swap_to(version)
                 break
@@ -138,11 +150,17 @@ class ModelStore:
         self._worker.shutdown(wait=False)
 
     def announce(self, announcements: list[Announcement]) -> None:
-        """Take announcements in order; the newest of this model is loaded next."""
-        ours = [announcement for announcement in announcements if announcement.name == self._name]
-        if ours:
-            self._announced = ours[-1]
-            self._has_news.set()
+        """Take announcements in order; the newest of this model that no gate holds is loaded next."""
+        for announcement in announcements:
+            if announcement.name != self._name:
+                continue
+            if announcement.is_held:
+                self._held[announcement.version] = announcement
+                self._remember(VersionStatus(announcement.version, VersionState.HELD, announcement.gate_reason))
+                logger.warning("version %s is held: %s", announcement.version, announcement.gate_reason)
+            else:
+                self._announced = announcement
+                self._has_news.set()
 
     async def load(self, version: str) -> VersionStatus:
         """Serve a named version now; following goes on with the next newer one.
@@ -203,6 +221,30 @@ class ModelStore:
         self._stand(None)
         self._has_news.set()
         return self.status_of(self._need_live().version)
+
+    async def release(self) -> VersionStatus:
+        """Serve the newest version that a gate holds.
+
+        Raises:
+            NothingHeldError: none is held.
+            VersionUnknownError: the store lost it.
+            VersionRefusedError: it failed a check.
+        """
+        held = self._newest_held()
+        status = await self._swap_to(held.version, held.manifest_sha256)
+        self._held.clear()  # What was held before it is older than what now serves.
+        return status
+
+    async def reject(self, reason: str) -> VersionStatus:
+        """Reject the newest version that a gate holds; the live one serves on.
+
+        Raises:
+            NothingHeldError: none is held.
+        """
+        held = self._newest_held()
+        del self._held[held.version]
+        self._remember(VersionStatus(held.version, VersionState.REJECTED, reason or held.gate_reason))
+        return self.status_of(held.version)
 
     def status_of(self, version: str) -> VersionStatus:
         """Return what is known of a version; one never looked at is UNLOADED."""
@@ -289,6 +331,11 @@ class ModelStore:
             if version in kept and not self._is_live(version):
                 return version
         raise VersionUnknownError("no version was live before this one; name a kept version (`headrace models`)")
+
+    def _newest_held(self) -> Announcement:
+        if not self._held:
+            raise NothingHeldError("no version is held by a gate; use pin or rollback to change what serves")
+        return self._held[max(self._held, key=ModelVersion.parse)]
 
     def _stand(self, order: StandingOrder | None) -> None:
         self._order = order

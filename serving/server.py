@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 MODELS_TOPIC = "headrace.models.v1"
 _STATUS_PERIOD_S = 1.0
+_ANNOUNCEMENTS_S = 2.0
 _WRITER_STOP_S = 2.5
 _REFLECTED = ("headrace.serving.v1.Recommender", "grpc.health.v1.Health", reflection.SERVICE_NAME)
 
@@ -128,11 +129,12 @@ class Server:
         self._announcements.start()
         self._tasks.append(asyncio.create_task(self._user_rows.open_when_applied(), name="open feature store"))
         await self.health.start()
+        catching_up = asyncio.create_task(self.items.start(self._settings.serving.catch_up_s))
+        await self._announcements.wait_until_caught_up(_ANNOUNCEMENTS_S)  # They tell which versions on disk are held.
         await self.models.start(self._settings.serving.cold_start_versions)
-        if not await self.items.start(self._settings.serving.catch_up_s):
+        if not await catching_up:
             logger.warning("item features are not read to the end yet; serving with %d items", len(self.items.table))
-        # The store's first second is the import of Feast: waiting for it here spares the first callers.
-        await asyncio.wait(self._tasks, timeout=self._settings.serving.catch_up_s)
+        await asyncio.wait(self._tasks, timeout=self._settings.serving.store_open_s)
         await self._grpc.start()
         if self._admin_grpc is not None:
             await self._admin_grpc.start()

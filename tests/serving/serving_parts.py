@@ -79,6 +79,7 @@ class FakeUserRows:
     consumed: dict[str, Set[str]] = field(default_factory=dict)
     error: Exception | None = None
     reads: int = 0
+    is_open: bool = True
 
     async def read_row(self, user_id: str) -> Mapping[str, Any]:
         """Return the row, or fail as told."""

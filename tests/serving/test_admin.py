@@ -82,7 +82,7 @@ async def test_order_without_a_key_or_with_a_path_is_refused(world: World) -> No
 
 
 async def test_release_and_reject_say_that_nothing_is_held(world: World) -> None:
-    """No gate holds versions yet."""
+    """Without a held version there is nothing to decide."""
     async with world.admin_stub() as stub:
         for call in (
             stub.ReleaseModel(pb.ReleaseModelRequest(idempotency_key="a"), metadata=AUTHORISED),
@@ -90,6 +90,23 @@ async def test_release_and_reject_say_that_nothing_is_held(world: World) -> None
         ):
             code, sentence = await code_of(call)
             assert (code, "no version is held" in sentence) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+
+
+async def test_held_version_serves_once_released_and_not_once_rejected(world: World) -> None:
+    """What the trainer's gate holds waits for a person, in either direction."""
+    await world.serve("1.1")
+    world.models.announce([msgspec.structs.replace(world.write("1.2"), gate="HELD", gate_reason="odd scores")])
+    async with world.admin_stub() as stub:
+        listed = await stub.ListModels(pb.ListModelsRequest(), metadata=AUTHORISED)
+        assert [(v.state, v.reason) for v in listed.versions][1] == (pb.MODEL_STATE_HELD, "odd scores")
+        released = await stub.ReleaseModel(pb.ReleaseModelRequest(idempotency_key="a"), metadata=AUTHORISED)
+        assert (released.status.version, released.status.is_live) == ("1.2", True)
+        world.models.announce([msgspec.structs.replace(world.write("1.3"), gate="HELD")])
+        request = pb.RejectModelRequest(idempotency_key="b", reason="too odd")
+        rejected = await stub.RejectModel(request, metadata=AUTHORISED)
+    assert (rejected.status.state, rejected.status.reason) == (pb.MODEL_STATE_REJECTED, "too odd")
+    assert world.models.live is not None
+    assert world.models.live.version == "1.2"
 
 
 async def test_status_tells_pin_and_refusals(world: World) -> None:

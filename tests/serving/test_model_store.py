@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 
+import msgspec
 import pytest
 
 from protos import serving_pb2 as pb
@@ -58,6 +59,17 @@ async def test_only_the_newest_announcement_is_loaded(world: World) -> None:
     world.models.announce([world.write(name) for name in ("1.1", "1.2", "1.3")])
     await until_loaded(world, "1.3")
     assert world.models.counts.swaps == 1
+
+
+async def test_held_version_is_neither_followed_nor_started_with(world: World) -> None:
+    """A version that the trainer's gate holds does not serve by itself."""
+    world.write("1.1")
+    held = msgspec.structs.replace(world.write("1.2"), gate="HELD", gate_reason="scores ran away")
+    world.models.announce([held])
+    await world.models.start(3)
+    world.models.announce([held])
+    await asyncio.sleep(0)
+    assert (live_version(world), world.models.status_of("1.2").state) == ("1.1", VersionState.HELD)
 
 
 async def test_version_never_falls_without_an_order(world: World) -> None:

@@ -38,7 +38,7 @@ def settings_for(directory: Path, address: str = "127.0.0.1:0", admin_address: s
     """Return settings with Kafka and Redis dead."""
     dead = "127.0.0.1:1"
     endpoints = Endpoints(kafka=dead, redis=dead, model_store=str(directory / "models"), state=str(directory))
-    return ServerSettings(APP, ServingConfig(catch_up_s=0.1), endpoints, address, admin_address)
+    return ServerSettings(APP, ServingConfig(catch_up_s=0.1, store_open_s=0.1), endpoints, address, admin_address)
 
 
 def make_server(settings: ServerSettings) -> Server:
