@@ -17,7 +17,7 @@ class LearnerConfig(StrictConfig):
 
     embedding_dim: int = Field(32, ge=2, le=1024)
     """Length of user, item and category rows."""
-    embedding_learning_rate: float = Field(0.1, gt=0, le=1.0)
+    embedding_learning_rate: float = Field(0.2, gt=0, le=1.0)
     """Row-wise Adagrad of the embedding rows."""
     embedding_scale: float = Field(0.1, ge=0, le=1.0)
     """Standard deviation of a new item or category row; user rows start at zero, so a new user is judged by history."""

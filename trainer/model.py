@@ -21,6 +21,7 @@ HISTORY_LENGTH = 20
 """Newest items of the history that the user tower averages."""
 HISTORY_DECAY = 0.85
 """Weight of an item against the next newer one."""
+_HISTORY_WEIGHTS = (HISTORY_DECAY ** np.arange(HISTORY_LENGTH)).astype(np.float32)
 INPUT_CLIP = 5.0
 _STATISTICS_MEMORY = 50_000.0
 """Rows after which the running mean and variance forget as fast as they learn."""
@@ -78,6 +79,31 @@ class TwoTower(nn.Module):
         has_history = (weights.sum(dim=1, keepdim=True) > 0).to(history.dtype)
         projected: Tensor = self.history_projection(mean)
         return user_rows + has_history * projected
+
+    def user_vector(
+        self,
+        user_row: NDArray[np.float32] | None,
+        history: NDArray[np.float32],
+        outcomes: NDArray[np.integer[Any]],
+    ) -> NDArray[np.float32]:
+        """Compute `user_vectors` for one user in numpy: on 20 items the dispatch of torch costs ten times the sums.
+
+        Args:
+            user_row: (D,), None for a user without a row.
+            history: (L, D) item vectors of the history, newest first, known items only.
+            outcomes: (L,) 1, 0 or -1.
+
+        Returns:
+            (D,); its dot product with `item_vectors` is the tower score.
+        """
+        history, outcomes = history[:HISTORY_LENGTH], outcomes[:HISTORY_LENGTH]
+        weights = _HISTORY_WEIGHTS[: len(history)] * (outcomes >= 0)  # (L,)
+        vector = np.zeros(self.embedding_dim, dtype=np.float32) if user_row is None else user_row
+        if weights.any():
+            projection = self.history_projection
+            mean = weights @ history / weights.sum()  # (D,)
+            vector = vector + projection.weight.detach().cpu().numpy() @ mean + projection.bias.detach().cpu().numpy()
+        return vector
 
 
 class Ranker(nn.Module):
@@ -176,29 +202,14 @@ class Model(nn.Module):
             raise VersionError("dense_tensors", f"dense weights do not fit this model: {error}") from error
         return model.requires_grad_(False).eval()
 
-    @torch.inference_mode()
     def user_vector(
         self,
         user_row: NDArray[np.float32] | None,
         history: NDArray[np.float32],
         outcomes: NDArray[np.integer[Any]],
     ) -> NDArray[np.float32]:
-        """Return the vector of one user.
-
-        Args:
-            user_row: (D,), None for a user without a row.
-            history: (L, D) item vectors of the history, newest first, known items only.
-            outcomes: (L,) 1, 0 or -1.
-
-        Returns:
-            (D,); its dot product with `item_vectors` is the tower score.
-        """
-        dim = self.tower.embedding_dim
-        row = torch.zeros(1, dim) if user_row is None else torch.from_numpy(np.array(user_row)).reshape(1, dim)
-        items = torch.from_numpy(np.array(history[:HISTORY_LENGTH])).reshape(1, -1, dim)
-        marks = torch.from_numpy(np.array(outcomes[:HISTORY_LENGTH])).reshape(1, -1)
-        vector: NDArray[np.float32] = self.tower.user_vectors(row, items, marks, torch.ones_like(marks)).numpy()[0]
-        return vector
+        """Return the vector of one user; see `TwoTower.user_vector`."""
+        return self.tower.user_vector(user_row, history, outcomes)
 
     @torch.inference_mode()
     def rank(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -89,22 +89,18 @@ class TowerLearner:
             self.index = self.item_vectors()
             self.samples_since_refresh = 0
 
-    @torch.no_grad()
     def scores(self, user_id: str, moment: UserMoment) -> NDArray[np.float32]:
         """Return one user's dot products with all items of the catalogue, (N,); items newer than the index get 0."""
         rows = moment.history_rows[:HISTORY_LENGTH]
         is_known = (rows >= 0) & (rows < len(self.index))
-        history = np.zeros((len(rows), self.index.shape[1]), dtype=np.float32)
-        history[is_known] = self.index[rows[is_known]]
-        user_row = self.user_rows.gather(self._tensor(self.user_rows.rows_of([user_id])))
-        vector = self.tower.user_vectors(
-            user_row,
-            self._tensor(history)[None],
-            self._tensor(moment.state.history_outcomes[:HISTORY_LENGTH])[None],
-            self._tensor(is_known)[None],
+        user_row = self.user_rows.rows_of([user_id])[0]
+        vector = self.tower.user_vector(
+            None if user_row < 0 else self.user_rows.weight[user_row].cpu().numpy(),
+            self.index[rows[is_known]],
+            moment.state.history_outcomes[:HISTORY_LENGTH][is_known],
         )
         scores = np.zeros(len(self._items), dtype=np.float32)
-        scores[: len(self.index)] = self.index @ vector[0].cpu().numpy()
+        scores[: len(self.index)] = self.index @ vector
         return scores
 
     def learn_positives(self, positives: Sequence[Positive], step: int) -> bool:
