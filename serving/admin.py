@@ -21,8 +21,9 @@ from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
 from serving.errors import RequestError, UnauthenticatedError
 from serving.kafka_writer import KafkaWriter, Record
-from serving.model_store import ModelStore, VersionState, VersionStatus
+from serving.model_store import ModelStore
 from serving.servicer import STATUS_OF, answered_errors, check_id
+from serving.version_records import VersionState, VersionStatus
 from trainer.version_files import ModelVersion, VersionError
 
 logger = logging.getLogger(__name__)
@@ -111,12 +112,12 @@ class AdminServicer(serving_pb2_grpc.ModelAdminServicer):
         """Say what serves and whether it follows."""
         models, live = self._models, self._models.live
         return pb.GetModelStatusResponse(
-            live=None if live is None else self._status_message(models.status_of(live.version)),
+            live=None if live is None else self._status_message(models.records.status_of(live.version)),
             is_following=models.order is None,
             follow_reason="" if models.order is None else models.order.reason,
-            swaps=models.counts.swaps,
-            refused=sum(models.counts.refused.values()),
-            last_refusal=models.counts.last_refusal,
+            swaps=models.records.swaps,
+            refused=sum(models.records.refused.values()),
+            last_refusal=models.records.last_refusal,
             served_log_dropped=self._writer.dropped,
             feature_offsets=self._feature_offsets(),
             feature_schema_hash=self._schema_hash,

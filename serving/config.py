@@ -23,7 +23,7 @@ class ServingConfig(StrictConfig):
     """Largest reply sent: 500 items with 128-byte ids stay far below."""
     feature_read_ms: float = Field(50.0, gt=0)
     """Budget of the user read. It takes 1 ms; where ten processes share two cores, Redis may wait 30 for its turn."""
-    max_ranking: int = Field(4, ge=1, le=1024)
+    max_user_reads: int = Field(4, ge=1, le=1024)
     """User reads in flight; further requests queue before theirs. One core ranks: more would only wait behind it."""
     catalog_ms: int = Field(50, ge=0, le=10_000)
     """Requests share item counters this old; decaying every item anew for each would cost a third of the request."""

@@ -10,11 +10,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from enum import Enum
 from pathlib import Path
 
 import msgspec
@@ -23,8 +20,8 @@ from features.item_table import ItemTable
 from serving.errors import NoModelError, NothingHeldError, VersionRefusedError, VersionUnknownError
 from serving.serving_model import ServingModel, place_rows
 from serving.standing_order import StandingOrder, StandingOrderFile
+from serving.version_records import VersionRecords, VersionState, VersionStatus
 from trainer.version_files import (
-    Manifest,
     ModelVersion,
     VersionError,
     list_versions,
@@ -35,8 +32,6 @@ from trainer.version_files import (
 logger = logging.getLogger(__name__)
 
 PASSED, HELD = "PASSED", "HELD"
-_KNOWN_VERSIONS = 500
-"""Versions whose status is remembered after they left the store."""
 
 LoadModel = Callable[[Path, str, str | None, ServingModel | None], ServingModel]
 """(store directory, version, announced manifest digest, live model) -> a proven model; raises VersionError."""
@@ -57,37 +52,6 @@ class Announcement(msgspec.Struct, frozen=True):
         return self.gate == HELD
 
 
-class VersionState(Enum):
-    """Where a version stands with this server."""
-
-    LOADING = "loading"
-    AVAILABLE = "available"
-    HELD = "held"
-    REJECTED = "rejected"
-    UNLOADED = "unloaded"
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """What this server knows of one version."""
-
-    version: str
-    state: VersionState
-    reason: str = ""
-    loaded_time_ms: int = 0
-    manifest: Manifest | None = None
-
-
-@dataclass
-class SwapCounts:
-    """What happened since the start."""
-
-    swaps: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    """Reason code -> how often."""
-    last_refusal: str = ""
-
-
 class ModelStore:
     """Holds the live model and changes it. All but reading and building a version runs on the event loop.
 
@@ -102,7 +66,7 @@ class ModelStore:
     def __init__(
         self, store_dir: Path, name: str, load_model: LoadModel, items: ItemTable, order_file: StandingOrderFile
     ) -> None:
-        self.counts = SwapCounts()
+        self.records = VersionRecords()
         self._store_dir = store_dir
         self._name = name
         self._load_model = load_model
@@ -110,8 +74,6 @@ class ModelStore:
         self._order_file = order_file
         self._order = order_file.read()
         self._live: ServingModel | None = None
-        self._past: list[str] = []
-        self._known: OrderedDict[str, VersionStatus] = OrderedDict()
         self._announced: Announcement | None = None
         self._held: dict[str, Announcement] = {}
         self._has_news = asyncio.Event()
@@ -132,9 +94,8 @@ class ModelStore:
     async def start(self, tries: int) -> None:
         """Serve the ordered or the newest good version on disk, then follow announcements; needs no Kafka."""
         ordered = [] if self._order is None else [self._order.version]
-        newest = [str(version) for version in reversed(list_versions(self._store_dir)[-tries:])]
-        for version in ordered + newest:
-            if self.status_of(version).state is VersionState.HELD:
+        for version in ordered + self._stored()[: -tries - 1 : -1]:
+            if self.records.status_of(version).state is VersionState.HELD:
                 continue
             with contextlib.suppress(VersionRefusedError, VersionUnknownError):
                 await self._swap_to(version)
@@ -156,7 +117,7 @@ class ModelStore:
                 continue
             if announcement.is_held:
                 self._held[announcement.version] = announcement
-                self._remember(VersionStatus(announcement.version, VersionState.HELD, announcement.gate_reason))
+                self.records.note(announcement.version, VersionState.HELD, announcement.gate_reason)
                 logger.warning("version %s is held: %s", announcement.version, announcement.gate_reason)
             else:
                 self._announced = announcement
@@ -204,8 +165,8 @@ class ModelStore:
             VersionRefusedError: it failed a check.
         """
         target = version or self._need_live().version
-        status = self.status_of(target) if self._is_live(target) else await self._swap_to(target)
-        if (self._store_dir / status.version).is_dir():
+        status = self.records.status_of(target) if self._is_live(target) else await self._swap_to(target)
+        with contextlib.suppress(OSError):  # A store that we may only read cannot be told to keep files.
             pin_version(self._store_dir, status.version)
         self._stand(StandingOrder("pin", status.version))
         return status
@@ -217,10 +178,11 @@ class ModelStore:
             NoModelError: nothing is live.
         """
         if self._order is not None and self._order.order == "pin":
-            unpin_version(self._store_dir, self._order.version)
+            with contextlib.suppress(OSError):
+                unpin_version(self._store_dir, self._order.version)
         self._stand(None)
         self._has_news.set()
-        return self.status_of(self._need_live().version)
+        return self.records.status_of(self._need_live().version)
 
     async def release(self) -> VersionStatus:
         """Serve the newest version that a gate holds.
@@ -243,20 +205,11 @@ class ModelStore:
         """
         held = self._newest_held()
         del self._held[held.version]
-        self._remember(VersionStatus(held.version, VersionState.REJECTED, reason or held.gate_reason))
-        return self.status_of(held.version)
-
-    def status_of(self, version: str) -> VersionStatus:
-        """Return what is known of a version; one never looked at is UNLOADED."""
-        known = self._known.get(version, VersionStatus(version, VersionState.UNLOADED))
-        if known.state is VersionState.AVAILABLE and not self._is_live(version):
-            return replace(known, state=VersionState.UNLOADED)
-        return known
+        return self.records.note(held.version, VersionState.REJECTED, reason or held.gate_reason)
 
     def statuses(self) -> list[VersionStatus]:
         """Return every version in the store or remembered, oldest first."""
-        names = {str(version) for version in list_versions(self._store_dir)} | set(self._known)
-        return [self.status_of(name) for name in sorted(names, key=ModelVersion.parse)]
+        return self.records.statuses(self._stored())
 
     async def _follow(self) -> None:
         while True:
@@ -274,63 +227,42 @@ class ModelStore:
         """Load, prove and serve a version; requests in flight keep the model they took."""
         async with self._one_at_a_time:
             before = self._live
-            self._remember(VersionStatus(version, VersionState.LOADING))
+            self.records.note(version, VersionState.LOADING)
             try:
                 loaded = await asyncio.get_running_loop().run_in_executor(
                     self._worker, self._load_model, self._store_dir, version, manifest_sha256, before
                 )
+                placed = place_rows(loaded, before, self._items)
             except VersionError as error:
                 raise self._refuse(version, error) from error
+            except Exception as error:  # Nothing that a version does to the loader may end following.
+                logger.exception("loading version %s failed", version)
+                raise self._refuse(version, VersionError("unexpected", repr(error))) from error
             if is_followed and self._order is not None:  # Pinned while this loaded: the order wins.
-                self._remember(VersionStatus(version, VersionState.UNLOADED, manifest=loaded.manifest))
-                return self.status_of(version)
-            self._live = place_rows(loaded, before, self._items)
-            self._note_past(before, is_rollback)
-            self.counts.swaps += 1
-            now_ms = time.time_ns() // 1_000_000
-            self._remember(VersionStatus(version, VersionState.AVAILABLE, "", now_ms, loaded.manifest))
-            logger.info("serving version %s (%d items)", version, loaded.num_items)
-            return self.status_of(version)
+                return self.records.note(version, VersionState.UNLOADED)
+            self._live = placed
+            logger.info("serving version %s (%d items)", version, placed.num_items)
+            return self.records.note_live(placed.manifest, time.time_ns() // 1_000_000, is_rollback)
 
     def _refuse(self, version: str, error: VersionError) -> VersionRefusedError | VersionUnknownError:
         """Count and remember a refusal, and make the error that tells of it."""
         is_missing = error.reason in ("missing", "bad_version_name")
-        self.counts.refused[error.reason] = self.counts.refused.get(error.reason, 0) + 1
-        self.counts.last_refusal = str(error)
+        self.records.note_refusal(version, error.reason, str(error), is_missing)
         serving = "no version" if self._live is None else self._live.version
         logger.warning("refused version %s (%s); %s still serves", version, error, serving)
         if is_missing:
-            self._known.pop(version, None)
-            kept = ", ".join(str(kept) for kept in list_versions(self._store_dir)[-5:]) or "none"
+            kept = ", ".join(self._stored()[-5:]) or "none"
             return VersionUnknownError(f"version {version!r:.80} is not in the model store; the newest kept are {kept}")
-        if self._is_live(version):  # The files broke after they were loaded: what is in memory is still good.
-            self._remember(VersionStatus(version, VersionState.AVAILABLE, f"files on disk: {error}"))
-        else:
-            self._remember(VersionStatus(version, VersionState.REJECTED, str(error)))
         return VersionRefusedError(f"version {version} is not fit to serve ({error}); {serving} still serves")
 
-    def _remember(self, status: VersionStatus) -> None:
-        before = self._known.pop(status.version, None)
-        if before is not None and status.manifest is None:
-            status = replace(status, manifest=before.manifest, loaded_time_ms=before.loaded_time_ms)
-        self._known[status.version] = status
-        while len(self._known) > _KNOWN_VERSIONS:
-            self._known.popitem(last=False)
-
-    def _note_past(self, before: ServingModel | None, is_rollback: bool) -> None:
-        """Keep the trail of live versions; a rollback walks it backwards."""
-        live = self._need_live().version
-        if is_rollback and live in self._past:
-            del self._past[self._past.index(live) :]
-        elif before is not None and before.version != live:
-            self._past = [*self._past[-_KNOWN_VERSIONS:], before.version]
-
     def _version_before(self) -> str:
-        kept = {str(version) for version in list_versions(self._store_dir)}
-        for version in reversed(self._past):
-            if version in kept and not self._is_live(version):
-                return version
-        raise VersionUnknownError("no version was live before this one; name a kept version (`headrace models`)")
+        version = self.records.version_before(self._stored())
+        if not version:
+            raise VersionUnknownError("no version was live before this one; name a kept version (`headrace models`)")
+        return version
+
+    def _stored(self) -> list[str]:
+        return [str(version) for version in list_versions(self._store_dir)]
 
     def _newest_held(self) -> Announcement:
         if not self._held:

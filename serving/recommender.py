@@ -10,18 +10,19 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import CandidateList, Catalog, build_list, popularity_order
+from features.candidates import CandidateList, Catalog, build_list
 from features.config import AppConfig
 from features.item_table import ItemTable
 from features.user_state import UserState
+from serving.answers import FALLBACK, Answer, RankedItem, RankedList, RecommendQuery, without_inputs
 from serving.config import ServingConfig
+from serving.popularity import PopularityRanker, lacks_category
 from serving.served_log import ServedList
 from serving.serving_model import ServingModel
 from serving.stage_times import StageTimes
@@ -30,41 +31,6 @@ logger = logging.getLogger(__name__)
 
 NO_MODEL = "no_model"
 RANKER_FAILED = "ranker_failed"
-FALLBACK = "fallback"
-
-
-@dataclass(frozen=True)
-class RecommendQuery:
-    """What to recommend to whom; ids are checked already."""
-
-    user_id: str
-    num_items: int
-    surface: str = "default"
-    context: Mapping[str, str] = field(default_factory=dict)
-    candidate_item_ids: Sequence[str] = ()
-    exclude_item_ids: Sequence[str] = ()
-    category_filter: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class RankedItem:
-    """One item of an answer."""
-
-    item_id: str
-    score: float
-    source: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answered list and where it came from."""
-
-    request_id: str
-    items: tuple[RankedItem, ...]
-    model_version: str
-    model_age_s: float
-    degraded_reasons: tuple[str, ...]
-    served_time_ms: int
 
 
 class UserReader(Protocol):
@@ -87,19 +53,6 @@ class ServedSink(Protocol):
 
     def put(self, served: ServedList) -> None:
         """Queue one list; never waits."""
-
-
-@dataclass(frozen=True)
-class _Ranked:
-    """A ranked list with the inputs behind it, best first."""
-
-    items: tuple[RankedItem, ...]
-    rows: NDArray[np.float32]
-    """(num_items, F) ranker inputs; (0, 0) from the fallback."""
-    user_row: NDArray[np.float32]
-    """(U,) user-level inputs; empty from the fallback."""
-    feature_schema_hash: str
-    """Names the order of `rows`; empty from the fallback."""
 
 
 class Recommender:
@@ -130,12 +83,13 @@ class Recommender:
         self._app = app
         self._candidates = config.candidates
         self._catalog_ms = config.catalog_ms
-        self._turns = asyncio.Semaphore(config.max_ranking)
+        self._turns = asyncio.Semaphore(config.max_user_reads)
         self._catalog: tuple[ServingModel, Catalog] | None = None
         self._models = models
         self._users = users
         self._items = items
         self._served = served
+        self._popular = PopularityRanker(items)
         self._times = times
         self._clock_ms = clock_ms
 
@@ -144,7 +98,7 @@ class Recommender:
         with self._times.stage("total"):
             now_ms = self._clock_ms()
             user, reasons = await self._hydrate(query.user_id, now_ms)
-            model = self._models.live
+            model = self._ready_model()
             ranked, reasons = self._rank_or_fall_back(model, query, user, reasons, now_ms)
             answer = self._answer(model, ranked, reasons, now_ms)
         self._log_served(query, answer, ranked)
@@ -155,7 +109,7 @@ class Recommender:
         with self._times.stage("total"):
             now_ms = self._clock_ms()
             user, reasons = await self._hydrate(user_id, now_ms)
-            model = self._models.live
+            model = self._ready_model()
             query = RecommendQuery(user_id, len(item_ids), candidate_item_ids=item_ids)
             # Everything asked for is scored: nothing is excluded, so consumed items are forgotten here.
             ranked, reasons = self._rank_or_fall_back(model, query, user, reasons, now_ms, exclude=False)
@@ -164,19 +118,24 @@ class Recommender:
     def similar_items(self, item_id: str, num_items: int) -> Answer:
         """Return the items most like `item_id` by vector and co-visitation; by popularity where it is unknown."""
         now_ms = self._clock_ms()
-        model = self._models.live
+        model = self._ready_model()
         row = -1 if model is None else model.row_of(item_id)
         if model is None or row < 0:
             reasons = (NO_MODEL,) if model is None else ("unknown_item",)
             query = RecommendQuery("", num_items, exclude_item_ids=(item_id,))
-            return self._answer(model, self._popular(query, frozenset(), now_ms), reasons, now_ms)
+            return self._answer(model, self._popular.rank(query, frozenset(), now_ms), reasons, now_ms)
         excluded = ~self._items.available(now_ms)[model.table_rows]
         excluded[row] = True
         scores = np.where(excluded, -np.inf, model.similarity(row))
         rows = _best(scores, num_items)
         source = np.where(model.co_visitation.similar(row, model.num_items) > 0, "covisitation", "tower")
         items = tuple(RankedItem(model.item_ids[r], float(scores[r]), str(source[r])) for r in rows)
-        return self._answer(model, _without_inputs(items), (), now_ms)
+        return self._answer(model, without_inputs(items), (), now_ms)
+
+    def _ready_model(self) -> ServingModel | None:
+        """Return the live model, None where it knows no item yet: a trainer's very first version is empty."""
+        model = self._models.live
+        return model if model is not None and model.num_items else None
 
     async def _hydrate(self, user_id: str, now_ms: int) -> tuple[UserState, tuple[str, ...]]:
         async with self._turns:
@@ -192,20 +151,20 @@ class Recommender:
         reasons: tuple[str, ...],
         now_ms: int,
         exclude: bool = True,
-    ) -> tuple[_Ranked, tuple[str, ...]]:
+    ) -> tuple[RankedList, tuple[str, ...]]:
         """Rank with the model, or by decayed popularity where there is none or it fails, naming the reason."""
         consumed = user.consumed if exclude else frozenset[str]()
         if model is None:
-            return self._popular(query, consumed, now_ms, exclude), (*reasons, NO_MODEL)
+            return self._popular.rank(query, consumed, now_ms, exclude), (*reasons, NO_MODEL)
         try:
             return self._ranked(model, query, user, now_ms, exclude), reasons
         except Exception:  # Whatever a model does wrong, its callers get a valid list.
             logger.exception("version %s failed to rank; answering by popularity", model.version)
-            return self._popular(query, consumed, now_ms, exclude), (*reasons, RANKER_FAILED)
+            return self._popular.rank(query, consumed, now_ms, exclude), (*reasons, RANKER_FAILED)
 
     def _ranked(
         self, model: ServingModel, query: RecommendQuery, user: UserState, now_ms: int, exclude: bool
-    ) -> _Ranked:
+    ) -> RankedList:
         with self._times.stage("candidates"):
             found = self._find_candidates(model, query, user, now_ms, exclude)
         with self._times.stage("rank"):
@@ -214,14 +173,16 @@ class Recommender:
         items = tuple(
             RankedItem(model.item_ids[found.rows[place]], float(scores[place]), found.sources[place]) for place in best
         )
-        return _Ranked(items, found.inputs[best], found.user_inputs, model.feature_schema_hash)
+        return RankedList(items, found.inputs[best], found.user_inputs, model.feature_schema_hash)
 
     def _find_candidates(
         self, model: ServingModel, query: RecommendQuery, user: UserState, now_ms: int, exclude: bool
     ) -> CandidateList:
         catalog = self._catalog_at(model, now_ms)
         if exclude:
-            excluded = catalog.excluded | self._filtered(catalog.categories, query.category_filter)
+            excluded = catalog.excluded | lacks_category(
+                catalog.categories, catalog.category_names, query.category_filter
+            )
             excluded[model.known_rows((*user.consumed, *query.exclude_item_ids))] = True
         else:
             excluded = np.zeros(model.num_items, dtype=np.bool_)
@@ -249,33 +210,7 @@ class Recommender:
         self._catalog = (model, made)
         return made
 
-    def _filtered(self, categories: NDArray[np.int32], category_filter: Sequence[str]) -> NDArray[np.bool_]:
-        """Say which items have none of the wanted categories; (N, M) codes -> (N,); no filter drops none."""
-        if not category_filter:
-            return np.zeros(len(categories), dtype=np.bool_)
-        wanted = [code for code, name in enumerate(self._items.category_names) if name in set(category_filter)]
-        return np.asarray(~np.isin(categories, wanted).any(axis=1))
-
-    def _popular(self, query: RecommendQuery, consumed: Iterable[str], now_ms: int, exclude: bool = True) -> _Ranked:
-        """Rank every known item by decayed popularity: the step of the ladder that needs neither model nor store."""
-        table = self._items
-        excluded = np.zeros(len(table), dtype=np.bool_)
-        if exclude:
-            excluded = ~table.available(now_ms) | self._filtered(table.categories, query.category_filter)
-            gone = table.rows_of((*consumed, *query.exclude_item_ids))
-            excluded[gone[gone >= 0]] = True
-        if query.candidate_item_ids:
-            given = table.rows_of(query.candidate_item_ids)
-            is_given = np.zeros(len(table), dtype=np.bool_)
-            is_given[given[given >= 0]] = True
-            excluded |= ~is_given
-        order = popularity_order(table.counts(now_ms))
-        rows = order[~excluded[order]][: query.num_items]
-        # Scores only say the order here: the reciprocal rank, comparable with nothing else.
-        items = tuple(RankedItem(table.item_ids[r], 1.0 / (1 + place), FALLBACK) for place, r in enumerate(rows))
-        return _without_inputs(items)
-
-    def _answer(self, model: ServingModel | None, ranked: _Ranked, reasons: tuple[str, ...], now_ms: int) -> Answer:
+    def _answer(self, model: ServingModel | None, ranked: RankedList, reasons: tuple[str, ...], now_ms: int) -> Answer:
         is_model_answer = model is not None and RANKER_FAILED not in reasons
         self._times.count_answer(reasons)
         return Answer(
@@ -287,7 +222,7 @@ class Recommender:
             served_time_ms=now_ms,
         )
 
-    def _log_served(self, query: RecommendQuery, answer: Answer, ranked: _Ranked) -> None:
+    def _log_served(self, query: RecommendQuery, answer: Answer, ranked: RankedList) -> None:
         self._served.put(
             ServedList(
                 request_id=answer.request_id,
@@ -307,16 +242,12 @@ class Recommender:
         )
 
 
-def _without_inputs(items: tuple[RankedItem, ...]) -> _Ranked:
-    return _Ranked(items, np.zeros((0, 0), dtype=np.float32), np.zeros(0, dtype=np.float32), "")
-
-
-def _with_missing(ranked: _Ranked, item_ids: Sequence[str]) -> _Ranked:
+def _with_missing(ranked: RankedList, item_ids: Sequence[str]) -> RankedList:
     """Append the asked items that nothing is known of, below the lowest score."""
     found = {item.item_id for item in ranked.items}
     floor = min((item.score for item in ranked.items), default=0.0)
     missing = tuple(RankedItem(item_id, floor, FALLBACK) for item_id in dict.fromkeys(item_ids) if item_id not in found)
-    return _without_inputs((*ranked.items, *missing))
+    return without_inputs((*ranked.items, *missing))
 
 
 def _best(scores: NDArray[np.floating[Any]], size: int) -> NDArray[np.int64]:

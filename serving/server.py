@@ -199,7 +199,9 @@ class Server:
     async def _report(self) -> None:
         """Keep the health of `headrace.full` and the status file current."""
         while True:
-            is_full = self.models.live is not None and self.users.is_available and self.items.is_connected
+            live = self.models.live
+            can_rank = live is not None and live.num_items > 0
+            is_full = can_rank and self.users.is_available and self.items.is_connected
             await self.health.set_full(is_full)
             with contextlib.suppress(OSError):  # A full disk must not end the reports, let alone the server.
                 write_status(self._state_dir / f"{self._settings.name}.json", self._status())
@@ -215,11 +217,11 @@ class Server:
             is_full_quality=self.health.is_full,
             model_version="" if live is None else live.version,
             newest_broker_time_ms=0 if live is None else live.manifest.newest_broker_time_ms,
-            loaded_time_ms=0 if live is None else models.status_of(live.version).loaded_time_ms,
+            loaded_time_ms=0 if live is None else models.records.status_of(live.version).loaded_time_ms,
             is_following=models.order is None,
             follow_reason="" if models.order is None else models.order.reason,
-            swaps=models.counts.swaps,
-            refused=models.counts.refused,
+            swaps=models.records.swaps,
+            refused=models.records.refused,
             requests=self.times.requests,
             degraded=self.times.degraded,
             stages_ms=self.times.percentiles_ms(),

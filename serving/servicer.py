@@ -12,7 +12,8 @@ from features.config import AppConfig, nearest_name
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
 from serving import errors
-from serving.recommender import Answer, RankedItem, Recommender, RecommendQuery
+from serving.answers import Answer, RankedItem, RecommendQuery
+from serving.recommender import Recommender
 
 STATUS_OF: dict[type[errors.CallError], grpc.StatusCode] = {
     errors.RequestError: grpc.StatusCode.INVALID_ARGUMENT,

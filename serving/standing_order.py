@@ -46,11 +46,14 @@ class StandingOrderFile:
             return None
 
     def write(self, order: StandingOrder | None) -> None:
-        """Keep `order`, or forget the last one."""
-        if order is None:
-            self._path.unlink(missing_ok=True)
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_bytes(msgspec.json.encode(order))
-        os.replace(temporary, self._path)
+        """Keep `order`, or forget the last one; where the disk refuses, the order holds until a restart only."""
+        try:
+            if order is None:
+                self._path.unlink(missing_ok=True)
+                return
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self._path.with_suffix(".tmp")
+            temporary.write_bytes(msgspec.json.encode(order))
+            os.replace(temporary, self._path)
+        except OSError as error:
+            logger.warning("cannot keep the standing order in %s (%s); a restart will not know it", self._path, error)

@@ -10,7 +10,7 @@ import pytest
 
 from protos import serving_pb2 as pb
 from serving.errors import NoModelError, VersionRefusedError, VersionUnknownError
-from serving.model_store import VersionState
+from serving.version_records import VersionState
 from tests.serving.serving_parts import ITEM_IDS, SCORE_STEP, World, corrupt, make_version
 from trainer.version_files import write_version
 
@@ -25,7 +25,7 @@ async def until_loaded(world: World, version: str) -> None:
 async def until_refused(world: World, times: int) -> None:
     """Let the follower work until it refused `times` versions."""
     async with asyncio.timeout(5):
-        while sum(world.models.counts.refused.values()) < times:
+        while sum(world.models.records.refused.values()) < times:
             await asyncio.sleep(0.001)
 
 
@@ -50,7 +50,7 @@ async def test_announced_version_is_served(world: World) -> None:
     announcement = world.write("1.1")
     world.models.announce([announcement, type(announcement)("another-model", "9.9", "x")])
     await until_loaded(world, "1.1")
-    assert world.models.counts.swaps == 1
+    assert world.models.records.swaps == 1
 
 
 async def test_only_the_newest_announcement_is_loaded(world: World) -> None:
@@ -58,7 +58,7 @@ async def test_only_the_newest_announcement_is_loaded(world: World) -> None:
     await world.models.start(3)
     world.models.announce([world.write(name) for name in ("1.1", "1.2", "1.3")])
     await until_loaded(world, "1.3")
-    assert world.models.counts.swaps == 1
+    assert world.models.records.swaps == 1
 
 
 async def test_held_version_is_neither_followed_nor_started_with(world: World) -> None:
@@ -69,7 +69,7 @@ async def test_held_version_is_neither_followed_nor_started_with(world: World) -
     await world.models.start(3)
     world.models.announce([held])
     await asyncio.sleep(0)
-    assert (live_version(world), world.models.status_of("1.2").state) == ("1.1", VersionState.HELD)
+    assert (live_version(world), world.models.records.status_of("1.2").state) == ("1.1", VersionState.HELD)
 
 
 async def test_version_never_falls_without_an_order(world: World) -> None:
@@ -94,7 +94,7 @@ async def test_corrupted_version_is_refused_and_the_old_one_serves(world: World,
     corrupt(world.store_dir / "1.2" / file)
     world.models.announce([announcement])
     await until_refused(world, 1)
-    assert (live_version(world), world.models.status_of("1.2").state) == ("1.1", VersionState.REJECTED)
+    assert (live_version(world), world.models.records.status_of("1.2").state) == ("1.1", VersionState.REJECTED)
 
 
 async def test_version_of_another_schema_is_refused(world: World) -> None:
@@ -121,7 +121,7 @@ async def test_version_with_other_files_than_announced_is_refused(world: World) 
     announcement = world.write("1.1")
     world.models.announce([type(announcement)(announcement.name, "1.1", "0" * 64)])
     await until_refused(world, 1)
-    assert (world.models.live, world.models.counts.refused) == (None, {"manifest_digest": 1})
+    assert (world.models.live, world.models.records.refused) == (None, {"manifest_digest": 1})
 
 
 async def test_rollback_walks_back_and_stops_following(world: World) -> None:
@@ -168,6 +168,18 @@ async def test_pinned_server_stays_and_keeps_the_files(world: World) -> None:
     await restarted.models.stop()
 
 
+async def test_loader_that_breaks_does_not_end_following(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody thought of refuses that version; the next one is followed."""
+    await world.models.start(3)
+    with monkeypatch.context() as patched:
+        patched.setattr("serving.serving_model.CoVisitation.from_arrays", lambda *arrays: 1 / 0)
+        world.models.announce([world.write("1.1")])
+        await until_refused(world, 1)
+    world.models.announce([world.write("1.2")])
+    await until_loaded(world, "1.2")
+    assert world.models.records.refused == {"unexpected": 1}
+
+
 async def test_orders_without_a_model_say_so(world: World) -> None:
     """Pin, reload and unpin need a live version."""
     for order in (world.models.pin, world.models.reload, world.models.unpin):
@@ -181,7 +193,7 @@ async def test_broken_files_of_the_live_version_do_not_stop_it(world: World) -> 
     corrupt(world.store_dir / "1.1" / "items.safetensors")
     with pytest.raises(VersionRefusedError):
         await world.models.reload()
-    assert world.models.status_of("1.1").state is VersionState.AVAILABLE
+    assert world.models.records.status_of("1.1").state is VersionState.AVAILABLE
 
 
 async def test_grown_version_keeps_rows_of_the_item_table(world: World) -> None:
@@ -212,7 +224,7 @@ async def test_requests_across_swaps_never_fail_or_mix_versions(world: World) ->
             await asyncio.gather(*(ask(number) for number in range(20)))
         await until_loaded(world, "1.21")
     assert len(seen) > 5
-    assert world.models.counts.refused == {}
+    assert world.models.records.refused == {}
 
 
 async def test_pruned_version_is_unknown_not_rejected(world: World) -> None:

@@ -10,7 +10,8 @@ import pytest
 from protos import serving_pb2 as pb
 from serving import errors
 from serving.servicer import STATUS_OF
-from tests.serving.serving_parts import ITEM_IDS, SCORE_STEP, World
+from tests.serving.serving_parts import ITEM_IDS, SCORE_STEP, World, make_version
+from trainer.version_files import write_version
 
 
 def leaves(error: type[Exception]) -> list[type[Exception]]:
@@ -40,6 +41,17 @@ async def test_missing_model_is_answered_by_popularity(world: World) -> None:
     async with world.recommender_stub() as stub:
         reply = await stub.Recommend(pb.RecommendRequest(user_id="ann"))
     assert [item.item_id for item in reply.items] == ["loved", "quiet"]
+    assert (reply.model_version, list(reply.degraded_reasons)) == ("", ["no_model"])
+
+
+async def test_version_without_items_is_answered_by_popularity(world: World) -> None:
+    """A trainer's very first version knows no item; what is popular is served meanwhile."""
+    write_version(world.store_dir, make_version("1.0", ()))
+    await world.models.load("1.0")
+    world.items.ensure_row("loved")
+    async with world.recommender_stub() as stub:
+        reply = await stub.Recommend(pb.RecommendRequest(user_id="ann"))
+    assert [item.item_id for item in reply.items] == ["loved"]
     assert (reply.model_version, list(reply.degraded_reasons)) == ("", ["no_model"])
 
 
