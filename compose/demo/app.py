@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from compose.demo.compare import Comparison
 from compose.demo.data import DataSet, load_data
 from compose.demo.errors import DemoError
 from compose.demo.freeze import FrozenServer, pin_model
+from compose.demo.interrupts import Interrupts
 from compose.demo.options import PROBE_SURFACE, VISITOR_SURFACE, DemoOptions
 from compose.demo.pacing import plan_events
 from compose.demo.session import DemoSession, SessionSetup
@@ -38,8 +37,8 @@ def run_demo(options: DemoOptions) -> int:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # It logs every reconnect; the demo counts them.
     console = Console()
     try:
-        with _terminate_as_interrupt():
-            return _Demo(options, console).run()
+        with Interrupts() as interrupts:
+            return _Demo(options, console, interrupts).run()
     except (ConfigError, DemoError) as error:
         console.print(f"headrace demo: {error}", highlight=False, markup=False, soft_wrap=True)
         return BAD_USAGE
@@ -54,8 +53,9 @@ def run_demo(options: DemoOptions) -> int:
 class _Demo:
     """One run of the command."""
 
-    def __init__(self, options: DemoOptions, console: Console) -> None:
+    def __init__(self, options: DemoOptions, console: Console, interrupts: Interrupts) -> None:
         self._options = options
+        self._interrupts = interrupts
         self._console = console
         self._view = DemoView(console, options.quiet)
         self._began_s = time.perf_counter()
@@ -84,7 +84,7 @@ class _Demo:
             is_kept = options.keep
             return code
         finally:
-            _ignore_interrupts()  # The stop is bounded; a second Ctrl-C must not leave processes behind.
+            self._interrupts.ignore()
             if is_kept:
                 self._view.say(f"the stack stays up; `headrace down --state {folder}` ends it")
             else:
@@ -163,21 +163,3 @@ def _check_surfaces(app: AppConfig, path: Path) -> None:
         raise DemoError(f"{path}: the demo needs `surfaces: {{{PROBE_SURFACE}: {{learn: false}}}}` for its probes")
     if VISITOR_SURFACE not in app.surfaces:
         raise DemoError(f"{path}: the demo's visitors need `surfaces: {{{VISITOR_SURFACE}: {{learn: true}}}}`")
-
-
-def _ignore_interrupts() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C: both end every process, also where a shell started us with SIGINT ignored."""
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before[0])
-        signal.signal(signal.SIGTERM, before[1])
