@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import TopicPartition
-from redis import RedisError
+from feast import FeatureStore
+from kafka import KafkaProducer, TopicPartition
+from redis import Redis, RedisError
 
-from features.config import FeaturesConfig
+from features.config import AppConfig, FeaturesConfig
+from features.consumed_items import consumed_key
 from features.errors import WentBackError
-from features.feature_topics import FEATURE_TOPICS, FeatureRow
+from features.feast_rows import FeastRows
+from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_VIEW, FeatureRow
 from features.ingester import Ingester, backoff_s, newest_rows
 from features.ingester_stats import IngesterStats
-from features.online_writer import Claim
+from features.online_writer import Claim, OnlineWriter
+from features.store import open_store
 from tests.fakes import FakeFeatureConsumer
-from tests.features.feature_records import NOW_MS, Record, counter_value, decoded, history_value
+from tests.features.feature_records import NOW_MS, Record, category_value, counter_value, decoded, history_value
+from tests.running_stack import RunningStack, wait_for
 
 COUNTERS = TopicPartition("headrace.features.user_counters.v1", 0)
 
@@ -215,3 +223,105 @@ def test_the_stats_file_says_what_happened(tmp_path: Path) -> None:
     assert (said["state"], said["records"], said["bad_records"], said["rows_written"]) == ("ingesting", 3, 1, 1)
     assert (said["lag"], said["rows"], said["write_ms"]["p50"]) == ({"t": 4}, {"user_counters": 1}, 2.5)
     assert said["event_to_feature_ms"]["p50"] == 700
+
+
+def test_a_flushed_redis_is_filled_again(tmp_path: Path, redis_client: Any) -> None:
+    """On a real one: the rows and offsets are gone together, so everything is read again."""
+    records = topics_with([row_record("u1", 1.0), row_record("u2", 2.0)])
+    consumer = FlushingConsumer(records, redis_client)
+    writer = OnlineWriter(redis_client, FeastRows("headrace"), "headrace", 2000)
+    stats = IngesterStats(tmp_path / "ingester.json", now_ms=lambda: NOW_MS)
+    Ingester(consumer, writer, FeaturesConfig(), stats, FakeStop(), lambda: None).run()
+    assert consumer.has_flushed
+    for user_id in ("u1", "u2"):
+        assert redis_client.hlen(FeastRows("headrace").key("user_counters", user_id)) == 3
+
+
+class FlushingConsumer(FakeFeatureConsumer):
+    """Flushes Redis behind the first record."""
+
+    def __init__(self, records: dict[tuple[str, int], list[Any]], redis_client: Any) -> None:
+        super().__init__(records, poll_size=1)
+        self._redis_client = redis_client
+        self.has_flushed = False
+
+    def poll(self, timeout_ms: int = 0, max_records: int = 0) -> dict[tuple[str, int], list[Any]]:
+        """Flush before the second record."""
+        if self.positions[COUNTERS] == 1 and not self.has_flushed:
+            self.has_flushed = True
+            self._redis_client.flushall()
+        return super().poll(timeout_ms, max_records)
+
+
+@pytest.fixture
+def produce(stack: RunningStack) -> Iterator[Callable[[str, str, bytes], None]]:
+    """Writes a record of a feature topic: (view, key, value)."""
+    producer = KafkaProducer(bootstrap_servers=stack.endpoints.kafka, acks="all")
+
+    def send(view: str, key: str, value: bytes) -> None:
+        producer.send(TOPIC_BY_VIEW[view].topic, key=key.encode(), value=value).get(timeout=30)
+
+    yield send
+    producer.close(timeout=10)
+
+
+@pytest.fixture
+def store(stack: RunningStack, app: AppConfig) -> FeatureStore:
+    """A stock Feast store of the running stack."""
+    return open_store(stack.endpoints, app)
+
+
+def read_row(store: FeatureStore, service: str, entity: dict[str, str]) -> dict[str, Any]:
+    """One row through Feast's own read."""
+    read = store.get_online_features(features=store.get_feature_service(service), entity_rows=[entity]).to_dict()
+    return {name: values[0] for name, values in read.items()}
+
+
+@pytest.mark.stack
+def test_feast_reads_what_came_over_kafka(
+    stack: RunningStack, store: FeatureStore, produce: Callable[[str, str, bytes], None]
+) -> None:
+    """All three user views, equal to the record, and the consumed set beside them."""
+    user_id = f"user-{uuid.uuid4().hex}"
+    values = {
+        "user_counters": counter_value(user_id, 2.5),
+        "user_categories": category_value(user_id, [("Drama", 3, 1.5)]),
+        "user_history": history_value(user_id, [("a", 5, "e1"), ("b", 9, "e2")]),
+    }
+    expected: dict[str, Any] = {"user_id": user_id}
+    for view, value in values.items():
+        produce(view, user_id, value)
+        expected |= decoded(view, user_id, value).fields
+    wait_for(lambda: read_row(store, "ranker_user_v1", {"user_id": user_id}) == expected, "the row in Feast")
+    host, port = stack.endpoints.redis.split(":")
+    with Redis(host, int(port)) as client:
+        assert client.zrange(consumed_key("headrace", user_id), 0, -1) == [b"a", b"b"]
+
+
+@pytest.mark.stack
+def test_a_killed_ingester_loses_nothing_and_versions_still_rise(
+    stack: RunningStack, store: FeatureStore, produce: Callable[[str, str, bytes], None]
+) -> None:
+    """A row written while it is down arrives after its restart, with a newer version."""
+    item_id, stats_path = f"item-{uuid.uuid4().hex}", Path(stack.endpoints.state) / "ingester.json"
+
+    def produced_version(events: float) -> int:
+        produce("item_counters", item_id, counter_value(item_id, events))
+        return wait_for(lambda: stored_version(store, item_id, events), "the row in Feast")
+
+    first_version, first_pid = produced_version(1.0), json.loads(stats_path.read_text())["pid"]
+    os.kill(first_pid, signal.SIGKILL)
+    assert produced_version(2.0) > first_version
+    wait_for(lambda: json.loads(stats_path.read_text())["pid"] != first_pid, "a new ingester")
+
+
+def stored_version(store: FeatureStore, item_id: str, events: float) -> int | None:
+    """Feast's event timestamp (microseconds) of an item's row once its newest count is `events`."""
+    service = store.get_feature_service("ranker_item_v1")
+    response: Any = store.get_online_features(features=service, entity_rows=[{"item_id": item_id}])
+    numbers = response.to_dict()["item_counters"][0]
+    if not numbers or numbers[1] != events:
+        return None
+    column = list(response.proto.metadata.feature_names.val).index("item_counters")
+    stamp: int = response.proto.results[column].event_timestamps[0].ToMicroseconds()
+    return stamp
