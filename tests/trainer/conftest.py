@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from features.config import ActionConfig, AppConfig
 from trainer.config import LearnerConfig
 from trainer.learner import Learner
 from trainer.samples import Sample, SampleItem
+from trainer.version_files import Manifest, Version
 
 START_MS = 1_700_000_000_000
 
@@ -90,3 +92,27 @@ def sample_stream(learner: Learner, size: int, seed: int = 1) -> list[Sample]:
         else:
             stream.append(organic(index, user, int(random.zipf(1.5)) % 30, int(random.random() < 0.7)))
     return stream
+
+
+def make_version(version: str, num_items: int = 5, num_users: int = 3, seed: int = 1) -> Version:
+    """A small version with seeded numbers."""
+    random = np.random.default_rng(seed)
+
+    def numbers(*shape: int) -> NDArray[np.float32]:
+        return random.normal(size=shape).astype(np.float32)
+
+    return Version(
+        manifest=Manifest(
+            name="test", version=version, created_time_ms=START_MS, feature_schema_hash="s", canary_scores=(0.5, -1.25)
+        ),
+        dense={"w": numbers(3, 2), "count": numbers(1)},
+        item_ids=[f"item-{i}é" for i in range(num_items)],
+        item_embedding=numbers(num_items, 4),
+        item_vectors=numbers(num_items, 4),
+        user_ids=[f"user-{i}" for i in range(num_users)],
+        user_embedding=numbers(num_users, 4),
+        neighbours=np.full((num_items, 2), -1, dtype=np.int32),
+        weights=numbers(num_items, 2),
+        totals=numbers(num_items),
+        canary_inputs=numbers(2, 6),
+    )

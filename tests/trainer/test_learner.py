@@ -1,0 +1,155 @@
+"""The laws of learning from a stream: predict first, learn once, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.config import AppConfig
+from tests.trainer.conftest import organic, sample_stream, served_pair
+from trainer.config import LearnerConfig
+from trainer.learner import Learner
+from trainer.samples import Sample
+
+
+def _weights(learner: Learner) -> dict[str, Any]:
+    state = learner.state().arrays
+    return {name: array for name, array in state.items() if name.startswith(("model/", "tower/", "ranker/"))}
+
+
+def _same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_prediction_comes_strictly_before_learning(app: AppConfig, config: LearnerConfig) -> None:
+    """What is measured is what the weights before the batch said; learning first measures something else."""
+
+    class Spy(Learner):
+        said: list[np.ndarray]
+
+        def _measure(self, lists: Any, logits: Any, missed: int) -> None:
+            self.said = list(logits)
+            super()._measure(lists, logits, missed)
+
+    class LearnsFirst(Spy):
+        def _predict(self, lists: Any) -> Any:
+            self._learn(lists, [])
+            return super()._predict(lists)
+
+    honest, cheating = Spy(app, config), LearnsFirst(app, config)
+    pair = served_pair(honest, 1, user=1, clicked=2)
+    expected = honest.model.rank(np.array([item.row for item in pair[0].items], dtype=np.float32))
+    honest.learn_batch(pair)
+    cheating.learn_batch(pair)
+    assert sorted(honest.said[0].tolist()) == sorted(expected.tolist())
+    assert sorted(cheating.said[0].tolist()) != sorted(expected.tolist())
+
+
+def test_list_of_an_event_is_built_before_the_event_is_counted(learner: Learner) -> None:
+    """No look-ahead inside a micro-batch: an item nobody had an event with yet cannot be found."""
+    learner.learn_batch([organic(0, user=1, item=1), organic(1, user=1, item=2)])
+    assert learner.metrics.values()["candidate_recall"] == 0.0
+    learner.learn_batch([organic(2, user=2, item=1), organic(3, user=2, item=2)])
+    assert learner.metrics.values()["candidate_recall"] > 0.0
+
+
+def test_replayed_samples_change_nothing(learner: Learner) -> None:
+    """At-least-once delivery: the whole stream again leaves weights, tables and events as they are."""
+    stream = sample_stream(learner, 60)
+    for start in range(0, len(stream), 12):
+        learner.learn_batch(stream[start : start + 12])
+    before, events = _weights(learner), learner.progress.events
+    learner.learn_batch(stream)
+    assert learner.progress.events == events
+    assert _same({k: v for k, v in _weights(learner).items() if k.startswith("model/")}, _models(before))
+
+
+def _models(weights: dict[str, Any]) -> dict[str, Any]:
+    return {name: array for name, array in weights.items() if name.startswith("model/")}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_impression_and_correction_are_learnt_once_in_any_order(learner: Learner, order: Sequence[int]) -> None:
+    """Four negatives and one positive, each with weight once, whichever came first, in one batch or in two."""
+    pair = served_pair(learner, 1, user=1, clicked=2)
+    weights = _learnt_weights(learner, [[pair[order[0]]], [pair[order[1]]], list(pair)])
+    assert weights[(1.0, 1)] == 1
+    assert weights[(1.0, 0)] == 5 if order == (0, 1) else weights[(1.0, 0)] in {4, 5}
+
+
+def test_impression_and_correction_in_one_batch_are_one_list(learner: Learner) -> None:
+    """Merged first: the clicked item is a positive and never a negative."""
+    weights = _learnt_weights(learner, [served_pair(learner, 1, user=1, clicked=2)])
+    assert weights == {(1.0, 1): 1, (1.0, 0): 4}
+
+
+def _learnt_weights(learner: Learner, batches: Sequence[Sequence[Sample]]) -> dict[tuple[float, int], int]:
+    """Learn batches and count the BCE terms taken as (weight, label)."""
+    counts: dict[tuple[float, int], int] = {}
+    for batch in batches:
+        learner.learn_batch(batch)
+    for learnt in learner.ranker.recent:
+        for weight, label in zip(learnt.weights.tolist(), learnt.labels.tolist(), strict=True):
+            if weight:
+                counts[(weight, int(label))] = counts.get((weight, int(label)), 0) + 1
+    return counts
+
+
+def test_neutral_feedback_feeds_the_counters_but_not_the_ranker(learner: Learner) -> None:
+    """A view is an event of user and item; it labels nothing."""
+    learner.learn_batch([organic(0, user=1, item=1, outcome=0)])
+    assert learner.progress.events == 1
+    assert not learner.ranker.recent
+    assert learner.builder.items.row_of("i1") == 0
+
+
+def test_impressions_feed_no_counters(learner: Learner) -> None:
+    """Being shown is no event: neither items nor users come of it."""
+    learner.learn_batch([served_pair(learner, 1, user=1, clicked=2)[0]])
+    assert len(learner.builder.items) == 0
+    assert learner.progress.events == 0
+
+
+def test_rows_of_another_schema_are_refused_and_counted(learner: Learner) -> None:
+    """A sample whose rows mean something else is never learnt from."""
+    impression, _ = served_pair(learner, 1, user=1, clicked=2)
+    learner.schema_hash = "another"
+    learner.learn_batch([impression])
+    assert learner.progress.refused == {"schema": 1}
+    assert not learner.ranker.recent
+
+
+def test_non_finite_step_is_skipped_and_counted(learner: Learner) -> None:
+    """A loss that runs away leaves the weights as they were."""
+    impression, correction = served_pair(learner, 1, user=1, clicked=2)
+    learner.learn_batch([impression])
+    learner.model.ranker.hand_scale.data.fill_(np.inf)
+    before = {name: parameter.clone() for name, parameter in learner.model.ranker.named_parameters()}
+    learner.ranker.recent.clear()
+    with np.errstate(all="ignore"):
+        learner.learn_batch([correction])
+    assert learner.progress.non_finite_steps == 1
+    assert all(before[name].equal(parameter) for name, parameter in learner.model.ranker.named_parameters())
+
+
+def test_seeded_runs_are_equal(app: AppConfig, config: LearnerConfig) -> None:
+    """Two learners fed alike are alike, bit for bit."""
+    learners = [Learner(app, config), Learner(app, config)]
+    for learner in learners:
+        stream = sample_stream(learner, 50)
+        for start in range(0, len(stream), 10):
+            learner.learn_batch(stream[start : start + 10])
+    assert _same(_weights(learners[0]), _weights(learners[1]))
+
+
+def test_learning_raises_the_score_of_what_is_clicked(app: AppConfig) -> None:
+    """Where a row's first number tells what is clicked, the ranker finds it out."""
+    learner = Learner(app, LearnerConfig(learning_rate=0.01))
+    for index in range(150):
+        impression, _ = served_pair(learner, index, user=index % 7, clicked=0)
+        rows = np.array([item.row for item in impression.items])
+        learner.learn_batch(served_pair(learner, index, user=index % 7, clicked=int(rows[:, 0].argmax())))
+    assert learner.metrics.values()["served_list_auc_overall"] > 0.75

@@ -1,0 +1,66 @@
+"""Every formula against a few lines of plain numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from trainer.loss import FrequencyEstimate, fake_negative_weights, listwise_softmax, ranker_loss, sampled_softmax
+
+LOGITS = torch.tensor([1.0, 2.0, -1.0, 0.5, 3.0])
+LABELS = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0])
+LIST_OF = torch.tensor([0, 0, 0, 1, 1])
+
+
+def test_softmax_counts_only_lists_with_a_positive() -> None:
+    """The second list has no positive, so the loss is that of the first."""
+    logits = LOGITS.numpy()[:3].astype(np.float64)
+    expected = np.log(np.exp(logits).sum()) - logits[1]
+    assert np.isclose(listwise_softmax(LOGITS, LABELS, LIST_OF, 2).item(), expected)
+
+
+def test_softmax_without_any_positive_is_zero() -> None:
+    """A batch of impressions alone has no listwise part."""
+    assert listwise_softmax(LOGITS, torch.zeros(5), LIST_OF, 2).item() == 0.0
+
+
+def test_ranker_loss_is_weighted_bce_plus_softmax() -> None:
+    """Rows of weight zero stay in their list but not in BCE."""
+    weights = torch.tensor([1.0, 2.0, 0.0, 1.0, 1.0])
+    chances = 1.0 / (1.0 + np.exp(-LOGITS.numpy().astype(np.float64)))
+    losses = -np.log(np.where(LABELS.numpy() > 0, chances, 1.0 - chances))
+    pointwise = (weights.numpy() * losses).sum() / weights.numpy().sum()
+    listwise = listwise_softmax(LOGITS, LABELS, LIST_OF, 2).item()
+    assert np.isclose(ranker_loss(LOGITS, LABELS, weights, LIST_OF, 2, 0.3).item(), pointwise + 0.3 * listwise)
+
+
+def test_fake_negative_weights_make_the_true_rate_the_optimum() -> None:
+    """With every positive seen as a negative first, the gradient at the true rate is zero."""
+    rate = 0.2
+    logit = torch.full((2,), float(np.log(rate / (1.0 - rate))), requires_grad=True)
+    labels = torch.tensor([1.0, 0.0])
+    shares = torch.tensor([rate, 1.0])  # Of all impressions: positives come on top of as many negatives.
+    weights = fake_negative_weights(logit, labels)
+    losses = torch.nn.functional.binary_cross_entropy_with_logits(logit, labels, reduction="none")
+    (shares * weights * losses).sum().backward()  # type: ignore[no-untyped-call]
+    assert logit.grad is not None
+    assert abs(logit.grad.sum().item()) < 1e-6
+
+
+def test_sampled_softmax_subtracts_log_q() -> None:
+    """An item drawn often is not pushed down for being drawn often."""
+    scores, log_q = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([0.0, -1.0, -2.0])
+    corrected = np.array([1.0, 1.0, 4.0])
+    expected = np.log(np.exp(corrected).sum()) - corrected[0]
+    assert np.isclose(sampled_softmax(scores, log_q, torch.tensor([0])).item(), expected)
+
+
+def test_frequency_estimate_finds_the_rate() -> None:
+    """An item seen every fourth step is expected a quarter of the time; one never seen hardly ever."""
+    estimate = FrequencyEstimate()
+    for step in range(1, 801):
+        estimate.observe(np.array([0, 1] if step % 4 == 0 else [1]), step, num_items=3)
+    often, always, never = estimate.per_step(np.array([0, 1, 2]))
+    assert np.isclose(often, 0.25, rtol=0.1)
+    assert np.isclose(always, 1.0, rtol=0.1)
+    assert never <= 0.01

@@ -1,0 +1,153 @@
+"""The loop: offsets follow what was learnt, a restart goes on where the checkpoint stands, nothing is learnt twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from features.config import AppConfig
+from tests.trainer.conftest import sample_stream
+from trainer.checkpoint import CheckpointStore
+from trainer.config import LearnerConfig, TrainerConfig
+from trainer.learner import Learner
+from trainer.publisher import Publisher
+from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
+from trainer.status import StatusFile
+from trainer.trainer import Trainer
+from trainer.version_files import list_versions, read_version
+
+
+class ListLog:
+    """A log over a list of records, read from given offsets."""
+
+    def __init__(self, records: list[LogRecord], offsets: dict[str, int], size: int = 7) -> None:
+        self._left = [r for r in records if r.offset >= offsets.get(f"{r.topic}:{r.partition}", 0)]
+        self._records = records
+        self._size = size
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything was handed out."""
+        return not self._left
+
+    def poll(self, timeout_ms: int) -> list[LogRecord]:
+        """Hand out the next few."""
+        taken, self._left = self._left[: self._size], self._left[self._size :]
+        return taken
+
+    def end_offsets(self) -> dict[str, int]:
+        """Where the list ends."""
+        return {f"{r.topic}:{r.partition}": r.offset + 1 for r in self._records}
+
+
+class World:
+    """One state directory that trainers start from and die over."""
+
+    def __init__(self, app: AppConfig, directory: Path, records: list[LogRecord]) -> None:
+        self.app = app
+        self.directory = directory
+        self.records = records
+        self.config = TrainerConfig(
+            learner=LearnerConfig(embedding_dim=8, retrieval_negatives=16), min_batch_samples=5, batch_wait_ms=0
+        )
+        self.starts = 0
+
+    def start(self) -> Trainer:
+        """Start a trainer as `__main__` does: from the newest checkpoint, in a new epoch."""
+        self.starts += 1
+        self.learner = Learner(self.app, self.config.learner)
+        checkpoints = CheckpointStore(self.directory / "checkpoints", keep=3)
+        checkpoint = checkpoints.read_newest()
+        if checkpoint is not None:
+            self.learner.restore(checkpoint.state)
+        offsets = checkpoint.offsets if checkpoint else {}
+        self.log = ListLog(self.records, offsets)
+        self.publisher = Publisher(self.directory / "models", lambda key, value: None, keep_newest=50, keep_minutes=0)
+        status = StatusFile(self.directory / "trainer.json")
+        return Trainer(self.learner, self.log, self.publisher, checkpoints, status, self.config, self.starts, offsets)
+
+    def run_to_the_end(self, trainer: Trainer) -> None:
+        """Run until the log is drained, then stop in good order."""
+        turns = iter(range(1000))
+        trainer.run(lambda: self.log.is_empty and next(turns) > 2, lambda: None, catch_up_first=False)
+
+
+def _records(app: AppConfig, size: int = 60) -> list[LogRecord]:
+    learner = Learner(app, LearnerConfig(embedding_dim=8))
+    stream = [msgspec.json.encode(sample) for sample in sample_stream(learner, size)]
+    return [LogRecord(SAMPLES_TOPIC, i % 2, i // 2, b"", raw, 0) for i, raw in enumerate(stream)]
+
+
+def test_everything_is_learnt_published_and_checkpointed(app: AppConfig, tmp_path: Path) -> None:
+    """After a run the checkpoint stands at the end of the log and a version covers it."""
+    world = World(app, tmp_path, _records(app))
+    world.run_to_the_end(world.start())
+    checkpoint = CheckpointStore(tmp_path / "checkpoints", keep=3).read_newest()
+    assert checkpoint is not None
+    assert checkpoint.offsets == world.log.end_offsets()
+    assert checkpoint.state.progress.samples == len(world.records)
+    assert str(list_versions(tmp_path / "models")[0]) == "1.0"
+
+
+def test_killed_trainer_learns_each_sample_once(app: AppConfig, tmp_path: Path) -> None:
+    """Killed after a checkpoint and more learning, the next one learns the rest and nothing twice."""
+    world = World(app, tmp_path, _records(app))
+    first = world.start()
+    for _ in range(3):
+        first.take_turn()
+    first.checkpoint()
+    for _ in range(2):
+        first.take_turn()  # Learnt, but lost with the process.
+    first.close()
+    world.run_to_the_end(world.start())
+    expected = World(app, tmp_path / "whole", world.records)
+    expected.run_to_the_end(expected.start())
+    assert world.learner.progress.events == expected.learner.progress.events
+    assert set(map(bytes, world.learner.learnt_once.array())) == set(map(bytes, expected.learner.learnt_once.array()))
+
+
+def test_log_read_again_from_the_start_changes_no_counter(app: AppConfig, tmp_path: Path) -> None:
+    """Replaying the whole log after a restart counts every event once."""
+    world = World(app, tmp_path, _records(app))
+    world.run_to_the_end(world.start())
+    events, counts = world.learner.progress.events, world.learner.builder.items.counts(2_000_000_000_000)
+    world.records += [record._replace(offset=record.offset + 1000) for record in world.records]
+    world.run_to_the_end(world.start())
+    assert world.learner.progress.events == events
+    assert np.array_equal(world.learner.builder.items.counts(2_000_000_000_000), counts)
+
+
+def test_poison_is_counted_and_passed(app: AppConfig, tmp_path: Path) -> None:
+    """A message that is no sample moves the offset and nothing else."""
+    poison = [LogRecord(SAMPLES_TOPIC, 0, i, None, raw, 0) for i, raw in enumerate([b"{", b"", b"[1]"])]
+    poison.append(LogRecord(ITEMS_TOPIC, 0, 0, b"", b"nonsense", 0))
+    world = World(app, tmp_path, poison)
+    world.run_to_the_end(world.start())
+    assert world.learner.progress.refused == {"not_a_sample": 3, "not_an_item": 1}
+    assert CheckpointStore(tmp_path / "checkpoints", keep=3).read_newest().offsets == world.log.end_offsets()  # type: ignore[union-attr]
+
+
+def test_items_come_with_their_categories_into_the_version(app: AppConfig, tmp_path: Path) -> None:
+    """An announced item is in the index before anybody had an event with it; a null takes it out of lists."""
+    item = msgspec.json.encode({"item_id": "new", "categories": ["drama"], "title": "New"})
+    records = [LogRecord(ITEMS_TOPIC, 0, 0, b"new", item, 0), LogRecord(ITEMS_TOPIC, 0, 1, b"gone", None, 0)]
+    world = World(app, tmp_path, records)
+    trainer = world.start()
+    trainer.take_turn()
+    trainer.take_turn()
+    trainer.publish()
+    trainer.close()
+    version = read_version(tmp_path / "models", str(list_versions(tmp_path / "models")[-1]))
+    assert list(version.item_ids) == ["new", "gone"]
+    assert world.learner.builder.items.available(0).tolist() == [True, False]
+
+
+def test_untrained_model_waits_until_the_log_is_learnt(app: AppConfig, tmp_path: Path) -> None:
+    """Learning anew beside older versions, the first version knows the whole log."""
+    world = World(app, tmp_path, _records(app))
+    trainer = world.start()
+    trainer.run(lambda: world.log.is_empty, lambda: None, catch_up_first=True)
+    first = read_version(tmp_path / "models", str(list_versions(tmp_path / "models")[0]))
+    assert first.manifest.sample_offsets == world.log.end_offsets()
