@@ -17,7 +17,7 @@ from compose.demo.data import SourceItem
 from compose.demo.options import LIST_SIZE
 from compose.demo.pacing import PlannedEvent, Turn
 from features.candidates import CandidatesConfig, Catalog, build_list
-from features.co_visitation import CoVisitation
+from features.co_visitation import WINDOWS, CoVisitation
 from features.config import POSITIVE, FeaturesConfig
 from features.item_table import ItemTable
 from features.user_state import UserTable
@@ -155,7 +155,7 @@ class CountersOnly:
         """Count one event everywhere."""
         row = self._items.ensure_row(event.item_id)
         if event.outcome == POSITIVE:
-            history = self._users.state(event.user_id, event.event_time_ms).history_item_ids
+            history = self._users.newest_item_ids(event.user_id, WINDOWS[-1])
             self._co_visitation.add(self._items.rows_of(history), row)
         self._items.add_event(row, event.event_time_ms, event.outcome)
         self._users.add_event(
