@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -58,7 +60,7 @@ def served_pair(learner: Learner, index: int, user: int, clicked: int, size: int
     random = np.random.default_rng(index)
     rows = random.normal(size=(size, learner.num_inputs)).astype(np.float32).tolist()
     items = [SampleItem(f"i{i}", position=i, row=row) for i, row in enumerate(rows)]
-    shared = {
+    shared: dict[str, Any] = {
         "request_id": f"r{index}",
         "user_id": f"u{user}",
         "feature_schema_hash": learner.schema_hash,

@@ -13,11 +13,12 @@ from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import LearnerConfig
 from trainer.errors import CheckpointError
 from trainer.learner import Learner
+from trainer.samples import Sample
 
 CUTS = [7, 10, 3, 16, 1, 12, 11, 9, 20, 10]
 
 
-def _learn(learner: Learner, samples: list, cuts: list[int], start: int = 0) -> None:
+def _learn(learner: Learner, samples: list[Sample], cuts: list[int], start: int = 0) -> None:
     for cut in cuts:
         learner.learn_batch(samples[start : start + cut])
         start += cut

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from features.config import AppConfig
 from tests.trainer.conftest import organic, sample_stream, served_pair
@@ -28,7 +29,7 @@ def test_prediction_comes_strictly_before_learning(app: AppConfig, config: Learn
     """What is measured is what the weights before the batch said; learning first measures something else."""
 
     class Spy(Learner):
-        said: list[np.ndarray]
+        said: list[NDArray[np.float32]]
 
         def _measure(self, lists: Any, logits: Any, missed: int) -> None:
             self.said = list(logits)

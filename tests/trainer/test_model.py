@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from trainer.model import Model
 from trainer.version_files import VersionError
@@ -15,7 +16,7 @@ def _model() -> Model:
     return Model(embedding_dim=6, num_inputs=9)
 
 
-def _inputs(size: int = 7) -> np.ndarray:
+def _inputs(size: int = 7) -> NDArray[np.float32]:
     return np.random.default_rng(1).normal(size=(size, 9)).astype(np.float32)
 
 

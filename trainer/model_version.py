@@ -1,0 +1,107 @@
+"""The number of a version, and the versions that stand in a store."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from trainer.durable_files import delete_directory
+from trainer.errors import VersionError
+
+MANIFEST_NAME = "manifest.json"
+PINS_NAME = "pins"
+_VERSION_PATTERN = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,11})")
+
+
+class ModelVersion(NamedTuple):
+    """`EPOCH.SEQ`: the epoch rises with every start of a trainer, the sequence with every version it publishes."""
+
+    epoch: int
+    seq: int
+
+    @classmethod
+    def parse(cls, text: str) -> ModelVersion:
+        """Parse `EPOCH.SEQ`.
+
+        Raises:
+            VersionError: `text` is anything else, a path for example.
+        """
+        match = _VERSION_PATTERN.fullmatch(text)
+        if match is None:
+            raise VersionError("bad_version_name", f"{text!r:.80} is no version; write EPOCH.SEQ, for example 3.17")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.seq}"
+
+
+def list_versions(store_dir: Path) -> list[ModelVersion]:
+    """List the versions in a store, oldest first; temporary and foreign names are passed over."""
+    return [version for version in _version_names(store_dir) if (store_dir / str(version) / MANIFEST_NAME).is_file()]
+
+
+def pin_version(store_dir: Path, version: str) -> None:
+    """Keep a version from being pruned (a pinned or last-good one) until `unpin_version`."""
+    pins = store_dir / PINS_NAME
+    pins.mkdir(parents=True, exist_ok=True)
+    (pins / str(ModelVersion.parse(version))).touch()
+
+
+def unpin_version(store_dir: Path, version: str) -> None:
+    """Let a version be pruned again."""
+    (store_dir / PINS_NAME / str(ModelVersion.parse(version))).unlink(missing_ok=True)
+
+
+def pinned_versions(store_dir: Path) -> list[ModelVersion]:
+    """List the versions that are kept on purpose, oldest first."""
+    return _version_names(store_dir / PINS_NAME)
+
+
+def prune_versions(
+    store_dir: Path, keep_newest: int, keep: Collection[ModelVersion] = (), spacing_s: float = 0.0, reach_s: float = 0.0
+) -> list[ModelVersion]:
+    """Delete old versions.
+
+    Args:
+        store_dir: directory of the model in the store.
+        keep_newest: this many newest versions stay.
+        keep: further ones that stay, beside the pinned.
+        spacing_s: of older versions the first of every `spacing_s` seconds stays ...
+        reach_s: ... when it is at most this old against the newest.
+
+    Returns:
+        What was deleted.
+    """
+    versions = list_versions(store_dir)
+    kept = set(versions[-max(1, keep_newest) :]) | set(keep) | set(pinned_versions(store_dir))
+    times_s = {version: _modified_s(store_dir / str(version)) for version in versions}
+    newest_s = max(times_s.values(), default=0.0)
+    slots: set[int] = set()
+    deleted = []
+    for version in versions:
+        slot = int(times_s[version] // spacing_s) if spacing_s > 0 else 0
+        is_marker = spacing_s > 0 and newest_s - times_s[version] <= reach_s and slot not in slots
+        if is_marker:
+            slots.add(slot)
+        if version not in kept and not is_marker:
+            delete_directory(store_dir / str(version))
+            deleted.append(version)
+    return deleted
+
+
+def _version_names(directory: Path) -> list[ModelVersion]:
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    return sorted(ModelVersion.parse(name) for name in names if _VERSION_PATTERN.fullmatch(name))
+
+
+def _modified_s(directory: Path) -> float:
+    try:
+        return directory.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
