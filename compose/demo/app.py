@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -123,7 +122,7 @@ class _Demo:
         )
         self._view.say(f"replaying {len(setup.plan):,} events of {data.name} at speed {options.speed:g}")
         with self._view:
-            summary = asyncio.run(DemoSession(setup, self._view).run())
+            summary = self._interrupts.run(DemoSession(setup, self._view).run())
         return self._report(summary)
 
     def _report(self, summary: dict[str, Any]) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+_Result = TypeVar("_Result")
 
 
 class Interrupts:
@@ -19,6 +24,7 @@ class Interrupts:
     def __init__(self) -> None:
         self._is_closed = False
         self._before: dict[signal.Signals, Any] = {}
+        self._cancel: Callable[[], object] | None = None
 
     def __enter__(self) -> Interrupts:
         for number in _SIGNALS:
@@ -35,7 +41,29 @@ class Interrupts:
         """Let all that come from now on pass: a clean-up has begun, and it is bounded."""
         self._is_closed = True
 
+    def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Run a coroutine to its end; an interrupt cancels it, instead of tearing through whatever runs just then.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted, and has cleaned up.
+        """
+        try:
+            return asyncio.run(self._cancellable(work))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+
+    async def _cancellable(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+        self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+        try:
+            return await task
+        finally:
+            self._cancel = None
+
     def _interrupt(self, _number: int, _frame: object) -> None:
-        if not self._is_closed:
-            self._is_closed = True
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._cancel is None:
             raise KeyboardInterrupt
+        self._cancel()

@@ -27,14 +27,16 @@ from compose.demo.stage_lags import StageLags
 from compose.demo.topic_reader import AnnouncementSeen, DeadLetterSeen, SampleSeen, Seen, TopicReader
 from compose.demo.view import DemoView, Snapshot
 from compose.demo.visitors import VisitorTraffic
-from features.config import AppConfig, Endpoints
-from headrace_client import Item
+from features.config import NEUTRAL, AppConfig, Endpoints
+from headrace_client import Event, Item
 
 SHOW_EVERY_S = 0.5
 FEATURE_SAMPLE_EVERY_S = 0.25
 """Between two events that are timed until their feature row is readable."""
 QUIET_AFTER_S = 0.03
 """Without a reply for this long a probe is sent, so that a swap is seen when it happens."""
+WARM_UP_S = 60.0
+"""How long the first event may take through jobs that have just been started."""
 SETTLE_S = 60.0
 """How long the books may take to close: a killed TaskManager is silent for 13 s."""
 LAST_VERSION_S = 5.0
@@ -100,6 +102,7 @@ class DemoSession:
         try:
             await asyncio.to_thread(reader.start)
             await self._announce_items()
+            await self._warm_up()
             await self._live()
             await self._settle()
             return await self._summarise()
@@ -153,6 +156,24 @@ class DemoSession:
             for item in self._setup.data.items
         ]
         await asyncio.gather(*(self._sender.send_item(item) for item in items))
+
+    async def _warm_up(self) -> None:
+        """Wait until one neutral event has gone through the jobs into the store: the first of a new job takes seconds."""
+        actions = self._setup.app.actions
+        neutral = next((name for name, action in actions.items() if action.outcome_of(None) == NEUTRAL), None)
+        if neutral is None:
+            return
+        started_s = time.perf_counter()
+        user_id, now_ms = f"warm-up-{self._setup.run_id}", int(time.time() * 1000)
+        event = Event(user_id, self._setup.data.items[0].item_id, neutral, event_id=user_id, event_time_ms=now_ms)
+        await self._sender.send_event(event)
+        self.ledger.acknowledge(user_id)
+        while time.perf_counter() - started_s < WARM_UP_S:
+            if self.ledger.num_open == 0 and min(await self._row_times.read(user_id)) >= now_ms:
+                self._view.say(f"the first event went through the loop after {time.perf_counter() - started_s:.1f} s")
+                return
+            await asyncio.sleep(0.05)
+        self._view.say(f"the first event has not gone through the loop after {WARM_UP_S:g} s; going on all the same")
 
     async def _live(self) -> None:
         """Let users and visitors act until the plan is done."""

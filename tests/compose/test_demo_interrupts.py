@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 
 import pytest
@@ -25,3 +26,31 @@ def test_a_clean_up_without_interrupt_is_left_in_peace_too() -> None:
     with Interrupts() as interrupts:
         interrupts.ignore()
         signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupted_coroutine_cleans_up_before_the_interrupt_is_raised() -> None:
+    """It is cancelled where it waits; its own clean-up runs to the end."""
+    steps: list[str] = []
+
+    async def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        try:
+            await asyncio.sleep(60.0)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(0)
+            steps.append("cleaned up")
+
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+        interrupts.run(work())
+    assert steps == ["cleaned up"]
+
+
+def test_a_coroutine_that_is_not_interrupted_returns() -> None:
+    """Its result comes through."""
+
+    async def work() -> int:
+        return 3
+
+    with Interrupts() as interrupts:
+        assert interrupts.run(work()) == 3
