@@ -1,0 +1,82 @@
+"""The few REST calls that submitting needs."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from streams.errors import ClusterError
+
+_LIVE = ("INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "RECONCILING", "SUSPENDED")
+_POLL_S = 0.2
+_CALL_S = 5.0
+
+
+class FlinkRest:
+    """A JobManager's REST endpoint.
+
+    Args:
+        address: `host:port`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def live_jobs(self) -> dict[str, str]:
+        """Return the ids of jobs that run or will, by name."""
+        jobs = self._get("/jobs/overview")["jobs"]
+        return {job["name"]: job["jid"] for job in jobs if job["state"] in _LIVE}
+
+    def wait_live_jobs(self, timeout_s: float) -> dict[str, str]:
+        """Return `live_jobs`, waiting for a cluster that is still coming up.
+
+        Raises:
+            ClusterError: it does not answer in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self.live_jobs()
+            except ClusterError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_S)
+
+    def wait_running(self, job_id: str, timeout_s: float) -> None:
+        """Wait until every operator of the job runs.
+
+        Raises:
+            ClusterError: the job ends instead, or is not up in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        state = "unknown"
+        while time.monotonic() < deadline:
+            job = self._get(f"/jobs/{job_id}")
+            state = job["state"]
+            if state == "RUNNING" and all(vertex["status"] == "RUNNING" for vertex in job["vertices"]):
+                return
+            if state in ("FAILED", "CANCELED", "FINISHED"):
+                raise ClusterError(f"job {job_id} is {state} instead of running: {self.root_cause(job_id)}")
+            time.sleep(_POLL_S)
+        raise ClusterError(
+            f"job {job_id} is {state}, not up after {timeout_s:g} s: {self.root_cause(job_id)}; "
+            "free task slots or raise streams.submit_timeout_s"
+        )
+
+    def root_cause(self, job_id: str) -> str:
+        """Return the last line that says why a job failed."""
+        entries = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
+        trace = entries[0]["stacktrace"] if entries else ""
+        causes = [line for line in trace.splitlines() if line.startswith("Caused by: ")] or trace.splitlines()[:1]
+        return causes[-1].removeprefix("Caused by: ") if causes else "no failure recorded"
+
+    def _get(self, path: str) -> Any:
+        url = f"http://{self.address}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=_CALL_S) as response:  # Only http, from our own endpoints file.
+                return json.load(response)
+        except (OSError, urllib.error.URLError, json.JSONDecodeError) as error:
+            raise ClusterError(f"Flink at {self.address} does not answer {path}: {error}") from error

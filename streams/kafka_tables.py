@@ -1,0 +1,158 @@
+"""Every Kafka topic that the jobs read or write, as Flink tables.
+
+Sources start at the earliest record and go on from the checkpoint. Sinks are at-least-once: exactly-once sinks are
+visible only at a checkpoint, and every reader is idempotent by an id or a key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streams.config import StreamsConfig
+from streams.sql_text import options
+
+EVENTS_TOPIC = "headrace.events.v1"
+BACKFILL_TOPIC = "headrace.events.backfill.v1"
+ITEMS_TOPIC = "headrace.items.v1"
+SERVED_TOPIC = "headrace.served.v1"
+SAMPLES_TOPIC = "headrace.samples.v1"
+DEAD_LETTERS_TOPIC = "headrace.events.dlq.v1"
+
+SAMPLE_ITEM_TYPE = (
+    "ROW<`item_id` STRING, `position` INT, `propensity` DOUBLE, `row` ARRAY<DOUBLE>, `labels` MAP<STRING, DOUBLE>>"
+)
+"""protos/samples.proto SampleItem. Served items have no `labels`: declaring the field makes both one SQL type."""
+
+_MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Above Kafka's 1 MiB default: the broker's topic limit must decide, not the client's guess before compression."""
+
+
+def raw_events_table(bootstrap: str, group: str, topic: str, table: str) -> str:
+    """Declare the undecoded records of an events topic: any bytes pass, null too."""
+    return f"""CREATE TEMPORARY TABLE {table} (
+  `raw` BYTES,
+  `topic` STRING METADATA VIRTUAL,
+  `partition` INT METADATA VIRTUAL,
+  `offset` BIGINT METADATA VIRTUAL,
+  `record_time` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL
+) WITH (
+  {options(_source(bootstrap, group, topic) | {"format": "raw"})}
+)"""
+
+
+def items_table(bootstrap: str, group: str) -> str:
+    """Declare the categories of items, one row a record; tombstones and broken records are passed over."""
+    return f"""CREATE TEMPORARY TABLE item_records (
+  `item_id` STRING,
+  `categories` ARRAY<STRING>,
+  `proctime` AS PROCTIME()
+) WITH (
+  {options(_source(bootstrap, group, ITEMS_TOPIC) | _lenient_json())}
+)"""
+
+
+def served_table(bootstrap: str, group: str) -> str:
+    """Declare served lists (protos/samples.proto Served); broken records are passed over."""
+    return f"""CREATE TEMPORARY TABLE served_records (
+  `request_id` STRING,
+  `user_id` STRING,
+  `served_time_ms` BIGINT,
+  `feature_schema_hash` STRING,
+  `user_row` ARRAY<DOUBLE>,
+  `context` MAP<STRING, STRING>,
+  `items` ARRAY<{SAMPLE_ITEM_TYPE}>,
+  `learn` BOOLEAN,
+  `record_time` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+  `proctime` AS PROCTIME()
+) WITH (
+  {options(_source(bootstrap, group, SERVED_TOPIC) | _lenient_json())}
+)"""
+
+
+def dead_letters_table(bootstrap: str, streams: StreamsConfig) -> str:
+    """Declare the dead-letter topic (protos/events.proto DeadLetter); JSON carries `raw` as base64."""
+    return f"""CREATE TEMPORARY TABLE dead_letters (
+  `raw` BYTES,
+  `topic` STRING,
+  `partition` INT,
+  `offset` BIGINT,
+  `reason` STRING,
+  `record_time_ms` BIGINT
+) WITH (
+  {options(_sink(bootstrap, DEAD_LETTERS_TOPIC, streams) | {"connector": "kafka", "format": "json"})}
+)"""
+
+
+def samples_table(bootstrap: str, streams: StreamsConfig) -> str:
+    """Declare the samples topic (protos/samples.proto Sample); absent fields are left out of the JSON."""
+    json = {"value.format": "json", "value.json.encode.ignore-null-fields": "true", "value.fields-include": "ALL"}
+    key = {"key.format": "raw", "key.fields": "user_id"}
+    return f"""CREATE TEMPORARY TABLE samples (
+  `sample_id` STRING,
+  `kind` STRING,
+  `request_id` STRING,
+  `user_id` STRING,
+  `feature_schema_hash` STRING,
+  `user_row` ARRAY<DOUBLE>,
+  `context` MAP<STRING, STRING>,
+  `items` ARRAY<{SAMPLE_ITEM_TYPE}>,
+  `event_id` STRING,
+  `action` STRING,
+  `value` DOUBLE,
+  `outcome` INT,
+  `event_time_ms` BIGINT,
+  `served_time_ms` BIGINT,
+  `broker_time_ms` BIGINT
+) WITH (
+  {options(_sink(bootstrap, SAMPLES_TOPIC, streams) | {"connector": "kafka"} | key | json)}
+)"""
+
+
+def feature_table(bootstrap: str, streams: StreamsConfig, view: str, columns: str) -> str:
+    """Declare the compacted topic of a feature view, keyed by the bare entity id.
+
+    Args:
+        bootstrap: Kafka's addresses.
+        streams: the job's settings.
+        view: the view's name; topic and table are named for it.
+        columns: column declarations between `entity_id` and `event_time_ms`.
+    """
+    folded = {
+        # Changes of a row within the interval are folded into one message: writing wide JSON is what costs.
+        "sink.buffer-flush.interval": f"{streams.row_flush_ms} ms" if streams.row_flush_ms else None,
+        "sink.buffer-flush.max-rows": 5000 if streams.row_flush_ms else None,
+    }
+    formats = {"connector": "upsert-kafka", "key.format": "raw", "value.format": "json"}
+    topic = f"headrace.features.{view}.v1"
+    return f"""CREATE TEMPORARY TABLE {view}_rows (
+  `entity_id` STRING,
+  {columns},
+  `event_time_ms` BIGINT,
+  PRIMARY KEY (`entity_id`) NOT ENFORCED
+) WITH (
+  {options(_sink(bootstrap, topic, streams) | formats | folded)}
+)"""
+
+
+def _source(bootstrap: str, group: str, topic: str) -> dict[str, Any]:
+    return {
+        "connector": "kafka",
+        "topic": topic,
+        "properties.bootstrap.servers": bootstrap,
+        "properties.group.id": group,
+        "scan.startup.mode": "earliest-offset",
+    }
+
+
+def _lenient_json() -> dict[str, Any]:
+    return {"format": "json", "json.ignore-parse-errors": "true"}
+
+
+def _sink(bootstrap: str, topic: str, streams: StreamsConfig) -> dict[str, Any]:
+    return {
+        "topic": topic,
+        "properties.bootstrap.servers": bootstrap,
+        "properties.linger.ms": streams.linger_ms,
+        "properties.max.request.size": _MAX_REQUEST_BYTES,
+        "sink.delivery-guarantee": "at-least-once",
+    }

@@ -1,0 +1,160 @@
+"""Compile the jobs and hand them to a running cluster: the only module that talks to pyflink.
+
+One client process submits both, because starting a client costs more than a submission.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from py4j.protocol import Py4JJavaError
+from pyflink.common import Configuration
+from pyflink.table import EnvironmentSettings, PlanReference, TableEnvironment
+
+from streams.compiled_plan import with_retention
+from streams.config import StreamsConfig
+from streams.errors import ClusterError, JarsMissingError, RestoreRefusedError
+from streams.flink_rest import FlinkRest
+from streams.job import SqlJob
+from streams.job_files import JobFiles
+
+log = logging.getLogger("streams")
+
+
+def find_jars(folder: Path) -> list[Path]:
+    """Return the connector jars.
+
+    Raises:
+        JarsMissingError: the Kafka connector is not in `folder`.
+    """
+    jars = sorted(folder.resolve().glob("*.jar"))
+    if not any(jar.name.startswith("flink-sql-connector-kafka") for jar in jars):
+        raise JarsMissingError(f"{folder} holds no flink-sql-connector-kafka jar; run `make setup` or name --jars DIR")
+    return jars
+
+
+def job_settings(
+    job: SqlJob, streams: StreamsConfig, rest: FlinkRest, files: JobFiles, jars: list[Path]
+) -> dict[str, str]:
+    """Return everything about a job that Flink is told outside its SQL."""
+    host, _, port = rest.address.rpartition(":")
+    return {
+        "pipeline.name": job.name,
+        "pipeline.jars": ";".join(jar.as_uri() for jar in jars),
+        "execution.target": "remote",
+        "execution.attached": "false",
+        "rest.address": host,
+        "rest.port": port,
+        "parallelism.default": str(streams.parallelism),
+        "table.local-time-zone": "UTC",
+        "pipeline.object-reuse": "true",
+        "execution.buffer-timeout.interval": f"{streams.buffer_timeout_ms} ms",
+        # Off: with mini-batch the deduplication is no longer insert-only, and OVER behind it does not plan.
+        "table.exec.mini-batch.enabled": "false",
+        # Plans name tables and leave their addresses to the statements of the day.
+        "table.plan.compile.catalog-objects": "IDENTIFIER",
+        "table.plan.restore.catalog-objects": "IDENTIFIER",
+        # Blocks that several sinks read are planned once; else each sink would parse every record again.
+        "table.optimizer.reuse-sub-plan-enabled": "true",
+        "state.backend.type": streams.state_backend,
+        "execution.checkpointing.interval": f"{streams.checkpoint_interval_ms} ms",
+        "execution.checkpointing.mode": "AT_LEAST_ONCE",
+        "execution.checkpointing.timeout": "60 s",
+        "execution.checkpointing.tolerable-failed-checkpoints": "1000",
+        # The default keeps state in the JobManager and stops the job at 5 MB.
+        "execution.checkpointing.storage": "filesystem",
+        "execution.checkpointing.dir": files.checkpoints.resolve().as_uri(),
+        "execution.checkpointing.num-retained": str(streams.retained_checkpoints),
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "500 ms",
+        "restart-strategy.exponential-delay.max-backoff": "5 s",
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff": "infinite",
+    }
+
+
+def submit(job: SqlJob, settings: Mapping[str, str], files: JobFiles, restore: bool) -> str:
+    """Submit one job, from its newest checkpoint if `restore`; return its id.
+
+    Raises:
+        StreamsError: the cluster or the plan refuses.
+    """
+    fingerprint = job.fingerprint()
+    stored_plan = files.read_plan(fingerprint)
+    checkpoint = _checkpoint_to_restore(job, files, stored_plan) if restore else None
+    if checkpoint:
+        settings = {**settings, "execution.state-recovery.path": checkpoint.resolve().as_uri()}
+    try:
+        environment = _environment(job, settings)
+        plan = stored_plan or _compile(environment, job)
+        if stored_plan is None:
+            files.write_plan(fingerprint, plan)
+        result = environment.load_plan(PlanReference.from_json_string(plan)).execute()
+        client = result.get_job_client()
+    except Py4JJavaError as error:
+        raise ClusterError(f"{job.name} was not accepted: {_root_message(error)}") from error
+    if client is None:
+        raise ClusterError(f"{job.name} was submitted, but Flink named no job id")
+    log.info("%s submitted as %s%s", job.name, client.get_job_id(), f" from {checkpoint}" if checkpoint else "")
+    return str(client.get_job_id())
+
+
+def wait_until_running(rest: FlinkRest, job: SqlJob, job_id: str, streams: StreamsConfig, restore: bool) -> None:
+    """Wait until the submitted job does its work.
+
+    Raises:
+        StreamsError: it does not come up; `RestoreRefusedError` where its checkpoint is what it does not take.
+    """
+    try:
+        rest.wait_running(job_id, streams.submit_timeout_s)
+    except ClusterError as error:
+        if restore and ("checkpoint" in str(error).lower() or "savepoint" in str(error).lower()):
+            raise RestoreRefusedError(
+                f"{job.name} does not take its retained checkpoint ({error}); submit without --restore to replay "
+                "the topics from their beginning"
+            ) from error
+        raise
+
+
+def _checkpoint_to_restore(job: SqlJob, files: JobFiles, stored_plan: str | None) -> Path | None:
+    checkpoint = files.newest_checkpoint()
+    if checkpoint is None:
+        log.info("%s has no completed checkpoint; it starts from the earliest records", job.name)
+        return None
+    if stored_plan is None:
+        # A checkpoint is read by the operators' ids, and those belong to the plan that wrote it.
+        raise RestoreRefusedError(
+            f"{job.name} was compiled from other statements than the checkpoint {checkpoint} (configuration or code "
+            "changed); submit without --restore to replay the topics from their beginning"
+        )
+    return checkpoint
+
+
+def _environment(job: SqlJob, settings: Mapping[str, str]) -> TableEnvironment:
+    configuration = Configuration()
+    for key, value in settings.items():
+        configuration.set_string(key, value)
+    builder = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration)
+    environment = TableEnvironment.create(builder.build())
+    for table in job.tables:
+        environment.execute_sql(table)
+    for view in job.views:
+        # Not CREATE VIEW: a view made of a query object is one object to all its readers, so it is planned once.
+        environment.create_temporary_view(view.name, environment.sql_query(view.select))
+    return environment
+
+
+def _compile(environment: TableEnvironment, job: SqlJob) -> str:
+    statements = environment.create_statement_set()
+    for insert in job.inserts:
+        statements.add_insert_sql(insert)
+    return with_retention(statements.compile_plan().as_json_string(), job.state_rules)
+
+
+def _root_message(error: Py4JJavaError) -> str:
+    exception = error.java_exception
+    while exception.getCause() is not None:
+        exception = exception.getCause()
+    return str(exception.getMessage() or exception)
