@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from kafka import TopicPartition
+from kafka.errors import KafkaError
 from redis import RedisError
 
 from features.config import FeaturesConfig
@@ -120,6 +121,9 @@ class Ingester:
                     self._ingest()
             except StoreLostError as error:
                 _log.warning("%s; claiming the store again", error)
+            except KafkaError as error:
+                _log.warning("Kafka does not answer (%s); starting over", error)
+                self._stop.wait(_MAX_BACKOFF_S)
         self._writer.release()
 
     def _start(self) -> bool:

@@ -71,7 +71,10 @@ class IngesterStats:
             return
         self._last_file_ms = now_ms
         summary = self._summary(state, now_ms, lag())
-        _replace_file(self._path, json.dumps(summary))
+        try:
+            _replace_file(self._path, json.dumps(summary))
+        except OSError as error:  # A full disk must not stop the features.
+            _log.warning("cannot write %s: %s", self._path, error.strerror)
         if now_ms - self._last_log_ms >= LOG_EVERY_MS:
             self._log(summary, now_ms)
 

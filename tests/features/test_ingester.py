@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from feast import FeatureStore
 from kafka import KafkaProducer, TopicPartition
+from kafka.errors import KafkaTimeoutError
 from redis import Redis, RedisError
 
 from features.config import AppConfig, FeaturesConfig
@@ -235,6 +236,23 @@ def test_a_flushed_redis_is_filled_again(tmp_path: Path, redis_client: Any) -> N
     assert consumer.has_flushed
     for user_id in ("u1", "u2"):
         assert redis_client.hlen(FeastRows("headrace").key("user_counters", user_id)) == 3
+
+
+def test_kafka_errors_start_over_from_the_stored_offsets(tmp_path: Path) -> None:
+    """A broker that does not answer is no reason to end."""
+    consumer, writer = FakeFeatureConsumer(topics_with([row_record("u1", 1.0)])), FakeWriter()
+    answers = iter([KafkaTimeoutError("no metadata")])
+    consumer.partitions_for_topic = lambda topic: failing_once(answers) or {0}  # type: ignore[method-assign]
+    stats = IngesterStats(tmp_path / "missing" / "ingester.json", now_ms=lambda: NOW_MS)
+    Ingester(consumer, writer, FeaturesConfig(), stats, FakeStop(), lambda: None).run()
+    assert events_of(writer) == {"u1": 1.0}
+
+
+def failing_once(errors: Iterator[Exception]) -> None:
+    """Raise the next error while there is one."""
+    error = next(errors, None)
+    if error is not None:
+        raise error
 
 
 class FlushingConsumer(FakeFeatureConsumer):
