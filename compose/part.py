@@ -87,8 +87,6 @@ class Part:
     """Added to what every part inherits."""
     repeat_after: str | None = None
     """A step is done again each time this part came back from death."""
-    repeat_arguments: tuple[str, ...] = ()
-    """Added to the command then."""
 
     @property
     def kind(self) -> Literal["server", "step"]:

@@ -163,7 +163,6 @@ class Supervisor:
         command = list(part.command(self._layout))
         if part.repeat_after is not None:
             run.repeats_seen = self._runs[part.repeat_after].restarts
-            command += part.repeat_arguments if run.was_up else ()
         environment = base_environment() | dict(part.environment(self._layout.state_dir))
         run.log = LogTail(self._layout.log_path(part.name))
         run.process, run.record = spawn(command, run.log.path, environment, PROJECT_ROOT)
