@@ -239,20 +239,27 @@ def test_a_flushed_redis_is_filled_again(tmp_path: Path, redis_client: Any) -> N
 
 
 def test_kafka_errors_start_over_from_the_stored_offsets(tmp_path: Path) -> None:
-    """A broker that does not answer is no reason to end."""
-    consumer, writer = FakeFeatureConsumer(topics_with([row_record("u1", 1.0)])), FakeWriter()
-    answers = iter([KafkaTimeoutError("no metadata")])
-    consumer.partitions_for_topic = lambda topic: failing_once(answers) or {0}  # type: ignore[method-assign]
+    """A broker that does not answer is no reason to end, nor is a statistics file that cannot be written."""
+    writer = FakeWriter()
+    consumer = UnansweredConsumer(topics_with([row_record("u1", 1.0)]))
     stats = IngesterStats(tmp_path / "missing" / "ingester.json", now_ms=lambda: NOW_MS)
     Ingester(consumer, writer, FeaturesConfig(), stats, FakeStop(), lambda: None).run()
+    assert consumer.errors == []
     assert events_of(writer) == {"u1": 1.0}
 
 
-def failing_once(errors: Iterator[Exception]) -> None:
-    """Raise the next error while there is one."""
-    error = next(errors, None)
-    if error is not None:
-        raise error
+class UnansweredConsumer(FakeFeatureConsumer):
+    """Fails the first question for partitions."""
+
+    def __init__(self, records: dict[tuple[str, int], list[Any]]) -> None:
+        super().__init__(records)
+        self.errors = [KafkaTimeoutError("no metadata")]
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        """Raise, then answer."""
+        if self.errors:
+            raise self.errors.pop()
+        return super().partitions_for_topic(topic)
 
 
 class FlushingConsumer(FakeFeatureConsumer):
