@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from trainer.sample_log import SampleLog
 
 _BACKOFF_S = (0.1, 2.0)
-_ANNOUNCE_TIMEOUT_S = 10.0
+_ANNOUNCE_TIMEOUT_S = 4.0
 
 logger = logging.getLogger("trainer")
 
@@ -113,7 +113,11 @@ class Announcer:
 
         if self._producer is None:
             self._producer = KafkaProducer(
-                bootstrap_servers=self._bootstrap_servers, client_id="headrace-trainer", acks="all", linger_ms=0
+                bootstrap_servers=self._bootstrap_servers,
+                client_id="headrace-trainer",
+                acks="all",
+                linger_ms=0,
+                max_block_ms=int(1000 * _ANNOUNCE_TIMEOUT_S),
             )
         self._producer.send(TOPIC, key=key.encode(), value=value).get(timeout=_ANNOUNCE_TIMEOUT_S)
 

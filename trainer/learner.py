@@ -194,7 +194,10 @@ class Learner:
         is_new = self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
         self.progress.duplicates += not is_new
         if sample.kind == "correction":
-            self._open_correction(sample, prepared)
+            try:
+                self._open_correction(sample, prepared)
+            except SampleError as error:  # The list is of no use, what the user did still counts.
+                self.refuse(error.reason)
         if is_new:
             moment = self.builder.moment(event.user_id, event.event_time_ms)
             if event.outcome == POSITIVE:
@@ -208,7 +211,7 @@ class Learner:
         open_list = self._served(sample, prepared)
         assert sample.request_id
         for item in sample.items:
-            row = open_list.row_of[item.item_id]
+            row = _row_in(open_list, item.item_id)
             if self.learnt_once.add(label_key(sample.request_id, item.item_id, HEAD, 0)) and not open_list.labels[row]:
                 open_list.weights[row] = 1.0
 
@@ -218,7 +221,7 @@ class Learner:
             return
         open_list = self._served(sample, prepared)
         assert sample.request_id
-        row = open_list.row_of[sample.items[0].item_id]
+        row = _row_in(open_list, sample.items[0].item_id)
         if self.learnt_once.add(label_key(sample.request_id, sample.items[0].item_id, HEAD, label)):
             open_list.labels[row] = label
             open_list.weights[row] = self._reward(sample.action or "") if label else 1.0
@@ -307,6 +310,18 @@ class Learner:
             self.recent_inputs = lists[-1].inputs[:32]
         if positives:
             self.progress.non_finite_steps += not self.tower.learn_positives(positives, step)
+
+
+def _row_in(open_list: _OpenList, item_id: str) -> int:
+    """Return where an item stands in a list.
+
+    Raises:
+        SampleError: two samples of one request show different lists.
+    """
+    row = open_list.row_of.get(item_id)
+    if row is None:
+        raise SampleError("not_in_list", f"item {item_id!r:.80} does not stand in the list of its request")
+    return row
 
 
 def _names_with_prefix(names: Mapping[str, list[str]], prefix: str) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import msgspec
@@ -94,7 +94,7 @@ class Publisher:
     def wait(self, timeout_s: float) -> None:
         """Wait until nothing is in flight, at most `timeout_s`."""
         if self._in_flight is not None:
-            self._in_flight.exception(timeout=timeout_s)
+            wait([self._in_flight], timeout=timeout_s)
 
     def close(self) -> None:
         """End the thread after what is in flight."""

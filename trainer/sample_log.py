@@ -6,13 +6,16 @@ Positions live in the trainer's checkpoint, beside the weights that they belong 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 
 SAMPLES_TOPIC = "headrace.samples.v1"
 ITEMS_TOPIC = "headrace.items.v1"
+_PAUSE_S = 0.2
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +29,20 @@ class LogRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
+
+
+class Log(Protocol):
+    """What the trainer needs of `SampleLog`."""
+
+    @property
+    def lost(self) -> int:
+        """Records that were gone before they could be read."""
+
+    def poll(self, timeout_ms: int) -> list[LogRecord]:
+        """Return what has arrived, waiting at most `timeout_ms`."""
+
+    def end_offsets(self) -> dict[str, int]:
+        """Return `topic:partition` -> end as last heard."""
 
 
 class SampleLog:
@@ -53,6 +70,7 @@ class SampleLog:
             reconnect_backoff_max_ms=1000,
             bootstrap_timeout_ms=5000,
         )
+        self._next: dict[TopicPartition, int] = {}
         self.lost = 0
         """Records that retention deleted before this trainer read them."""
 
@@ -77,7 +95,15 @@ class SampleLog:
 
     def poll(self, timeout_ms: int) -> list[LogRecord]:
         """Return what has arrived, waiting at most `timeout_ms` for the first record."""
-        polled = self._consumer.poll(timeout_ms=timeout_ms)
+        try:
+            polled = self._consumer.poll(timeout_ms=timeout_ms)
+        except KafkaError as error:
+            logger.warning("reading samples failed (%s); trying again", error)
+            time.sleep(_PAUSE_S)
+            return []
+        for part, records in polled.items():
+            self._note_gap(part, records[0].offset)
+            self._next[part] = records[-1].offset + 1
         return [
             LogRecord(record.topic, record.partition, record.offset, record.key, record.value, record.timestamp)
             for records in polled.values()
@@ -92,6 +118,13 @@ class SampleLog:
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
+
+    def _note_gap(self, part: TopicPartition, offset: int) -> None:
+        """Say loudly when retention overtook this reader; the items topic has gaps by compaction."""
+        expected = self._next.get(part, offset)
+        if part.topic == SAMPLES_TOPIC and offset != expected:
+            self.lost += max(0, offset - expected)
+            logger.error("%s goes on at %d instead of %d: what lay between is not learnt", part, offset, expected)
 
     def _position_in_range(self, part: TopicPartition, wanted: int, beginning: int, end: int) -> int:
         """Say loudly where the log does not hold what the checkpoint wants next."""

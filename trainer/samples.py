@@ -21,6 +21,10 @@ HEAD = "positive"
 """The one thing the ranker predicts; labels of every positive action count for it."""
 
 _MAX_ITEMS = 500
+_AHEAD_MS = 3_600_000
+"""An event further ahead of its broker time than this would age every counter at once; streams clamp at seconds."""
+_LATEST_MS = 4_102_444_800_000
+"""The year 2100, where the broker time is unknown."""
 
 
 class SampleItem(msgspec.Struct, frozen=True):
@@ -115,7 +119,8 @@ def decode_sample(raw: bytes) -> Sample:
     for text in (sample.user_id, *(item.item_id for item in sample.items)):
         if not 1 <= len(text.encode()) <= 128:
             raise SampleError("bad_id", f"an id of {len(text.encode())} bytes; ids have 1 to 128")
-    if sample.event_time_ms <= 0 or sample.outcome not in (None, -1, 0, 1):
+    latest_ms = (sample.broker_time_ms or _LATEST_MS) + _AHEAD_MS
+    if not 0 < sample.event_time_ms <= latest_ms or sample.outcome not in (None, -1, 0, 1):
         raise SampleError("bad_value", f"event_time_ms {sample.event_time_ms}, outcome {sample.outcome}")
     return sample
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from trainer.learner import Learner
 from trainer.publisher import Publisher
-from trainer.sample_log import SAMPLES_TOPIC
+from trainer.sample_log import SAMPLES_TOPIC, Log
 
 INTERVAL_S = 1.0
 
@@ -33,7 +33,7 @@ class StatusFile:
         learner: Learner,
         publisher: Publisher,
         offsets: Mapping[str, int],
-        end_offsets: Callable[[], Mapping[str, int]],
+        log: Log,
     ) -> None:
         """Write the file when a second has passed."""
         now_s = time.monotonic()
@@ -43,7 +43,7 @@ class StatusFile:
         progress = learner.progress
         rate = (progress.samples - self._samples) / elapsed_s if self._written_s else 0.0
         self._written_s, self._samples = now_s, progress.samples
-        ends = end_offsets()
+        ends = log.end_offsets()
         lag = {name: max(0, end - offsets.get(name, 0)) for name, end in ends.items()}
         content = {
             "time_ms": time.time_ns() // 1_000_000,
@@ -52,6 +52,7 @@ class StatusFile:
             "samples_per_s": round(rate, 1),
             "lag_samples": sum(count for name, count in lag.items() if name.startswith(SAMPLES_TOPIC)),
             "lag": lag,
+            "lost_samples": log.lost,
             "offsets": dict(offsets),
             "progress": msgspec.to_builtins(progress),
             "metrics": learner.metrics.values(),

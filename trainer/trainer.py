@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import TrainerConfig, config_hash
@@ -18,7 +17,7 @@ from trainer.errors import SampleError
 from trainer.item_records import apply_item
 from trainer.learner import Learner
 from trainer.publisher import Publisher
-from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
+from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, Log, LogRecord
 from trainer.samples import Sample, decode_sample
 from trainer.snapshot import VersionLabel, build_version
 from trainer.status import StatusFile
@@ -26,18 +25,9 @@ from trainer.version_files import ModelVersion
 
 _IDLE_POLL_MS = 100
 """Longest wait for a record when nothing is pending: bounds the reaction to SIGTERM and the clock of the rest."""
+_CHECKPOINT_TIMEOUT_S = 30.0
 
 logger = logging.getLogger(__name__)
-
-
-class Log(Protocol):
-    """What the trainer needs of `SampleLog`."""
-
-    def poll(self, timeout_ms: int) -> list[LogRecord]:
-        """Return what has arrived, waiting at most `timeout_ms`."""
-
-    def end_offsets(self) -> dict[str, int]:
-        """Return `topic:partition` -> end as last heard."""
 
 
 class Trainer:
@@ -117,8 +107,8 @@ class Trainer:
             elif self._publisher.has_unannounced:
                 self._publisher.retry_announcement()
         if now_s - self._checkpointed_s >= self._config.checkpoint_interval_s:
-            self._checkpoint_in_background()
-        self._status.write_when_due(self._learner, self._publisher, self.offsets, self._log.end_offsets)
+            self._begin_checkpoint()
+        self._status.write_when_due(self._learner, self._publisher, self.offsets, self._log)
 
     def publish(self) -> None:
         """Begin to publish what the learner is now; only while the publisher is not busy."""
@@ -137,7 +127,9 @@ class Trainer:
 
     def checkpoint(self) -> None:
         """Write a checkpoint now and wait for it."""
-        self._checkpoint_in_background(wait=True)
+        self._wait_for_checkpoint()
+        self._begin_checkpoint()
+        self._wait_for_checkpoint()
 
     def close(self) -> None:
         """End the threads."""
@@ -200,11 +192,10 @@ class Trainer:
                 )
             return None
 
-    def _checkpoint_in_background(self, wait: bool = False) -> None:
+    def _begin_checkpoint(self) -> None:
+        """Copy the state and have it written in the background, unless the last one still is."""
         if self._written is not None and not self._written.done():
-            if not wait:
-                return
-            self._written.exception(timeout=30.0)
+            return
         self._checkpointed_s = self._clock_s()
         checkpoint = Checkpoint(
             state=self._learner.state(),
@@ -213,8 +204,10 @@ class Trainer:
             last_version=self._publisher.last_version or self._parent_version,
         )
         self._written = self._writer.submit(self._write_checkpoint, checkpoint)
-        if wait:
-            self._written.result(timeout=30.0)
+
+    def _wait_for_checkpoint(self) -> None:
+        if self._written is not None:
+            wait([self._written], timeout=_CHECKPOINT_TIMEOUT_S)
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
         try:

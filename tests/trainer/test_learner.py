@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -121,6 +122,22 @@ def test_rows_of_another_schema_are_refused_and_counted(learner: Learner) -> Non
     learner.learn_batch([impression])
     assert learner.progress.refused == {"schema": 1}
     assert not learner.ranker.recent
+
+
+def test_event_counts_though_its_list_is_of_no_use(learner: Learner) -> None:
+    """A fallback list has no rows; the click on it is still a click."""
+    _, correction = served_pair(learner, 1, user=1, clicked=2)
+    learner.schema_hash = "another"
+    learner.learn_batch([correction])
+    assert (learner.progress.refused, learner.progress.events) == ({"schema": 1}, 1)
+
+
+def test_samples_of_one_request_that_differ_are_refused(learner: Learner) -> None:
+    """A correction for an item outside the list is counted and harms nothing."""
+    impression, correction = served_pair(learner, 1, user=1, clicked=2)
+    stranger = msgspec.structs.replace(correction.items[0], item_id="stranger")
+    learner.learn_batch([impression, msgspec.structs.replace(correction, items=[stranger, *correction.items])])
+    assert learner.progress.refused == {"not_in_list": 1}
 
 
 def test_non_finite_step_is_skipped_and_counted(learner: Learner) -> None:

@@ -22,6 +22,8 @@ from trainer.version_files import list_versions, read_version
 class ListLog:
     """A log over a list of records, read from given offsets."""
 
+    lost = 0
+
     def __init__(self, records: list[LogRecord], offsets: dict[str, int], size: int = 7) -> None:
         self._left = [r for r in records if r.offset >= offsets.get(f"{r.topic}:{r.partition}", 0)]
         self._records = records
