@@ -39,6 +39,7 @@ type: setup ## Check types
 protos: setup ## Generate the stubs of protos/*.proto again
 	@$(PY) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto
 	@for stub in protos/*_pb2_grpc.py; do [ $$stub = protos/serving_pb2_grpc.py ] || rm $$stub; done
+	@cp protos/serving_pb2.py protos/serving_pb2.pyi compose/client/headrace_client/
 
 bench: setup ## Measure serving and freshness on this machine
 	@for script in tests/bench/bench_*.py; do $(PY) $$script $(ARGS) || exit $$?; done
