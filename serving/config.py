@@ -33,8 +33,8 @@ class ServingConfig(StrictConfig):
     """How long the store is left alone before one request probes it: full quality returns well within 2 s."""
     catch_up_s: float = Field(10.0, ge=0)
     """How long the start waits for item features to be read to the end before it serves with what is there."""
-    store_open_s: float = Field(30.0, ge=0)
-    """How long the start waits for the Feast registry; importing Feast takes 5 s, many times that when busy."""
+    store_open_s: float = Field(10.0, ge=0)
+    """How long the start waits for the Feast registry before it serves without user features."""
     served_log_queue: int = Field(4096, ge=1)
     """Served lists waiting for Kafka; more are dropped and counted, no caller waits."""
     cold_start_versions: int = Field(3, ge=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import time
 from collections.abc import Mapping, Set
@@ -91,13 +92,15 @@ async def _within(budget_s: float, reading: asyncio.Future[Any]) -> Any:
     Raises:
         TimeoutError: the store did not answer.
     """
-    await asyncio.wait((reading,), timeout=budget_s)
-    for _ in range(_LOOKS_AFTER_BUDGET):
-        if reading.done():
-            return reading.result()
-        await asyncio.sleep(0)
-    reading.add_done_callback(lambda late: late.cancelled() or late.exception())  # Looked at, so asyncio is silent.
-    reading.cancel()
+    reading.add_done_callback(lambda read: read.cancelled() or read.exception())  # Looked at, whoever still waits.
+    try:
+        await asyncio.wait((reading,), timeout=budget_s)
+        for _ in range(_LOOKS_AFTER_BUDGET):
+            if reading.done():
+                return reading.result()
+            await asyncio.sleep(0)
+    finally:
+        reading.cancel()  # Also where the caller hung up; nothing where the read is done.
     raise TimeoutError(f"no answer within {budget_s * 1000:.0f} ms")
 
 
@@ -128,8 +131,12 @@ class RedisUserRows:
         """Whether the registry was found."""
         return self._store is not None
 
+    async def prepare(self) -> None:
+        """Import Feast; done before requests come, as it holds the interpreter for seconds."""
+        await asyncio.to_thread(importlib.import_module, "features.store")
+
     def open(self) -> None:
-        """Open the Feast store; takes seconds, so call it in a thread.
+        """Open the Feast store, from files only.
 
         Raises:
             Exception: the registry does not hold the service yet (`headrace features apply` writes it).

@@ -127,11 +127,12 @@ class Server:
         self._add_services()
         self.writer.start()
         self._announcements.start()
-        self._tasks.append(asyncio.create_task(self._user_rows.open_when_applied(), name="open feature store"))
         await self.health.start()
         catching_up = asyncio.create_task(self.items.start(self._settings.serving.catch_up_s))
         await self._announcements.wait_until_caught_up(_ANNOUNCEMENTS_S)  # They tell which versions on disk are held.
         await self.models.start(self._settings.serving.cold_start_versions)
+        await self._user_rows.prepare()
+        self._tasks.append(asyncio.create_task(self._user_rows.open_when_applied(), name="open feature store"))
         if not await catching_up:
             logger.warning("item features are not read to the end yet; serving with %d items", len(self.items.table))
         await asyncio.wait(self._tasks, timeout=self._settings.serving.store_open_s)

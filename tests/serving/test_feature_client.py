@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import subprocess
@@ -84,6 +85,19 @@ async def test_hanging_store_costs_its_budget_and_no_more() -> None:
     async with asyncio.timeout(0.2):
         user, reason = await users.read("ann", NOW_MS)
     assert (user.is_known, reason) == (False, STORE_UNAVAILABLE)
+
+
+async def test_caller_that_hangs_up_leaves_nothing_behind() -> None:
+    """A cancelled request cancels its read, and a failure of that read bothers nobody."""
+    problems: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+    rows = FakeUserRows(error=ConnectionError("refused"))
+    asking = asyncio.create_task(UserFeatures(rows, APP, ServingConfig()).read("ann", NOW_MS))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    gc.collect()
+    assert problems == []
 
 
 async def test_dead_store_is_left_alone() -> None:
