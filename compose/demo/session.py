@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from compose.demo.baselines import SentEvent, counters_hits, popularity_hits
+from compose.demo.baselines import counters_hits, popularity_hits
 from compose.demo.compare import COUNTERS, FROZEN, LIVE, POPULARITY, Comparison, compare_methods
 from compose.demo.data import DataSet
-from compose.demo.feature_probe import FeatureFreshness, UserRowTimes
-from compose.demo.freshness import SamplePlace, ServedFreshness, percentiles
-from compose.demo.ledger import DEAD_LETTER, Ledger
+from compose.demo.feature_probe import UserRowTimes
+from compose.demo.figures import RunFigures
+from compose.demo.measurements import Measurements
 from compose.demo.options import LATE_FROM, PROBE_SURFACE, DemoOptions
-from compose.demo.pacing import PlannedEvent, Turn
-from compose.demo.replay import Pace, ReplayedUsers, hit_rate, live_users
-from compose.demo.stack_client import Ack, Answer, EventSender, RecommendClient, RequestFailedError
-from compose.demo.stage_lags import StageLags
-from compose.demo.topic_reader import AnnouncementSeen, DeadLetterSeen, SampleSeen, Seen, TopicReader
-from compose.demo.view import DemoView, Snapshot
+from compose.demo.pacing import PlannedEvent
+from compose.demo.replay import Pace, ReplayedUsers, live_users
+from compose.demo.stack_client import EventSender, RecommendClient, RequestFailedError
+from compose.demo.topic_reader import TopicReader
+from compose.demo.view import DemoView
 from compose.demo.visitors import VisitorTraffic
 from features.config import NEUTRAL, AppConfig, Endpoints
 from headrace_client import Event, Item
 
 SHOW_EVERY_S = 0.5
-FEATURE_SAMPLE_EVERY_S = 0.25
-"""Between two events that are timed until their feature row is readable."""
 QUIET_AFTER_S = 0.03
 """Without a reply for this long a probe is sent, so that a swap is seen when it happens."""
 WARM_UP_S = 60.0
@@ -71,66 +65,85 @@ class DemoSession:
     Args:
         setup: what to run on.
         view: where progress is shown.
+
+    Raises:
+        RequestFailedError: Kafka does not answer.
     """
 
     def __init__(self, setup: SessionSetup, view: DemoView) -> None:
         self._setup = setup
         self._view = view
-        self._items = {item.item_id: item for item in setup.data.items}
         self._popularity_hits = popularity_hits(setup.plan)
-        self.ledger = Ledger()
-        self._lags = StageLags(Path(setup.endpoints.state), self.ledger)
-        self._served = ServedFreshness(time.perf_counter)
         self._pace = Pace()
-        self._sent: list[SentEvent] = []
-        self._samples: Counter[str] = Counter()
-        self._timed_events: set[asyncio.Task[None]] = set()
-        self._last_timed_s = 0.0
         self._frozen_version = ""
-        self._started_s = 0.0
-        self._replay_s = 0.0
 
     async def run(self) -> dict[str, Any]:
-        """Run to the end and return the summary.
+        """Run to the end and return the summary; `compare` in it is a `Comparison`.
 
         Raises:
             RequestFailedError: Kafka did not take the items.
+            StackError: the server that was to be frozen refused.
         """
         loop = asyncio.get_running_loop()
-        reader = TopicReader(self._setup.endpoints.kafka, lambda seen: loop.call_soon_threadsafe(self._take_seen, seen))
         self._open_clients()
+        reader = TopicReader(
+            self._setup.endpoints.kafka,
+            lambda seen: loop.call_soon_threadsafe(self._measurements.note_seen, seen),
+        )
         try:
             await asyncio.to_thread(reader.start)
             await self._announce_items()
             await self._warm_up()
-            await self._live()
+            replay_s = await self._live()
             await self._settle()
-            return await self._summarise()
+            return await self._summarise(replay_s)
         finally:
             await asyncio.to_thread(reader.stop)
             await self._close_clients()
 
     def _open_clients(self) -> None:
-        setup, endpoints = self._setup, self._setup.endpoints
+        setup, endpoints, options = self._setup, self._setup.endpoints, self._setup.options
         self._clients = {LIVE_SERVER: RecommendClient(endpoints.serving)}
         if setup.frozen_address:
             self._clients[FROZEN_SERVER] = RecommendClient(setup.frozen_address)
         self._sender = EventSender(endpoints.kafka)
         self._row_times = UserRowTimes(endpoints.redis, setup.app.name.replace("-", "_"))
-        self._features = FeatureFreshness(self._row_times.read)
+        self._measurements = measured = Measurements(Path(endpoints.state), self._row_times.read)
         self._users = ReplayedUsers(
-            self._clients, self._sender, len(setup.plan), setup.run_id, self._on_answer, self._on_ack, setup.user_suffix
+            self._clients,
+            self._sender,
+            len(setup.plan),
+            setup.run_id,
+            measured.note_answer,
+            measured.note_ack,
+            setup.user_suffix,
         )
         self._visitors = VisitorTraffic(
             self._clients[LIVE_SERVER],
             self._sender,
             {item.item_id: item.categories for item in setup.data.items},
             setup.app.actions,
-            setup.options.visitors_per_s * setup.options.speed,
+            options.visitors_per_s * options.speed,
             setup.run_id,
-            setup.options.seed,
-            self._on_answer,
-            self._on_ack,
+            options.seed,
+            measured.note_answer,
+            measured.note_ack,
+        )
+        self._figures = self._read_figures()
+
+    def _read_figures(self) -> RunFigures:
+        return RunFigures(
+            data_name=self._setup.data.name,
+            num_items=len(self._setup.data.items),
+            plan=self._setup.plan,
+            popularity_hits=self._popularity_hits,
+            book=self._users.books[LIVE_SERVER],
+            stats=self._clients[LIVE_SERVER].stats,
+            all_stats=[client.stats for client in self._clients.values()],
+            visits=self._visitors.stats,
+            pace=self._pace,
+            measurements=self._measurements,
+            restarts=self._setup.restarts,
         )
 
     async def _close_clients(self) -> None:
@@ -158,7 +171,7 @@ class DemoSession:
         await asyncio.gather(*(self._sender.send_item(item) for item in items))
 
     async def _warm_up(self) -> None:
-        """Wait until one neutral event has gone through the jobs into the store: the first of a new job takes seconds."""
+        """Wait until one neutral event has gone through the jobs into the store: a new job's first takes seconds."""
         actions = self._setup.app.actions
         neutral = next((name for name, action in actions.items() if action.outcome_of(None) == NEUTRAL), None)
         if neutral is None:
@@ -167,25 +180,24 @@ class DemoSession:
         user_id, now_ms = f"warm-up-{self._setup.run_id}", int(time.time() * 1000)
         event = Event(user_id, self._setup.data.items[0].item_id, neutral, event_id=user_id, event_time_ms=now_ms)
         await self._sender.send_event(event)
-        self.ledger.acknowledge(user_id)
+        self._measurements.ledger.acknowledge(user_id)
         while time.perf_counter() - started_s < WARM_UP_S:
-            if self.ledger.num_open == 0 and min(await self._row_times.read(user_id)) >= now_ms:
+            if self._measurements.ledger.num_open == 0 and min(await self._row_times.read(user_id)) >= now_ms:
                 self._view.say(f"the first event went through the loop after {time.perf_counter() - started_s:.1f} s")
                 return
             await asyncio.sleep(0.05)
         self._view.say(f"the first event has not gone through the loop after {WARM_UP_S:g} s; going on all the same")
 
-    async def _live(self) -> None:
-        """Let users and visitors act until the plan is done."""
-        self._started_s = time.perf_counter()
-        beside = [
-            asyncio.create_task(work) for work in (self._visitors.run(), self._show(), self._watch(), self._freeze())
-        ]
+    async def _live(self) -> float:
+        """Let users and visitors act until the plan is done; return how long that took in seconds."""
+        started_s = time.perf_counter()
+        works = (self._visitors.run(), self._show(started_s), self._watch(), self._freeze())
+        beside = [asyncio.create_task(work) for work in works]
         try:
             await live_users(self._setup.plan, self._users.act, self._setup.options.speed, self._pace)
-            self._replay_s = time.perf_counter() - self._started_s
+            replay_s = time.perf_counter() - started_s
             self._visitors.stop()
-            await self._until(lambda: self._served.num_open == 0, LAST_VERSION_S)
+            await _until(lambda: self._measurements.served.num_open == 0, LAST_VERSION_S)
         finally:
             for task in beside:
                 task.cancel()
@@ -193,35 +205,22 @@ class DemoSession:
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
+        return replay_s
 
-    async def _settle(self) -> None:
-        """Wait for the outcome of every acknowledged event."""
-        if not await self._until(lambda: self.ledger.num_open == 0, SETTLE_S):
-            self._view.say(f"{self.ledger.num_open} acknowledged events have no outcome after {SETTLE_S:g} s")
-        for task in self._timed_events:
-            task.cancel()
-
-    async def _until(self, is_met: Callable[[], bool], timeout_s: float) -> bool:
-        give_up_s = time.perf_counter() + timeout_s
-        while not is_met() and time.perf_counter() < give_up_s:
-            await asyncio.sleep(0.05)
-        return is_met()
-
-    async def _show(self) -> None:
+    async def _show(self, started_s: float) -> None:
         while True:
             await asyncio.sleep(SHOW_EVERY_S)
-            self._view.show(self.snapshot())
+            self._view.show(self._figures.snapshot(time.perf_counter() - started_s, self._users.num_done))
 
     async def _watch(self) -> None:
         """Ask where nobody else did: the moment of a swap must not hide in a pause between two probes."""
         user_id = self._setup.plan[0].event.user_id + self._setup.user_suffix
+        served = self._measurements.served
         while True:
             await asyncio.sleep(QUIET_AFTER_S)
-            if self._served.num_open and time.perf_counter() - self._served.last_reply_s > QUIET_AFTER_S:
-                try:
-                    self._on_answer(await self._clients[LIVE_SERVER].recommend(user_id, PROBE_SURFACE))
-                except RequestFailedError:
-                    continue
+            if served.num_open and time.perf_counter() - served.last_reply_s > QUIET_AFTER_S:
+                with suppress(RequestFailedError):
+                    self._measurements.note_answer(await self._clients[LIVE_SERVER].recommend(user_id, PROBE_SURFACE))
 
     async def _freeze(self) -> None:
         """Pin a server after the first 20 % of the events."""
@@ -231,127 +230,38 @@ class DemoSession:
             await asyncio.sleep(0.05)
         self._frozen_version = await asyncio.to_thread(self._setup.freeze)
         if not self._setup.frozen_address:
-            self._served.freeze()
+            self._measurements.served.freeze()
         self._view.say(f"frozen at version {self._frozen_version or 'none'} after {self._users.num_done:,} events")
 
-    def _on_answer(self, answer: Answer) -> None:
-        self._served.on_reply(answer.model_version)
-        self._lags.on_reply(answer.model_version)
+    async def _settle(self) -> None:
+        """Wait for the outcome of every acknowledged event."""
+        ledger = self._measurements.ledger
+        if not await _until(lambda: ledger.num_open == 0, SETTLE_S):
+            self._view.say(f"{ledger.num_open} acknowledged events have no outcome after {SETTLE_S:g} s")
+        self._measurements.stop_timing()
 
-    def _on_ack(self, sent: SentEvent, ack: Ack) -> None:
-        self._sent.append(sent)
-        self.ledger.acknowledge(sent.event_id)
-        self._served.track(sent.event_id, ack.acked_s)
-        if ack.acked_s - self._last_timed_s >= FEATURE_SAMPLE_EVERY_S:
-            self._last_timed_s = ack.acked_s
-            task = asyncio.create_task(self._features.time_event(sent.user_id, sent.event_time_ms, ack.acked_s))
-            self._timed_events.add(task)
-            task.add_done_callback(self._timed_events.discard)
-
-    def _take_seen(self, batch: list[Seen]) -> None:
-        for seen in batch:
-            match seen:
-                case SampleSeen(event_id, kind, partition, offset):
-                    self._samples[kind] += 1
-                    self._lags.on_sample(partition, offset)
-                    if event_id:
-                        self.ledger.record_outcome(event_id, kind)
-                        self._served.on_sample(event_id, SamplePlace(partition, offset))
-                case DeadLetterSeen(event_id):
-                    self.ledger.record_outcome(event_id, DEAD_LETTER)
-                case AnnouncementSeen(version, next_offsets):
-                    self._served.on_announcement(version, next_offsets)
-                    self._lags.on_announcement(version, next_offsets)
-
-    def snapshot(self) -> Snapshot:
-        """Return the figures of now."""
-        book, stats = self._users.books[LIVE_SERVER], self._clients[LIVE_SERVER].stats
-        elapsed_s = time.perf_counter() - self._started_s
-        versions = self._served.versions
-        return Snapshot(
-            elapsed_s=elapsed_s,
-            events_done=self._users.num_done,
-            events_planned=len(self._setup.plan),
-            events_per_s=len(self._sent) / max(elapsed_s, 1e-9),
-            hit_rate=hit_rate(book.hits, book.is_scored),
-            popularity_hit_rate=hit_rate(self._popularity_hits, book.is_scored),
-            scored=int(book.is_scored.sum()),
-            coverage=self._coverage(),
-            model_version=versions[-1] if versions else "",
-            swaps=max(0, len(versions) - 1),
-            event_to_feature_ms=percentiles(self._features.latencies_ms),
-            event_to_served_ms=percentiles(self._served.latencies_ms),
-            recommend_ms=percentiles(stats.latencies_ms),
-            failed_requests=stats.num_failed,
-            retried_requests=stats.num_retried,
-            visitor_lists=self._visitors.stats.lists,
-            visitor_clicks=self._visitors.stats.clicks,
-            behind_s=self._pace.lag_s,
-            stage_lags=self._lags.read(),
-            restarts=self._setup.restarts(),
-        )
-
-    def _coverage(self) -> float:
-        """Return the share of the catalogue that stood in a probed list."""
-        return len(self._users.books[LIVE_SERVER].shown) / max(1, len(self._setup.data.items))
-
-    async def _summarise(self) -> dict[str, Any]:
-        book, stats = self._users.books[LIVE_SERVER], self._clients[LIVE_SERVER].stats
-        late, versions, balance = book.late(), self._served.versions, self.ledger.balance()
-        turns = Counter(planned.turn for planned in self._setup.plan)
-        summary: dict[str, Any] = {
-            "data": self._setup.data.name,
-            "events": self._users.num_done,
-            "scored": int(book.is_scored.sum()),
-            "skipped_cold": turns[Turn.COLD],
-            "skipped_repeated": turns[Turn.REPEATED],
-            "hr@10": round(hit_rate(book.hits, book.is_scored), 5),
-            "hr@10_late": round(hit_rate(book.hits, late), 5),
-            "popularity_hr@10": round(hit_rate(self._popularity_hits, book.is_scored), 5),
-            "popularity_hr@10_late": round(hit_rate(self._popularity_hits, late), 5),
-            "coverage": round(self._coverage(), 5),
-            "model_versions": len(versions),
-            "newest_model_version": versions[-1] if versions else "",
-            "swaps": max(0, len(versions) - 1),
-            "event_to_feature_ms": {
-                **percentiles(self._features.latencies_ms),
-                "events": len(self._features.latencies_ms),
-                "given_up": self._features.num_given_up,
-            },
-            "event_to_served_ms": {
-                **percentiles(self._served.latencies_ms),
-                "events": len(self._served.latencies_ms),
-                "open": self._served.num_open,
-            },
-            "recommend_ms": {**percentiles(stats.latencies_ms), "requests": len(stats.latencies_ms)},
-            "failed_requests": sum(client.stats.num_failed for client in self._clients.values()),
-            "retried_requests": sum(client.stats.num_retried for client in self._clients.values()),
-            "degraded": dict(stats.degraded),
-            "visitor": self._visitors.stats.to_json(),
-            "samples": dict(self._samples),
-            "events_unsent": self._users.num_unsent,
-            **{f"events_{name}" if name in ("acked", "accounted") else name: n for name, n in asdict(balance).items()},
-            "restarts": dict(self._setup.restarts()),
-            "largest_lag_s": round(self._pace.largest_lag_s, 2),
-            "replay_s": round(self._replay_s, 2),
-        }
-        if self._setup.frozen_address:
-            summary["compare"] = await self._compare(late)
+    async def _summarise(self, replay_s: float) -> dict[str, Any]:
+        summary = self._figures.summary(self._users.num_done, self._users.num_unsent, replay_s)
         if self._frozen_version:
             summary["frozen_version"] = self._frozen_version
+        if self._setup.frozen_address:
+            summary["compare"] = await self._compare()
         return summary
 
-    async def _compare(self, late: NDArray[np.bool_]) -> Comparison:
+    async def _compare(self) -> Comparison:
         """Replay what was sent through the counters-only method, and compare the four."""
         self._view.say("replaying the same events through the counters-only method …")
+        items = {item.item_id: item for item in self._setup.data.items}
         counters = await asyncio.to_thread(
-            counters_hits, self._sent, self._items, len(self._setup.plan), self._setup.app.features
+            counters_hits, self._measurements.sent, items, len(self._setup.plan), self._setup.app.features
         )
-        both = late & self._users.books[FROZEN_SERVER].is_scored
-        hits = {
-            POPULARITY: self._popularity_hits,
-            COUNTERS: counters,
-            FROZEN: self._users.books[FROZEN_SERVER].hits,
-            LIVE: self._users.books[LIVE_SERVER].hits,
-        }
-        return compare_methods(hits, both, self._frozen_version, self._setup.options.seed)
+        live, frozen = self._users.books[LIVE_SERVER], self._users.books[FROZEN_SERVER]
+        hits = {POPULARITY: self._popularity_hits, COUNTERS: counters, FROZEN: frozen.hits, LIVE: live.hits}
+        return compare_methods(hits, live.late(), self._frozen_version, self._setup.options.seed)
+
+
+async def _until(is_met: Callable[[], bool], timeout_s: float) -> bool:
+    give_up_s = time.perf_counter() + timeout_s
+    while not is_met() and time.perf_counter() < give_up_s:
+        await asyncio.sleep(0.05)
+    return is_met()
