@@ -67,7 +67,7 @@ def _submit_missing(
 
     jars = find_jars(options.jars)
     submitted = {}
-    for name in jobs.keys() - ids.keys():
+    for name in (name for name in jobs if name not in ids):
         files = JobFiles(flink_dir, name)
         settings = job_settings(jobs[name], streams, rest, files, jars)
         submitted[name] = submit(jobs[name], settings, files, options.restore)
@@ -98,6 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    for chatty in ("apache_beam", "pyflink"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started_s = time.monotonic()
     try:

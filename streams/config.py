@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field
@@ -42,7 +43,7 @@ def check_parallel_half_lives(app: AppConfig, streams: StreamsConfig) -> None:
         ConfigError: a half-life does not divide the next one and `streams.parallelism` is above 1.
     """
     half_lives = app.features.half_lives_s
-    for shorter, longer in zip(half_lives, half_lives[1:], strict=False):
+    for shorter, longer in pairwise(half_lives):
         if streams.parallelism > 1 and longer % shorter:
             raise ConfigError(
                 f"features.half_lives_s: {shorter:g} does not divide {longer:g}; with streams.parallelism "

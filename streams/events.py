@@ -1,8 +1,8 @@
 """Raw records become checked events: one JSON parse each, and one reason code for each that cannot be used.
 
-Reasons, first match wins: `too_large`, `not_json` (not UTF-8, not one JSON object, a name twice, null), then field by field
-`missing_<field>` and `bad_<field>`, then `unknown_action`, then `too_old`. Both jobs build the same views, so a record
-is an event for both or for none.
+Reasons, first match wins: `too_large`, `not_json` (not UTF-8, not one JSON object, no value), then field by field
+`missing_<field>` (null counts as missing) and `bad_<field>`, then `unknown_action`, then `too_old`. Both jobs build
+the same views, so a record is an event for both or for none.
 """
 
 from __future__ import annotations

@@ -67,11 +67,10 @@ class FlinkRest:
         )
 
     def root_cause(self, job_id: str) -> str:
-        """Return the last line that says why a job failed."""
+        """Return the innermost cause of the job's last failure."""
         entries = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
         trace = entries[0]["stacktrace"] if entries else ""
-        causes = [line for line in trace.splitlines() if line.startswith("Caused by: ")] or trace.splitlines()[:1]
-        return causes[-1].removeprefix("Caused by: ") if causes else "no failure recorded"
+        return root_message(trace)
 
     def _get(self, path: str) -> Any:
         url = f"http://{self.address}{path}"
@@ -80,3 +79,9 @@ class FlinkRest:
                 return json.load(response)
         except (OSError, urllib.error.URLError, json.JSONDecodeError) as error:
             raise ClusterError(f"Flink at {self.address} does not answer {path}: {error}") from error
+
+
+def root_message(trace: str) -> str:
+    """Return the innermost cause of a Java stack trace."""
+    causes = [line for line in trace.splitlines() if line.startswith("Caused by: ")] or trace.splitlines()[:1]
+    return causes[-1].removeprefix("Caused by: ") if causes else "no cause is known"

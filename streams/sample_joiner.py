@@ -91,10 +91,10 @@ WHERE `entry` = 1"""
 
 
 def _impressions() -> str:
-    return """SELECT `request_id` AS `sample_id`, 'impression' AS `kind`, `request_id`, `user_id`, `feature_schema_hash`,
-  `user_row`, `context`, `items`, CAST(NULL AS STRING) AS `event_id`, CAST(NULL AS STRING) AS `action`,
-  CAST(NULL AS DOUBLE) AS `value`, 0 AS `outcome`, `served_time_ms` AS `event_time_ms`, `served_time_ms`,
-  `record_time_ms` AS `broker_time_ms`
+    return """SELECT `request_id` AS `sample_id`, 'impression' AS `kind`, `request_id`, `user_id`,
+  `feature_schema_hash`, `user_row`, `context`, `items`, CAST(NULL AS STRING) AS `event_id`,
+  CAST(NULL AS STRING) AS `action`, CAST(NULL AS DOUBLE) AS `value`, 0 AS `outcome`,
+  `served_time_ms` AS `event_time_ms`, `served_time_ms`, `record_time_ms` AS `broker_time_ms`
 FROM served_lists
 WHERE `learns`"""
 

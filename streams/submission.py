@@ -9,16 +9,18 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
 from pyflink.common import Configuration
-from pyflink.table import EnvironmentSettings, PlanReference, TableEnvironment
+from pyflink.table import EnvironmentSettings, TableEnvironment
+from pyflink.util.exceptions import JavaException
 
 from streams.compiled_plan import with_retention
 from streams.config import StreamsConfig
 from streams.errors import ClusterError, JarsMissingError, RestoreRefusedError
-from streams.flink_rest import FlinkRest
+from streams.flink_rest import FlinkRest, root_message
 from streams.job import SqlJob
-from streams.job_files import JobFiles
+from streams.job_files import JobFiles, write_whole
+from streams.sql_text import literal
 
 log = logging.getLogger("streams")
 
@@ -71,7 +73,6 @@ def job_settings(
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "500 ms",
         "restart-strategy.exponential-delay.max-backoff": "5 s",
-        "restart-strategy.exponential-delay.attempts-before-reset-backoff": "infinite",
     }
 
 
@@ -81,20 +82,17 @@ def submit(job: SqlJob, settings: Mapping[str, str], files: JobFiles, restore: b
     Raises:
         StreamsError: the cluster or the plan refuses.
     """
-    fingerprint = job.fingerprint()
-    stored_plan = files.read_plan(fingerprint)
-    checkpoint = _checkpoint_to_restore(job, files, stored_plan) if restore else None
+    plan = files.plan(job.fingerprint())
+    checkpoint = _checkpoint_to_restore(job, files, plan) if restore else None
     if checkpoint:
         settings = {**settings, "execution.state-recovery.path": checkpoint.resolve().as_uri()}
     try:
         environment = _environment(job, settings)
-        plan = stored_plan or _compile(environment, job)
-        if stored_plan is None:
-            files.write_plan(fingerprint, plan)
-        result = environment.load_plan(PlanReference.from_json_string(plan)).execute()
-        client = result.get_job_client()
-    except Py4JJavaError as error:
-        raise ClusterError(f"{job.name} was not accepted: {_root_message(error)}") from error
+        if not plan.exists():
+            write_whole(plan, _compile(environment, job))
+        client = environment.execute_sql(f"EXECUTE PLAN {literal(str(plan.resolve()))}").get_job_client()
+    except (Py4JJavaError, JavaException) as error:
+        raise ClusterError(f"{job.name} was not accepted: {root_message(str(error))}") from error
     if client is None:
         raise ClusterError(f"{job.name} was submitted, but Flink named no job id")
     log.info("%s submitted as %s%s", job.name, client.get_job_id(), f" from {checkpoint}" if checkpoint else "")
@@ -118,12 +116,12 @@ def wait_until_running(rest: FlinkRest, job: SqlJob, job_id: str, streams: Strea
         raise
 
 
-def _checkpoint_to_restore(job: SqlJob, files: JobFiles, stored_plan: str | None) -> Path | None:
+def _checkpoint_to_restore(job: SqlJob, files: JobFiles, plan: Path) -> Path | None:
     checkpoint = files.newest_checkpoint()
     if checkpoint is None:
         log.info("%s has no completed checkpoint; it starts from the earliest records", job.name)
         return None
-    if stored_plan is None:
+    if not plan.exists():
         # A checkpoint is read by the operators' ids, and those belong to the plan that wrote it.
         raise RestoreRefusedError(
             f"{job.name} was compiled from other statements than the checkpoint {checkpoint} (configuration or code "
@@ -151,10 +149,3 @@ def _compile(environment: TableEnvironment, job: SqlJob) -> str:
     for insert in job.inserts:
         statements.add_insert_sql(insert)
     return with_retention(statements.compile_plan().as_json_string(), job.state_rules)
-
-
-def _root_message(error: Py4JJavaError) -> str:
-    exception = error.java_exception
-    while exception.getCause() is not None:
-        exception = exception.getCause()
-    return str(exception.getMessage() or exception)

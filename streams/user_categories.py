@@ -47,7 +47,8 @@ GROUP BY `user_id`"""
 
 def _item_categories() -> str:
     # Deletions are passed over: a deleted item's past events still say what its users liked.
-    return f"""SELECT `item_id`, ARRAY_SLICE(ARRAY_DISTINCT(`categories`), 1, {_MAX_CATEGORIES_PER_ITEM}) AS `categories`
+    kept = f"ARRAY_SLICE(ARRAY_DISTINCT(`categories`), 1, {_MAX_CATEGORIES_PER_ITEM})"
+    return f"""SELECT `item_id`, {kept} AS `categories`
 FROM (
   SELECT `item_id`, `categories`,
     ROW_NUMBER() OVER (PARTITION BY `item_id` ORDER BY `proctime` DESC) AS `age`
