@@ -50,7 +50,7 @@ class StackConfig(StrictConfig):
     """The second is the standby: a killed TaskManager costs 12 s of silence instead of 42 s (measured)."""
     redis_max_memory_mb: int = Field(512, ge=16)
     """Above it Redis refuses writes instead of dropping rows."""
-    start_timeout_s: float = Field(240.0, gt=0)
+    start_timeout_s: float = Field(300.0, gt=0)
     """A part that is not ready by then fails the start."""
     stop_timeout_s: float = Field(10.0, gt=0)
     """After SIGTERM; then SIGKILL."""

@@ -26,6 +26,8 @@ _DIRECT_MB = 128
 _NETWORK_MB = 64
 _MANAGED_MB = 64
 _OVERHEAD_MB = 128
+_QUICK_JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""For JVMs that coordinate or compile a plan: they never run a loop long enough for the slow compiler to pay."""
 _REGISTERED = "Successful registration at resource manager"
 
 _LOG4J = """\
@@ -83,7 +85,7 @@ def _is_registered(name: str) -> Probe:
 
 def _jobmanager_command(layout: StackLayout) -> Sequence[str]:
     heap = layout.stack.jobmanager_heap_mb
-    jvm = [f"-Xms{heap // 2}m", f"-Xmx{heap}m", f"-XX:MaxMetaspaceSize={_METASPACE_MB}m"]
+    jvm = [f"-Xms{heap // 2}m", f"-Xmx{heap}m", f"-XX:MaxMetaspaceSize={_METASPACE_MB}m", *_QUICK_JVM]
     main = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
     return [*_java(layout), *jvm, main, "--configDir", str(_write_conf(layout)), "--executionMode", "cluster"]
 
@@ -92,7 +94,7 @@ def _taskmanager_command(name: str) -> CommandBuilder:
     def command(layout: StackLayout) -> Sequence[str]:
         heap = layout.stack.taskmanager_heap_mb + _FRAMEWORK_HEAP_MB
         jvm = [f"-Xms{heap // 2}m", f"-Xmx{heap}m", f"-XX:MaxMetaspaceSize={_METASPACE_MB}m"]
-        jvm += [f"-XX:MaxDirectMemorySize={_DIRECT_MB + _NETWORK_MB}m"]
+        jvm += [f"-XX:MaxDirectMemorySize={_DIRECT_MB + _NETWORK_MB}m", "-XX:+UseG1GC"]
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         # A fixed id: a restarted TaskManager takes its predecessor's place at once, not after the heartbeat's timeout.
         named = ["-D", f"taskmanager.resource-id={name}"]
@@ -105,7 +107,7 @@ def _java(layout: StackLayout) -> list[str]:
     """Return the beginning of a Flink command: Java, the shipped list of opened modules, logging and the class path."""
     log4j = f"-Dlog4j.configurationFile=file:{layout.state_dir / 'flink' / 'conf' / 'log4j.properties'}"
     jars = os.pathsep.join(str(jar) for jar in sorted((flink_home() / "lib").glob("*.jar")))
-    return [str(java_home() / "bin" / "java"), *_opened_modules(), "-XX:+UseG1GC", log4j, "-classpath", jars]
+    return [str(java_home() / "bin" / "java"), *_java_options(layout), log4j, "-classpath", jars]
 
 
 def flink_environment(state_dir: Path) -> dict[str, str]:
@@ -121,6 +123,7 @@ def flink_environment(state_dir: Path) -> dict[str, str]:
         "FLINK_LOG_DIR": str(state / "log"),
         "FLINK_PID_DIR": str(state / "pid"),
         "JAVA_HOME": str(java_home()),
+        "JVM_ARGS": " ".join(_QUICK_JVM),
     }
 
 
@@ -140,7 +143,7 @@ def flink_settings(layout: StackLayout) -> dict[str, Any]:
     state = layout.state_dir / "flink"
     heap = layout.stack.taskmanager_heap_mb
     return {
-        "env.java.opts.all": " ".join(_opened_modules()),
+        "env.java.opts.all": " ".join(_java_options(layout)),
         "rest.address": HOST,
         "rest.bind-address": HOST,
         "rest.port": layout.port("flink_rest"),
@@ -174,6 +177,7 @@ def flink_settings(layout: StackLayout) -> dict[str, Any]:
     }
 
 
-def _opened_modules() -> list[str]:
+def _java_options(layout: StackLayout) -> list[str]:
+    """Return the shipped list of opened modules, and a place for the jars that Flink unpacks (a kill leaves them)."""
     shipped = yaml.safe_load((flink_home() / "conf" / "config.yaml").read_text(encoding="utf-8"))
-    return list(shipped["env"]["java"]["opts"]["all"].split())
+    return [*shipped["env"]["java"]["opts"]["all"].split(), f"-Djava.io.tmpdir={layout.state_dir / 'flink' / 'tmp'}"]
