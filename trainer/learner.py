@@ -289,11 +289,11 @@ class Learner:
     def _measure(self, lists: Sequence[_OpenList], logits: Sequence[NDArray[np.float32]], missed: int) -> None:
         served = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_served]
         scored = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_scored]
-        ranks = [int((scores > scores[open_list.target]).sum()) for open_list, scores in scored]
+        ranks = [_rank_of(scores, open_list.target) for open_list, scores in scored]
         self.metrics.observe_organic(ranks, missed, TOP)
         for open_list, scores in scored:
             assert open_list.rows is not None
-            self.metrics.listed_rows.update(open_list.rows[np.argsort(-scores)[:TOP]].tolist())
+            self.metrics.listed_rows.update(open_list.rows[np.argsort(-scores, kind="stable")[:TOP]].tolist())
         if served:
             self.metrics.observe_served(
                 np.concatenate([scores for _, scores in served]),
@@ -310,6 +310,11 @@ class Learner:
             self.recent_inputs = lists[-1].inputs[:32]
         if positives:
             self.progress.non_finite_steps += not self.tower.learn_positives(positives, step)
+
+
+def _rank_of(scores: NDArray[np.float32], target: int) -> int:
+    """Return the place of a row, from 0, as a stable sort gives it: ties before it count against it."""
+    return int((scores > scores[target]).sum() + (scores[:target] == scores[target]).sum())
 
 
 def _row_in(open_list: _OpenList, item_id: str) -> int:

@@ -122,9 +122,9 @@ class Version:
     """Weights of tower and ranker, names as in `trainer.model`."""
     item_ids: Sequence[str]
     item_embedding: NDArray[np.float32]
-    """(N, D): what the user tower averages over the history."""
+    """(N, D): the items' own rows, without their content."""
     item_vectors: NDArray[np.float32]
-    """(N, D): the retrieval index."""
+    """(N, D): the retrieval index, and what the user tower averages over the history."""
     user_ids: Sequence[str]
     user_embedding: NDArray[np.float32]
     """(U, D)"""
