@@ -14,7 +14,7 @@ from compose.demo.bootstrap import Interval, paired_bootstrap
 
 POPULARITY = "decayed popularity"
 COUNTERS = "counters only (hand-weighted, live)"
-FROZEN = "frozen (model of the first 20 %, features live)"
+FROZEN = "frozen after 20 % (features live)"
 LIVE = "live"
 _JSON_NAMES = {POPULARITY: "popularity", COUNTERS: "counters", FROZEN: "frozen", LIVE: "live"}
 
