@@ -1,0 +1,231 @@
+"""The feature job on the real stack, against plain Python over the same events."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from features.config import AppConfig, load_app_config
+from tests.running_stack import RunningStack
+from tests.streams.event_maker import event, now_ms, plain_counters, row_counters, unique
+from tests.streams.topic_io import BACKFILL, DEAD_LETTERS, EVENTS, ITEMS, Sent, TopicIo, restarts
+
+pytestmark = pytest.mark.stack
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+Opener = Callable[[str], TopicIo]
+
+
+@pytest.fixture(scope="module")
+def app(stack: RunningStack) -> AppConfig:
+    """The configuration that the running jobs were made from."""
+    return load_app_config(stack.config_path)
+
+
+@pytest.fixture
+def opened(stack: RunningStack) -> Iterator[Opener]:
+    """Opens `TopicIo`s on feature views or topics."""
+    open_ones: list[TopicIo] = []
+
+    def open_topic(name: str) -> TopicIo:
+        topic = name if name.startswith("headrace.") else f"headrace.features.{name}.v1"
+        open_ones.append(TopicIo(stack.endpoints, topic))
+        return open_ones[-1]
+
+    yield open_topic
+    for one in open_ones:
+        one.close()
+
+
+def _mixed_events(user_id: str, item_id: str, max_age_ms: int, count: int) -> list[dict[str, Any]]:
+    """Events of all kinds, out of order, every fifth sent twice."""
+    rng = random.Random(7)
+    actions = ["view", "click", "like", "dislike"]
+    events = [event(user_id, item_id, rng.choice(actions), rng.randrange(max_age_ms)) for _ in range(count)]
+    events += [event(user_id, item_id, "rating", rng.randrange(max_age_ms), value=v) for v in (1.0, 4.0, 5)]
+    events += events[::5]
+    rng.shuffle(events)
+    return events
+
+
+@pytest.mark.parametrize("entity", ["user", "item"])
+def test_counters_equal_plain_python_across_epochs(opened: Opener, app: AppConfig, entity: str) -> None:
+    """Out of order, with duplicates, over many epochs of the short half-lives: the sums are those of the set."""
+    io = opened(f"{entity}_counters")
+    ids = {"user": unique("user"), "item": unique("item")}
+    events = _mixed_events(ids["user"], ids["item"], 20 * HOUR_MS, 80)
+    io.send_all(EVENTS, events)
+    _assert_counters(io, ids[entity], plain_counters(app, events))
+
+
+def test_backfill_has_no_age_limit_and_crosses_the_longest_epoch(opened: Opener, app: AppConfig) -> None:
+    """History of a hundred days fills the epochs of every half-life."""
+    io = opened("user_counters")
+    user_id = unique("user")
+    events = _mixed_events(user_id, unique("item"), 100 * DAY_MS, 60)
+    io.send_all(BACKFILL, events)
+    _assert_counters(io, user_id, plain_counters(app, events))
+
+
+def _assert_counters(io: TopicIo, entity_id: str, expected: dict[tuple[int, int], list[float]]) -> None:
+    def is_equal(rows: list[dict[str, Any]]) -> bool:
+        return bool(rows) and _close(row_counters(rows[-1]), expected)
+
+    rows = io.follow(is_equal, entity_id)
+    assert {entity_id} == {row["entity_id"] for row in rows}
+
+
+def _close(left: dict[tuple[int, int], list[float]], right: dict[tuple[int, int], list[float]]) -> bool:
+    return left.keys() == right.keys() and all(left[key] == pytest.approx(right[key], rel=1e-9) for key in right)
+
+
+def test_duplicates_count_once(opened: Opener, app: AppConfig) -> None:
+    """The first record of an event_id is the event; copies change nothing, whatever they say."""
+    io = opened("item_counters")
+    item_id = unique("item")
+    first = event(unique("user"), item_id, "view")
+    io.send_all(EVENTS, [first, first, {**first, "action": "like"}])
+    last = event(first["user_id"], item_id, "view")
+    io.send_all(EVENTS, [last])
+    _assert_counters(io, item_id, plain_counters(app, [first, last]))
+
+
+def test_an_event_ahead_of_the_broker_is_clamped(opened: Opener) -> None:
+    """A clock that is a year ahead must not freeze its user's row."""
+    io = opened("user_counters")
+    early = event(unique("user"), "i1", age_ms=-365 * DAY_MS)
+    sent = io.send(EVENTS, early["user_id"], early)
+    row = io.follow(len, early["user_id"])[-1]
+    assert sent.record_time_ms + 5000 == row["event_time_ms"]
+
+
+def test_history_is_the_newest_by_time_and_id(opened: Opener, app: AppConfig) -> None:
+    """The row holds the newest N whatever the order of arrival; equal times are ordered by event_id."""
+    io = opened("user_history")
+    user_id, newest = unique("user"), app.features.history_length
+    events = [event(user_id, f"i{number}", age_ms=1000 * (number // 2)) for number in range(3 * newest)]
+    for one in events[1::2]:
+        one["event_time_ms"] = events[events.index(one) - 1]["event_time_ms"]
+    random.Random(3).shuffle(events)
+    io.send_all(EVENTS, events)
+    events.sort(key=lambda one: (one["event_time_ms"], one["event_id"]), reverse=True)
+    expected = {one["event_id"] for one in events[:newest]}
+    rows = io.follow(lambda rows: rows and {e["event_id"] for e in rows[-1]["entries"]} == expected, user_id)
+    assert events[0]["event_time_ms"] == rows[-1]["event_time_ms"]
+
+
+def test_an_event_before_its_item_counts_for_its_categories_later(opened: Opener) -> None:
+    """Events wait for metadata; a change of categories moves them, a deletion leaves them."""
+    io = opened("user_categories")
+    user_id, item_id = unique("user"), unique("item")
+    io.send(EVENTS, user_id, event(user_id, item_id, "like"))
+    io.send(ITEMS, item_id, {"item_id": item_id, "categories": ["a", "b", "a"]})
+    once = _sums(io.follow(_has({"a", "b"}), user_id)[-1])
+    assert once["a"] == once["b"]
+    io.send(ITEMS, item_id, {"item_id": item_id, "categories": ["b", "c"]})
+    last = io.follow(_has({"b", "c"}), user_id)[-1]
+    io.send(ITEMS, item_id, None)
+    io.send(EVENTS, user_id, event(user_id, item_id, "like"))
+    after = io.follow(_has({"b", "c"}), user_id)[-1]
+    assert {name: pytest.approx(2 * value, rel=0.01) for name, value in _sums(last).items()} == _sums(after)
+
+
+def _has(categories: set[str]) -> Callable[[list[dict[str, Any]]], bool]:
+    def has(rows: list[dict[str, Any]]) -> bool:
+        return bool(rows) and {name for name, value in _sums(rows[-1]).items() if value > 0.5} == categories
+
+    return has
+
+
+def _sums(row: dict[str, Any]) -> dict[str, float]:
+    return {entry["category"]: entry["events"] for entry in row["categories"]}
+
+
+def _changed(**fields: Any) -> bytes:
+    good = event("user", "item")
+    return json.dumps({k: v for k, v in {**good, **fields}.items() if v is not ...}).encode()
+
+
+GARBAGE: list[tuple[bytes | None, str]] = [
+    (None, "not_json"),
+    (b"", "not_json"),
+    (b"\x00", "not_json"),
+    (b"\xff\xfe\xfa", "not_json"),
+    (b"null", "not_json"),
+    (b"[]", "not_json"),
+    (b'"text"', "not_json"),
+    (b"{", "not_json"),
+    (_changed()[:-1], "not_json"),
+    (_changed() + b" x", "not_json"),
+    (_changed() + _changed() + b"}", "not_json"),
+    (_changed().replace(b"item", b"it\xffem"), "not_json"),
+    (_changed(value=float("nan")), "not_json"),
+    (b'{"event_id": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "not_json"),
+    (b'{"event_id": ' + b"9" * 2_000 + b"}", "not_json"),
+    (_changed(session_id="x" * 64_000)[:64_000], "not_json"),
+    (b"{}", "missing_event_id"),
+    (_changed(event_id=...), "missing_event_id"),
+    (_changed(user_id=None), "missing_user_id"),
+    (_changed(item_id=...), "missing_item_id"),
+    (_changed(action=...), "missing_action"),
+    (_changed(event_time_ms=...), "missing_event_time_ms"),
+    (_changed(event_id=5), "bad_event_id"),
+    (_changed(event_id=""), "bad_event_id"),
+    (_changed(event_id={"a": 1}), "bad_event_id"),
+    (_changed(user_id="x" * 129), "bad_user_id"),
+    (_changed(user_id="é" * 65), "bad_user_id"),
+    (_changed(user_id="a\nb"), "bad_user_id"),
+    (_changed(item_id="a\x00b"), "bad_item_id"),
+    (_changed(item_id="a\x85b"), "bad_item_id"),
+    (_changed(item_id=["i"]), "bad_item_id"),
+    (_changed(action=True), "bad_action"),
+    (_changed(event_time_ms="1790000000000"), "bad_event_time_ms"),
+    (_changed(event_time_ms=1.5), "bad_event_time_ms"),
+    (_changed(event_time_ms=-1), "bad_event_time_ms"),
+    (_changed(event_time_ms=0), "bad_event_time_ms"),
+    (_changed(event_time_ms=10**40), "bad_event_time_ms"),
+    (_changed(value="4"), "bad_value"),
+    (_changed(value=True), "bad_value"),
+    (_changed().replace(b'"action"', b'"value": 1e999, "action"'), "bad_value"),
+    (_changed(request_id=7), "bad_request_id"),
+    (_changed(request_id="r" * 129), "bad_request_id"),
+    (_changed(context="text"), "bad_context"),
+    (_changed(action="fly"), "unknown_action"),
+    (_changed(action="Click"), "unknown_action"),
+    (_changed(event_time_ms=now_ms() - 25 * HOUR_MS), "too_old"),
+    (_changed(event_time_ms=12_345), "too_old"),
+]
+GOOD_IDS = ["a:b", "*", "../x", "{}", '"quoted"', "back\\slash", "é" * 64, "x" * 128, "日本", " ", "null", "\u202eabc"]
+
+
+def test_garbage_becomes_exact_dead_letters_and_restarts_nothing(opened: Opener, stack: RunningStack) -> None:
+    """N bad records make N dead letters with the original bytes and a reason; both jobs run on."""
+    io = opened(DEAD_LETTERS)
+    before = restarts(stack.endpoints)
+    sent = [(io.send(EVENTS, "garbage", raw), raw, reason) for raw, reason in GARBAGE]
+    expected = {_letter(where, raw, reason) for where, raw, reason in sent}
+    rows = io.follow(lambda rows: _letters(rows) >= expected)
+    offsets = {where.offset for where, _, _ in sent}
+    assert len(sent) == sum(row["partition"] == sent[0][0].partition and row["offset"] in offsets for row in rows)
+    assert before == restarts(stack.endpoints)
+
+
+def _letter(where: Sent, raw: bytes | None, reason: str) -> tuple[Any, ...]:
+    return where.topic, where.partition, where.offset, where.record_time_ms, raw or b"", reason
+
+
+def _letters(rows: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    names = ("topic", "partition", "offset", "record_time_ms")
+    return {(*(row[name] for name in names), base64.b64decode(row["raw"]), row["reason"]) for row in rows}
+
+
+def test_odd_but_legal_ids_pass_unchanged(opened: Opener) -> None:
+    """Ids are any UTF-8 of 1-128 bytes without control characters; the row's key is the bare id."""
+    for item_id in GOOD_IDS:
+        io = opened("item_counters")
+        io.send(EVENTS, "u", event(unique("user"), item_id))
+        assert item_id == io.follow(len, item_id)[-1]["entity_id"]
