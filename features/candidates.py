@@ -11,28 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from features import model_inputs
 from features.co_visitation import CoVisitation
-from features.config import StrictConfig
+from features.config import CandidatesConfig
 from features.item_table import ItemTable
 from features.user_state import UserState
 
 Source = Literal["covisitation", "popularity", "tower", "fresh", "given"]
-
-
-class CandidatesConfig(StrictConfig):
-    """How many candidates each source gives before the union."""
-
-    co_visitation: int = Field(80, ge=0, le=2000)
-    """By P(next | last 20 items) and by the hand-weighted score, this many each."""
-    popularity: int = Field(60, ge=0, le=2000)
-    """By share of the positives over all half-lives."""
-    tower: int = Field(40, ge=0, le=2000)
-    """By dot product of user and item vector."""
-    fresh: int = Field(10, ge=0, le=500)
-    """Newest by publication time."""
 
 
 @dataclass(frozen=True)

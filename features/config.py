@@ -98,6 +98,19 @@ class SurfaceConfig(StrictConfig):
     """False for probes and internal pages: their lists make neither samples nor exposure."""
 
 
+class CandidatesConfig(StrictConfig):
+    """How many candidates each source gives before the union."""
+
+    co_visitation: int = Field(80, ge=0, le=2000)
+    """By P(next | last 20 items) and by the hand-weighted score, this many each."""
+    popularity: int = Field(60, ge=0, le=2000)
+    """By share of the positives over all half-lives."""
+    tower: int = Field(40, ge=0, le=2000)
+    """By dot product of user and item vector."""
+    fresh: int = Field(10, ge=0, le=500)
+    """Newest by publication time."""
+
+
 class FeaturesConfig(StrictConfig):
     """Counters, histories and their bounds."""
 
@@ -115,6 +128,8 @@ class FeaturesConfig(StrictConfig):
     """Event times further ahead of broker time than this are clamped."""
     co_visitation_neighbours: int = Field(128, ge=1, le=4096)
     """Neighbours kept per item."""
+    candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)
+    """Sizes of the candidate sources, the same for server, trainer and `evaluate`."""
 
     @field_validator("half_lives_s")
     @classmethod

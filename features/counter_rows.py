@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from features.config import EPOCH_HALF_LIVES, NEGATIVE, POSITIVE
 
@@ -20,6 +20,9 @@ NUMBERS_PER_HALF_LIFE = 1 + 2 * len(KINDS)
 
 _REBASE_HALF_LIVES = 200.0
 """Sums are re-scaled to a later reference before they grow past 2^200: far from the double's 2^1023."""
+
+_MAX_EXPONENT = 500.0
+"""A clock far behind a landmark must not overflow; 2^500 is "now or later" for every use."""
 
 
 def flatten_counters(counters: Sequence[Mapping[str, Any]], num_half_lives: int) -> list[float]:
@@ -47,6 +50,16 @@ def flatten_counters(counters: Sequence[Mapping[str, Any]], num_half_lives: int)
 def event_kinds(outcome: int) -> NDArray[np.float64]:
     """Return what one event adds to (events, positives, negatives), shape (3,)."""
     return np.array([1.0, float(outcome == POSITIVE), float(outcome == NEGATIVE)])
+
+
+def decay_rows(parts: NDArray[np.float64], half_lives_s: ArrayLike, time_ms: ArrayLike) -> NDArray[np.float64]:
+    """Decay travelling rows to a time (one, or one per half-life); (N, H, 7) -> (N, H, 3)."""
+    half_lives_ms = np.asarray(half_lives_s, dtype=np.float64) * 1000.0
+    epoch_ms = EPOCH_HALF_LIVES * half_lives_ms
+    exponents = (parts[..., 0] * epoch_ms - np.asarray(time_ms)) / half_lives_ms  # (N, H)
+    this = np.exp2(np.minimum(exponents, _MAX_EXPONENT))[..., None] * parts[..., 1:4]
+    before = np.exp2(np.minimum(exponents - EPOCH_HALF_LIVES, _MAX_EXPONENT))[..., None] * parts[..., 4:7]
+    return np.asarray(this + before)
 
 
 class DecayedTable:
@@ -80,24 +93,16 @@ class DecayedTable:
         """Replace a row by the travelling layout, shape (H * 7,)."""
         parts = flat.reshape(len(self.half_lives_ms), NUMBERS_PER_HALF_LIFE)
         epoch_ms = EPOCH_HALF_LIVES * self.half_lives_ms
-        landmarks_ms = parts[:, 0] * epoch_ms
-        self._move_reference(landmarks_ms + epoch_ms)
+        self._move_reference(parts[:, 0] * epoch_ms + epoch_ms)
         assert self._reference_ms is not None
-        this = np.exp2((landmarks_ms - self._reference_ms) / self.half_lives_ms)[:, None] * parts[:, 1:4]
-        before = np.exp2((landmarks_ms - epoch_ms - self._reference_ms) / self.half_lives_ms)[:, None] * parts[:, 4:7]
-        self._sums[row] = this + before
-
-    def clear_row(self, row: int) -> None:
-        """Set a row to zero."""
-        self._sums[row] = 0.0
+        self._sums[row] = decay_rows(parts[None], self.half_lives_ms / 1000.0, self._reference_ms)[0]
 
     def read(self, now_ms: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Return the sums decayed to `now_ms`, shape (N, H, 3); events ahead of now weigh at most 2^(ahead/h)."""
         sums = self._sums[: self.num_rows] if rows is None else self._sums[rows]
         if self._reference_ms is None:
             return np.zeros_like(sums)
-        # A clock far behind the reference must not overflow; 2^500 is "now or later" for every use.
-        exponents = np.minimum((self._reference_ms - now_ms) / self.half_lives_ms, 500.0)
+        exponents = np.minimum((self._reference_ms - now_ms) / self.half_lives_ms, _MAX_EXPONENT)
         return np.asarray(sums * np.exp2(exponents)[None, :, None])
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.config import FeaturesConfig
-from features.counter_rows import NUMBERS_PER_HALF_LIFE, DecayedTable
+from features.counter_rows import NUMBERS_PER_HALF_LIFE, DecayedTable, decay_rows
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,10 @@ def user_state_from_row(
 
 def _decayed(flat: Any, half_lives_s: Sequence[float], num_rows: int, now_ms: int) -> NDArray[np.float64]:
     """Decay `num_rows` travelling rows to now, shape (num_rows, H, 3); zeros where the shape is not as declared."""
-    width = len(half_lives_s) * NUMBERS_PER_HALF_LIFE
-    table = DecayedTable(half_lives_s)
     values = np.zeros(0) if flat is None else np.asarray(flat, dtype=np.float64)
-    if values.size != num_rows * width or not np.isfinite(values).all():
+    if values.size != num_rows * len(half_lives_s) * NUMBERS_PER_HALF_LIFE or not np.isfinite(values).all():
         return np.zeros((num_rows, len(half_lives_s), 3))
-    for part in values.reshape(num_rows, width):
-        table.set_row(table.append_row(), part)
-    return table.read(now_ms)
+    return decay_rows(values.reshape(num_rows, len(half_lives_s), NUMBERS_PER_HALF_LIFE), half_lives_s, now_ms)
 
 
 def _history_column(values: Any, length: int) -> NDArray[np.int64]:

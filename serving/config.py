@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from features.candidates import CandidatesConfig
 from features.config import StrictConfig
 
 
@@ -13,8 +12,6 @@ class ServingConfig(StrictConfig):
 
     address: str = "127.0.0.1:50051"
     """Where `Recommender` listens, `host:port`, unless `--address` or the endpoints file says. Loopback: no TLS yet."""
-    candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)
-    """Sizes of the candidate sources; the trainer builds its lists with the same."""
     max_concurrent_rpcs: int = Field(256, ge=1, le=100_000)
     """Calls in flight; more are answered RESOURCE_EXHAUSTED at once instead of queueing past their deadlines."""
     max_request_bytes: int = Field(64 * 1024, ge=1024)

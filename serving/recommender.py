@@ -81,7 +81,7 @@ class Recommender:
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._app = app
-        self._candidates = config.candidates
+        self._candidates = app.features.candidates
         self._catalog_ms = config.catalog_ms
         self._turns = asyncio.Semaphore(config.max_user_reads)
         self._catalog: tuple[ServingModel, Catalog] | None = None

@@ -8,7 +8,6 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from features.candidates import CandidatesConfig
 from features.config import AppConfig, StrictConfig
 
 
@@ -35,8 +34,6 @@ class LearnerConfig(StrictConfig):
     """Labels remembered, so that a replayed sample is learnt once; the oldest go first. About 100 bytes each."""
     seed: int = Field(17, ge=0)
     """Of initial rows, drawn negatives and replay."""
-    candidates: CandidatesConfig = CandidatesConfig()
-    """Sizes of the candidate sources; the server must use the same."""
 
 
 class TrainerConfig(StrictConfig):

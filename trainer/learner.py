@@ -105,7 +105,7 @@ class Learner:
         self.schema_hash = feature_schema_hash(app.features)
         self.num_inputs = len(ranker_input_names(app.features))
         self.model = Model(config.embedding_dim, self.num_inputs).to(device)
-        self.builder = ListBuilder(app.features, config.candidates, lists_only_seen)
+        self.builder = ListBuilder(app.features, lists_only_seen)
         self.tower = TowerLearner(self.model.tower, self.builder.items, config, device)
         self.ranker = RankerLearner(self.model.ranker, config, device)
         self.learnt_once = LearntOnce(config.learnt_once_limit)

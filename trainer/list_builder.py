@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import CandidateList, CandidatesConfig, Catalog, build_list
+from features.candidates import CandidateList, Catalog, build_list
 from features.co_visitation import WINDOWS, CoVisitation
 from features.config import POSITIVE, FeaturesConfig
 from features.item_table import ItemTable
@@ -35,13 +35,12 @@ class ListBuilder:
 
     Args:
         features: half-lives, history length and limits.
-        candidates: sizes of the candidate sources.
         only_seen: list only items that had an event, as `evaluate` must.
     """
 
-    def __init__(self, features: FeaturesConfig, candidates: CandidatesConfig, only_seen: bool = False) -> None:
+    def __init__(self, features: FeaturesConfig, only_seen: bool = False) -> None:
         self._features = features
-        self._candidates = candidates
+        self._candidates = features.candidates
         self._only_seen = only_seen
         self.items = ItemTable(features)
         self.users = UserTable(features)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from compose.demo.data import SourceItem
 from compose.demo.options import LIST_SIZE
 from compose.demo.pacing import PlannedEvent, Turn
-from features.candidates import CandidatesConfig, Catalog, build_list
+from features.candidates import Catalog, build_list
 from features.co_visitation import WINDOWS, CoVisitation
 from features.config import POSITIVE, FeaturesConfig
 from features.item_table import ItemTable
@@ -103,10 +103,9 @@ def counters_hits(
     items: Mapping[str, SourceItem],
     num_planned: int,
     features: FeaturesConfig,
-    candidates: CandidatesConfig | None = None,
 ) -> NDArray[np.bool_]:
     """Replay what was sent through the in-process tables and rank by the hand-weighted score, shape (num_planned,)."""
-    method = CountersOnly(items, features, candidates or CandidatesConfig())
+    method = CountersOnly(items, features)
     hits = np.zeros(num_planned, dtype=np.bool_)
     for event in sent:
         if event.scored_index >= 0:
@@ -121,14 +120,13 @@ class CountersOnly:
     Args:
         items: the catalogue, for categories.
         features: half-lives and limits.
-        candidates: sizes of the candidate sources.
     """
 
-    def __init__(self, items: Mapping[str, SourceItem], features: FeaturesConfig, candidates: CandidatesConfig) -> None:
+    def __init__(self, items: Mapping[str, SourceItem], features: FeaturesConfig) -> None:
         self._items = ItemTable(features)
         self._users = UserTable(features)
         self._co_visitation = CoVisitation(features.co_visitation_neighbours)
-        self._candidates = candidates
+        self._candidates = features.candidates
         for item in items.values():
             self._items.set_item(item.item_id, item.categories)
 

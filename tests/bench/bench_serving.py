@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,8 @@ import grpc
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
+# Run as a file, so the checkout must be put on the path first. Hence E402 below.
 sys.path.insert(0, str(ROOT))
-# Third parties install a package `tests`, which would win over our folder without an __init__.py. Hence E402 below.
-sys.modules["tests"] = types.ModuleType("tests")
-sys.modules["tests"].__path__ = [str(ROOT / "tests")]
 
 from compose.redis_server import redis_binary  # noqa: E402
 from features.config import Endpoints, load_endpoints  # noqa: E402

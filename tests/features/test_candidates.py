@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.candidates import CandidatesConfig, Catalog, build_list, popularity_order
+from features.candidates import Catalog, build_list, popularity_order
 from features.co_visitation import CoVisitation
-from features.config import FeaturesConfig
+from features.config import CandidatesConfig, FeaturesConfig
 from features.item_table import ItemTable
 from features.model_inputs import feature_schema_hash, ranker_input_names, user_input_names
 from features.user_state import UserState, UserTable, cold_user_state, user_state_from_row
