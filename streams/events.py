@@ -26,7 +26,7 @@ _TEXT_FIELDS = (*_ID_FIELDS, "request_id")
 _PARSED_FIELDS = (*_TEXT_FIELDS, "event_time_ms", "value", "context")
 _MAX_ID_BYTES = 128
 _MAX_TEXT_CHARACTERS = 65_536
-_RECORD = "`raw`, `text`, `topic`, `partition`, `offset`, `record_time_ms`"
+_RECORD = "`raw`, `text`, `wrapped`, `topic`, `partition`, `offset`, `record_time_ms`"
 _MAX_DOUBLE = "1.7976931348623157E308"
 
 
@@ -75,8 +75,11 @@ def _action_branches(name: str, action: ActionConfig) -> str:
 
 
 def _raw_records() -> str:
+    # Flink's parser stops where the first value ends and passes what follows. Inside another object that is no JSON.
+    text = "DECODE(`raw`, 'UTF-8')"
+    wrapped = f"CONCAT('{{\"event\":', {text}, '}}')"
     branches = (
-        f"SELECT `raw`, DECODE(`raw`, 'UTF-8') AS `text`, `topic`, `partition`, `offset`, "
+        f"SELECT `raw`, {text} AS `text`, {wrapped} AS `wrapped`, `topic`, `partition`, `offset`, "
         f"{milliseconds('`record_time`')} AS `record_time_ms`\nFROM {table}"
         for table in RAW_TABLES
     )
@@ -87,7 +90,7 @@ def _parsed_records() -> str:
     # UNNEST of one row holds values fast: without it the planner copies a parse into every place that reads the field.
     # The array wrapper keeps the type visible: '["5"]' is a string, '[5]' a number, NULL is missing or null.
     parses = ",\n  ".join(
-        f"JSON_QUERY(`text`, '$.{field}' WITH UNCONDITIONAL ARRAY WRAPPER)" for field in _PARSED_FIELDS
+        f"JSON_QUERY(`wrapped`, '$.event.{field}' WITH UNCONDITIONAL ARRAY WRAPPER)" for field in _PARSED_FIELDS
     )
     names = ", ".join(f"`{field}_json`" for field in _PARSED_FIELDS)
     return f"""SELECT {_RECORD}, {names}
@@ -131,11 +134,11 @@ CROSS JOIN UNNEST(ARRAY[{_reason(app)}]) AS r (`reason`)"""
 
 
 def _reason(app: AppConfig) -> str:
-    # Flink's parser stops at the object's end and passes what follows, and decoding mends bytes that are not UTF-8.
-    is_object = r"REGEXP(`text`, '(?s)^\s*\{.*\}\s*$')"
+    is_object = r"REGEXP(`text`, '^\s*\{')"
+    # Decoding mends bytes that are not UTF-8.
     is_utf8 = "(POSITION(U&'\\FFFD' IN `text`) = 0 OR ENCODE(`text`, 'UTF-8') = `raw`)"
     # A first field that was found tells that the text parses; only else it is parsed again.
-    parses = "(`event_id_json` IS NOT NULL OR `text` IS JSON OBJECT)"
+    parses = "(`event_id_json` IS NOT NULL OR `wrapped` IS JSON OBJECT)"
     known = ", ".join(literal(name) for name in app.actions)
     horizon_ms = int(app.features.horizon_h * 3_600_000)
     branches = [

@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from streams.errors import RestoreRefusedError
+from streams.job import SqlJob
+
 _METADATA = "_metadata"
 
 
@@ -28,6 +31,20 @@ class JobFiles:
         Operators' uids, by which a checkpoint is read, stand in the plan: a restore needs the very same one.
         """
         return self.flink_dir / "plans" / f"{self.job}-{fingerprint[:16]}.json"
+
+    def restore_point(self, job: SqlJob) -> Path | None:
+        """Return the checkpoint to go on from, None where there is none.
+
+        Raises:
+            RestoreRefusedError: there is one, but it was written by another plan.
+        """
+        checkpoint = self.newest_checkpoint()
+        if checkpoint and not self.plan(job.fingerprint()).exists():
+            raise RestoreRefusedError(
+                f"{job.name} was compiled from other statements than the checkpoint {checkpoint} (configuration or "
+                "code changed); submit without --restore to replay the topics from their beginning"
+            )
+        return checkpoint
 
     def newest_checkpoint(self) -> Path | None:
         """Return the newest completed checkpoint; one without `_metadata` was never completed."""

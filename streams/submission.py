@@ -6,6 +6,7 @@ One client process submits both, because starting a client costs more than a sub
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,14 +77,18 @@ def job_settings(
     }
 
 
-def submit(job: SqlJob, settings: Mapping[str, str], files: JobFiles, restore: bool) -> str:
-    """Submit one job, from its newest checkpoint if `restore`; return its id.
+def submit(job: SqlJob, settings: Mapping[str, str], plan: Path, checkpoint: Path | None) -> str:
+    """Submit one job and return its id.
+
+    Args:
+        job: tables, views and statements.
+        settings: see `job_settings`.
+        plan: where the compiled plan is kept; it is compiled and written if it is not there.
+        checkpoint: what to go on from; None starts from the earliest records.
 
     Raises:
         StreamsError: the cluster or the plan refuses.
     """
-    plan = files.plan(job.fingerprint())
-    checkpoint = _checkpoint_to_restore(job, files, plan) if restore else None
     if checkpoint:
         settings = {**settings, "execution.state-recovery.path": checkpoint.resolve().as_uri()}
     try:
@@ -99,35 +104,23 @@ def submit(job: SqlJob, settings: Mapping[str, str], files: JobFiles, restore: b
     return str(client.get_job_id())
 
 
-def wait_until_running(rest: FlinkRest, job: SqlJob, job_id: str, streams: StreamsConfig, restore: bool) -> None:
+def wait_until_running(
+    rest: FlinkRest, job: SqlJob, job_id: str, streams: StreamsConfig, checkpoint: Path | None
+) -> None:
     """Wait until the submitted job does its work.
 
     Raises:
-        StreamsError: it does not come up; `RestoreRefusedError` where its checkpoint is what it does not take.
+        StreamsError: it does not come up; `RestoreRefusedError` where its checkpoint is what Flink does not take.
     """
     try:
         rest.wait_running(job_id, streams.submit_timeout_s)
     except ClusterError as error:
-        if restore and ("checkpoint" in str(error).lower() or "savepoint" in str(error).lower()):
+        if checkpoint and re.search("checkpoint|savepoint|state", str(error), re.IGNORECASE):
             raise RestoreRefusedError(
-                f"{job.name} does not take its retained checkpoint ({error}); submit without --restore to replay "
+                f"{job.name} does not take the checkpoint {checkpoint} ({error}); submit without --restore to replay "
                 "the topics from their beginning"
             ) from error
         raise
-
-
-def _checkpoint_to_restore(job: SqlJob, files: JobFiles, plan: Path) -> Path | None:
-    checkpoint = files.newest_checkpoint()
-    if checkpoint is None:
-        log.info("%s has no completed checkpoint; it starts from the earliest records", job.name)
-        return None
-    if not plan.exists():
-        # A checkpoint is read by the operators' ids, and those belong to the plan that wrote it.
-        raise RestoreRefusedError(
-            f"{job.name} was compiled from other statements than the checkpoint {checkpoint} (configuration or code "
-            "changed); submit without --restore to replay the topics from their beginning"
-        )
-    return checkpoint
 
 
 def _environment(job: SqlJob, settings: Mapping[str, str]) -> TableEnvironment:

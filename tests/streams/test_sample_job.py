@@ -50,8 +50,8 @@ def test_a_list_is_an_impression_at_once(io: TopicIo) -> None:
     shown = served(unique("user"), ["a", "b"])
     sent = io.send(SERVED, shown["request_id"], shown)
     sample = io.follow(count(1), shown["user_id"])[0]
-    assert ["a", "b"] == [item["item_id"] for item in sample["items"]]
-    assert [[0.0, 0.5], [1.0, 0.5]] == [item["row"] for item in sample["items"]]
+    assert [item["item_id"] for item in sample["items"]] == ["a", "b"]
+    assert [item["row"] for item in sample["items"]] == [[0.0, 0.5], [1.0, 0.5]]
     assert not any("labels" in item for item in sample["items"])
     assert ("impression", shown["request_id"], "hash") == tuple(
         sample[k] for k in ("kind", "sample_id", "feature_schema_hash")
@@ -68,12 +68,12 @@ def test_late_click_joins_its_impression(io: TopicIo) -> None:
     sent = io.send(EVENTS, shown["user_id"], click)
     sample = io.follow(count(1), shown["user_id"])[0]
     labels = [(item["item_id"], item["position"], item.get("labels")) for item in sample["items"]]
-    assert [("b", 1, {"click": 1.0}), ("a", 0, None), ("b", 1, None), ("c", 2, None)] == labels
+    assert labels == [("b", 1, {"click": 1.0}), ("a", 0, None), ("b", 1, None), ("c", 2, None)]
     assert ("correction", click["event_id"], "click", 1) == tuple(
         sample[k] for k in ("kind", "event_id", "action", "outcome")
     )
     assert (3.0, sent.record_time_ms) == (sample["value"], sample["broker_time_ms"])
-    assert "b" == decode_sample(json.dumps(sample).encode()).items[0].item_id
+    assert decode_sample(json.dumps(sample).encode()).items[0].item_id == "b"
 
 
 def test_a_click_before_its_served_record_waits(io: TopicIo) -> None:
@@ -82,9 +82,9 @@ def test_a_click_before_its_served_record_waits(io: TopicIo) -> None:
     io.send(EVENTS, shown["user_id"], event(shown["user_id"], "a", request_id=shown["request_id"]))
     marker = event(shown["user_id"], "x")
     io.send(EVENTS, shown["user_id"], marker)
-    assert ["organic"] == kinds(io.follow(count(1), shown["user_id"]))
+    assert kinds(io.follow(count(1), shown["user_id"])) == ["organic"]
     io.send(SERVED, shown["request_id"], shown)
-    assert ["correction", "impression"] == kinds(io.follow(count(2), shown["user_id"]))
+    assert kinds(io.follow(count(2), shown["user_id"])) == ["correction", "impression"]
 
 
 @pytest.mark.parametrize(("action", "labels"), [("view", None), ("dislike", {"dislike": 0.0})])
@@ -104,7 +104,7 @@ def test_an_event_without_a_list_is_organic(io: TopicIo) -> None:
     one = event(unique("user"), "a", "rating", value=4.5, context={"page": "a", 'odd "key"': "back\\slash é"})
     sent = io.send(EVENTS, one["user_id"], one)
     sample = io.follow(count(1), one["user_id"])[0]
-    assert [{"item_id": "a", "position": 0, "propensity": 1.0, "labels": {"rating": 1.0}}] == sample["items"]
+    assert sample["items"] == [{"item_id": "a", "position": 0, "propensity": 1.0, "labels": {"rating": 1.0}}]
     assert one["context"] == sample["context"]
     assert (one["event_id"], 4.5, 1, sent.record_time_ms) == tuple(
         sample[k] for k in ("sample_id", "value", "outcome", "broker_time_ms")
@@ -136,7 +136,7 @@ def test_an_item_shown_twice_makes_one_correction(io: TopicIo) -> None:
     io.send(SERVED, shown["request_id"], shown)
     io.send(EVENTS, shown["user_id"], event(shown["user_id"], "b", request_id=shown["request_id"]))
     rows = io.follow(count(2), shown["user_id"])
-    assert [1] == [row["items"][0]["position"] for row in rows if row["kind"] == "correction"]
+    assert [row["items"][0]["position"] for row in rows if row["kind"] == "correction"] == [1]
 
 
 def test_broken_served_records_restart_nothing(io: TopicIo, stack: RunningStack) -> None:
@@ -144,8 +144,9 @@ def test_broken_served_records_restart_nothing(io: TopicIo, stack: RunningStack)
     before = restarts(stack.endpoints)
     good = served(unique("user"), ["a"])
     broken = [b"", None, b"\xff", b"[1]", b"null", b'{"items": 5, "learn": true}', b'{"user_row": ["x"]}']
-    broken += [json.dumps(good | change).encode() for change in ({"items": []}, {"request_id": ""}, {"items": [None]})]
-    broken += [json.dumps(good | {"request_id": unique("r"), "served_time_ms": time}).encode() for time in ("x", 10**30)]
+    changes: list[dict[str, Any]] = [{"items": []}, {"request_id": ""}, {"items": [None]}]
+    changes += [{"request_id": unique("request"), "served_time_ms": time_ms} for time_ms in ("x", 10**30)]
+    broken += [json.dumps(good | change).encode() for change in changes]
     for value in broken:
         io.send(SERVED, "broken", value)
     io.send(SERVED, good["request_id"], good | {"request_id": unique("request")})

@@ -54,7 +54,9 @@ class TopicIo:
             self._producer.send(topic, key=record["user_id"].encode(), value=json.dumps(record).encode())
         self._producer.flush()
 
-    def follow(self, is_complete: Callable[[list[dict[str, Any]]], Any], key: str | None = None) -> list[dict[str, Any]]:
+    def follow(
+        self, is_complete: Callable[[list[dict[str, Any]]], Any], key: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return the rows of `key`, all rows without one, once `is_complete` says so.
 
         Raises:
