@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,10 @@ from features.config import ConfigError
 _LOOK_S = 0.1
 _STOP_TIMEOUT_S = 45.0
 _INTERRUPTED = 130
+_READY = "READY stack"
 
-ShowParts = Callable[[Sequence[dict[str, Any]]], None]
+ShowParts = Callable[[Sequence[Mapping[str, Any]]], None]
+"""Takes `name` and `state` (at least) of every part."""
 
 
 def start_daemon(config_path: Path, state_dir: Path, ports: PortMode, show: ShowParts) -> None:
@@ -40,7 +42,7 @@ def start_daemon(config_path: Path, state_dir: Path, ports: PortMode, show: Show
         config_path: `headrace.yaml`.
         state_dir: The stack's state directory.
         ports: `default` or `auto`.
-        show: Called with the parts, as `status.json` has them, whenever one changed.
+        show: Called whenever a part changed.
 
     Raises:
         StackError: it did not come up; nothing of it is left then.
@@ -70,7 +72,7 @@ def start_daemon(config_path: Path, state_dir: Path, ports: PortMode, show: Show
 def _follow_start(process: subprocess.Popen[bytes], state_dir: Path, log: LogTail, show: ShowParts) -> None:
     """Show progress until the daemon says that the stack is up, or ends."""
     shown: object = None
-    while not any(line == "READY stack" for line in log.text().splitlines()):
+    while _READY not in log.text().splitlines():
         status = read_status(state_dir)
         if status.get("supervisor", {}).get("pid") == process.pid and status["parts"] != shown:
             shown = status["parts"]
@@ -112,14 +114,16 @@ def _wait_for_supervisor(state_dir: Path) -> dict[str, Any]:
     raise StackError(f"{state_dir} is locked by a process that wrote no status; end it by hand")
 
 
-def run_stack(config_path: Path, state_dir: Path, ports: PortMode, on_up: Callable[[LocalStack], None]) -> int:
+def run_stack(
+    config_path: Path, state_dir: Path, ports: PortMode, on_up: Callable[[LocalStack], None], show: ShowParts
+) -> int:
     """Run a stack in this process until SIGTERM or Ctrl-C; return the exit code."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _interrupt(stopping))
     try:
         with LocalStack(config_path, state_dir, ports) as stack:
-            stack.start()
+            stack.start(lambda statuses: show([{"name": s.name, "state": s.state.value} for s in statuses]))
             on_up(stack)
             while not stopping.wait(1.0):
                 stack.raise_if_failed()
@@ -146,7 +150,11 @@ def main() -> int:
     parser.add_argument("--ports", choices=("auto", "default"), required=True)
     options = parser.parse_args()
     os.umask(0o077)
-    return run_stack(options.config, options.state, options.ports, lambda _stack: print("READY stack", flush=True))
+    return run_stack(options.config, options.state, options.ports, _say_ready, show=lambda _parts: None)
+
+
+def _say_ready(_stack: LocalStack) -> None:
+    print(_READY, flush=True)
 
 
 if __name__ == "__main__":

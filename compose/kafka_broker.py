@@ -30,7 +30,8 @@ def _command(layout: StackLayout) -> Sequence[str]:
     properties = folder / "server.properties"
     properties.write_text(server_properties(layout), encoding="utf-8")
     java = [str(java_home() / "bin" / "java"), "-cp", os.pathsep.join(map(str, class_path("kafka")))]
-    logging = ["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+    logging = ["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"]
+    logging += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
     heap = f"-Xmx{layout.stack.kafka_heap_mb}m"
     serve = [*java, "-Xms256m", heap, "-XX:+ExitOnOutOfMemoryError", *logging, "kafka.Kafka", str(properties)]
     if _is_formatted(folder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from compose.config import load_headrace_config
 from compose.daemon import run_stack, start_daemon
 from compose.errors import StackRunningError
-from compose.local_stack import LocalStack, is_stack_running
+from compose.local_stack import is_stack_running
 from compose.ports import PortMode, choose_ports
 from features.config import Endpoints, load_endpoints
 
@@ -39,15 +39,12 @@ def bring_up(config_path: Path, state_dir: Path, ports: PortMode, endpoints_to: 
         for name, address in stack_endpoints.model_dump(exclude={"model_store", "state"}).items():
             console.print(f"  {name:8} {address}")
 
+    show = _Progress(console, started_s).show
     if foreground:
-        return run_stack(config_path, state_dir, ports, _then(say_up))
-    start_daemon(config_path, state_dir, ports, _Progress(console, started_s).show)
+        return run_stack(config_path, state_dir, ports, lambda stack: say_up(stack.endpoints), show)
+    start_daemon(config_path, state_dir, ports, show)
     say_up(load_endpoints(state_dir / "endpoints.json"))
     return 0
-
-
-def _then(say_up: Callable[[Endpoints], None]) -> Callable[[LocalStack], None]:
-    return lambda stack: say_up(stack.endpoints)
 
 
 class _Progress:
@@ -58,7 +55,7 @@ class _Progress:
         self._started_s = started_s
         self._said: dict[str, str] = {}
 
-    def show(self, parts: Sequence[dict[str, Any]]) -> None:
+    def show(self, parts: Sequence[Mapping[str, Any]]) -> None:
         for part in parts:
             name, state = part["name"], part["state"]
             if self._said.get(name) != state and state in ("ready", "done", "restarting"):
