@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from compose.daemon import start_daemon, stop_daemon
 from compose.demo.errors import DemoError
@@ -49,13 +49,13 @@ class StartView:
         self._started_s = clock()
         self._up: set[str] = set()
 
-    def show(self, parts: Sequence[tuple[str, str]]) -> None:
-        """Say what came up since the last call; `parts` are names and states."""
-        for name, state in parts:
-            if state in _UP and name not in self._up:
-                self._up.add(name)
+    def show(self, parts: Sequence[Mapping[str, Any]]) -> None:
+        """Say what came up since the last call; `parts` as `status.json` has them."""
+        for part in parts:
+            if part["state"] in _UP and part["name"] not in self._up:
+                self._up.add(part["name"])
                 elapsed_s = self._clock() - self._started_s
-                self._say(f"  {elapsed_s:5.1f} s  {name} {state}  ({len(self._up)}/{len(parts)})")
+                self._say(f"  {elapsed_s:5.1f} s  {part['name']} {part['state']}  ({len(self._up)}/{len(parts)})")
 
 
 class OwnStack:
@@ -92,7 +92,7 @@ class OwnStack:
         return FrozenServer(self._stack.address_of(FROZEN_PART), self._frozen_admin_address)
 
     def _show(self, statuses: tuple[PartStatus, ...]) -> None:
-        self._view.show([(status.name, status.state.value) for status in statuses])
+        self._view.show([{"name": status.name, "state": status.state.value} for status in statuses])
 
 
 class KeptStack:

@@ -38,10 +38,10 @@ def test_every_part_is_announced_once() -> None:
     lines: list[str] = []
     clock = FakeClock()
     view = StartView(lines.append, clock)
-    view.show([("kafka", "starting"), ("topics", "waiting")])
+    view.show([{"name": "kafka", "state": "starting"}, {"name": "topics", "state": "waiting"}])
     clock.now_s = 3.0
-    view.show([("kafka", "ready"), ("topics", "waiting")])
-    view.show([("kafka", "ready"), ("topics", "done")])
+    view.show([{"name": "kafka", "state": "ready"}, {"name": "topics", "state": "waiting"}])
+    view.show([{"name": "kafka", "state": "ready"}, {"name": "topics", "state": "done"}])
     assert lines == ["    3.0 s  kafka ready  (1/2)", "    3.0 s  topics done  (2/2)"]
 
 
