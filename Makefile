@@ -4,44 +4,47 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STATE ?= .headrace
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-unit e2e lint type protos bench ci
+.PHONY: help ready setup demo up down test test-unit e2e lint type protos bench ci
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+ready:
+	@$(PYTHON) compose/bootstrap.py --quiet
+
 setup: ## Install tools, environment and jars into the checkout
 	@$(PYTHON) compose/bootstrap.py
 
-demo: setup ## Replay ML-100k as a living app (ARGS="--events 3000")
+demo: ready ## Replay ML-100k as a living app (ARGS="--events 3000")
 	@.venv/bin/headrace demo $(ARGS)
 
-up: setup ## Start the local stack (STATE=.headrace)
+up: ready ## Start the local stack (STATE=.headrace)
 	@.venv/bin/headrace up --state $(STATE) $(ARGS)
 
 down: ## End the local stack
 	@.venv/bin/headrace down --state $(STATE)
 
-test: setup ## Run every test, the last ones on the real stack
+test: ready ## Run every test, the last ones on the real stack
 	@$(PY) -m pytest $(ARGS)
 
-test-unit: setup ## Run the tests that start no servers
+test-unit: ready ## Run the tests that start no servers
 	@$(PY) -m pytest -m "not stack" $(ARGS)
 
-e2e: setup ## Run the tests on the real stack
+e2e: ready ## Run the tests on the real stack
 	@$(PY) -m pytest -m stack $(ARGS)
 
-lint: setup ## Check style and format
+lint: ready ## Check style and format
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
 
-type: setup ## Check types
+type: ready ## Check types
 	@.venv/bin/mypy
 
-protos: setup ## Generate the stubs of protos/*.proto again
+protos: ready ## Generate the stubs of protos/*.proto again
 	@$(PY) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto
 	@for stub in protos/*_pb2_grpc.py; do [ $$stub = protos/serving_pb2_grpc.py ] || rm $$stub; done
 	@cp protos/serving_pb2.py protos/serving_pb2.pyi compose/client/headrace_client/
 
-bench: setup ## Measure serving and freshness on this machine
+bench: ready ## Measure serving and freshness on this machine
 	@for script in tests/bench/bench_*.py; do $(PY) $$script $(ARGS) || exit $$?; done
 
 ci: ## What CI runs: clean install, lint, types, every test

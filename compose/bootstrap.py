@@ -1,5 +1,7 @@
 """`make setup`: bring tools, Python environment and jars into the checkout. Needs nothing but a Python 3.8.
 
+`--quiet` says only what it has to install; the other verbs of the Makefile begin with it.
+
 Each step leaves a mark only when it is complete. A mark that is missing or stale, or a tool that does not run, makes
 the step start again: an interrupted download is mended by the next run, a complete one costs a second.
 """
@@ -30,18 +32,20 @@ class SetupError(Exception):
 def main() -> int:
     """Run all steps."""
     started_s = time.monotonic()
+    quiet = ["--quiet"] if "--quiet" in sys.argv[1:] else []
     try:
         environment = child_environment()
         install_uv(environment)
         sync_environment(environment)
-        run([str(ENVIRONMENT / "bin" / "python"), "-m", "compose.jars"], environment)
+        run([str(ENVIRONMENT / "bin" / "python"), "-m", "compose.jars", *quiet], environment)
     except SetupError as error:
         print(f"headrace setup: {error}", file=sys.stderr)
         return 6
     except KeyboardInterrupt:
         print("headrace setup: interrupted; run it again, it goes on from here", file=sys.stderr)
         return 130
-    print(f"setup: complete after {time.monotonic() - started_s:.1f} s")
+    if not quiet:
+        print(f"setup: complete after {time.monotonic() - started_s:.1f} s")
     return 0
 
 

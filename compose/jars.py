@@ -151,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotInstalledError as error:
         print(f"headrace: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"jars: {mended} installed, all verified against jgo.lock.toml" if mended else "jars: all verified")
+    if mended or "--quiet" not in (sys.argv[1:] if arguments is None else arguments):
+        print(f"jars: {mended} installed, all verified against jgo.lock.toml")
     return 0
 
 
