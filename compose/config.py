@@ -47,9 +47,9 @@ class StackConfig(StrictConfig):
     """Task heap of each TaskManager, keyed state included; the process stays near 1.2 GB."""
     task_slots: int = Field(4, ge=1)
     """Slots of each TaskManager: both jobs must fit into one of them, so that a standby is a full spare."""
-    taskmanager_compiler: Literal["quick", "full"] = "quick"
-    """Java's compiler in the TaskManagers. `full` peaks higher, but spends 40 s of a core in the first two minutes
-    (of 106 s measured), which the trainer and the server on the same two cores miss."""
+    jvm_compiler: Literal["quick", "full"] = "quick"
+    """Java's compiler in Kafka and the TaskManagers. `full` peaks higher, but in a TaskManager it took 43 of the first
+    106 CPU seconds (measured), which the trainer and the server on the same two cores miss."""
     taskmanagers: int = Field(2, ge=1, le=8)
     """The second is the standby: a killed TaskManager costs 12 s of silence instead of 42 s (measured)."""
     redis_max_memory_mb: int = Field(512, ge=16)

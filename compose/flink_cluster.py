@@ -95,7 +95,7 @@ def _taskmanager_command(name: str) -> CommandBuilder:
         heap = layout.stack.taskmanager_heap_mb + _FRAMEWORK_HEAP_MB
         jvm = [f"-Xms{heap // 2}m", f"-Xmx{heap}m", f"-XX:MaxMetaspaceSize={_METASPACE_MB}m"]
         jvm += [f"-XX:MaxDirectMemorySize={_DIRECT_MB + _NETWORK_MB}m"]
-        jvm += _QUICK_JVM if layout.stack.taskmanager_compiler == "quick" else ("-XX:+UseG1GC",)
+        jvm += _QUICK_JVM if layout.stack.jvm_compiler == "quick" else ("-XX:+UseG1GC",)
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         # A fixed id: a restarted TaskManager takes its predecessor's place at once, not after the heartbeat's timeout.
         named = ["-D", f"taskmanager.resource-id={name}"]

@@ -33,7 +33,8 @@ def _command(layout: StackLayout) -> Sequence[str]:
     logging = ["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"]
     logging += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
     heap = f"-Xmx{layout.stack.kafka_heap_mb}m"
-    serve = [*java, "-Xms256m", heap, "-XX:+ExitOnOutOfMemoryError", *logging, "kafka.Kafka", str(properties)]
+    quick = ["-XX:TieredStopAtLevel=1"] if layout.stack.jvm_compiler == "quick" else []
+    serve = [*java, *quick, "-Xms256m", heap, "-XX:+ExitOnOutOfMemoryError", *logging, "kafka.Kafka", str(properties)]
     if _is_formatted(folder):
         return serve
     storage = [*java, "-XX:TieredStopAtLevel=1", *logging, "kafka.tools.StorageTool"]
