@@ -7,6 +7,7 @@ Letters: `N` items in the caller's row space, `n` candidates, `H` half-lives, `L
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +36,16 @@ class Catalog:
     excluded: NDArray[np.bool_]
     """(N,) unavailable or expired."""
     now_ms: int
+
+    @cached_property
+    def popularity(self) -> NDArray[np.float64]:
+        """Share of the positives, (N,); lists of one moment share it."""
+        return model_inputs.popularity(self.counts)
+
+    @cached_property
+    def totals(self) -> NDArray[np.float64]:
+        """Counts over all items, (H, 3); lists of one moment share it."""
+        return np.asarray(self.counts.sum(axis=0))
 
     @classmethod
     def of_table(cls, table: ItemTable, now_ms: int, table_rows: NDArray[np.int64] | None = None) -> Catalog:
@@ -88,7 +99,7 @@ def build_list(
         given_rows: when set, exactly these (less the excluded) are the candidates.
     """
     num_items = len(catalog.counts)
-    popularity = model_inputs.popularity(catalog.counts)
+    popularity = catalog.popularity
     windows = co_visitation.scores(history_rows, num_items)  # (W, N)
     hand = model_inputs.hand_score(popularity, windows[-1])
     tower = np.zeros(num_items) if tower_scores is None else np.asarray(tower_scores, dtype=np.float64)
@@ -153,7 +164,7 @@ def _ranker_inputs(
         [user.category_counts.get(name, np.zeros(3)) for name in catalog.category_names]
     ).reshape(-1, 3)
     columns: list[NDArray[np.floating[Any]]] = [
-        model_inputs.item_inputs(catalog.counts[rows], catalog.counts.sum(axis=0)),
+        model_inputs.item_inputs(catalog.counts[rows], catalog.totals),
         model_inputs.log_probabilities(windows[:, rows].T),
         model_inputs.list_ranks(popularity[rows])[:, None],
         model_inputs.list_ranks(windows[-1, rows])[:, None],

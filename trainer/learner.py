@@ -117,6 +117,7 @@ class Learner:
     def learn_batch(self, samples: Sequence[Sample]) -> None:
         """Predict, measure and learn one micro-batch in sample order; duplicates and bad samples change nothing."""
         self.tower.refresh_index(len(samples))
+        self.builder.begin_batch()
         prepared = self._prepare(samples)
         lists = [open_list for open_list in prepared.lists if open_list.weights.any()]
         logits = self._predict(lists)
