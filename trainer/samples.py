@@ -20,7 +20,8 @@ from trainer.errors import SampleError
 HEAD = "positive"
 """The one thing the ranker predicts; labels of every positive action count for it."""
 
-_MAX_ITEMS = 500
+_MAX_ITEMS = 501
+"""A list of 500, and the labelled item that a correction puts before it."""
 _AHEAD_MS = 3_600_000
 """An event further ahead of its broker time than this would age every counter at once; streams clamp at seconds."""
 _LATEST_MS = 4_102_444_800_000

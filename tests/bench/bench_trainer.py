@@ -1,0 +1,111 @@
+"""The trainer from Kafka beside the same learner fed from memory, in one run: `python tests/bench/bench_trainer.py`.
+
+A backlog of ML-100k ratings stands in a real Kafka as organic samples; the real trainer process learns it, publishing
+and checkpointing as always. Then the same learner takes the same samples from memory, in micro-batches of equal size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from kafka import KafkaProducer
+
+# Run as a file, so the checkout must be put on the path first. Hence E402 below.
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from compose.demo.data import load_movielens  # noqa: E402
+from compose.local_stack import LocalStack  # noqa: E402
+from features.config import load_app_config, load_section  # noqa: E402
+from trainer.config import TrainerConfig  # noqa: E402
+from trainer.learner import Learner  # noqa: E402
+from trainer.samples import decode_sample  # noqa: E402
+
+CONFIG = ROOT / "headrace.yaml"
+
+
+def main() -> int:
+    """Measure both and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=8000, help="samples to learn")
+    options = parser.parse_args()
+    samples = list(sample_messages(options.samples))
+    per_s, batch_size = from_kafka(samples)
+    memory_per_s = from_memory(samples, batch_size)
+    print(f"trainer from Kafka: {per_s:,.0f} samples/s in micro-batches of {batch_size}")
+    print(f"same learner from memory: {memory_per_s:,.0f} samples/s")
+    print(f"ratio={per_s / memory_per_s:.3f}")
+    return 0
+
+
+def sample_messages(size: int) -> Iterator[bytes]:
+    """Yield ML-100k ratings in time order as organic samples, 10 ms apart."""
+    outcome_of = load_app_config(CONFIG).actions["rating"].outcome_of
+    start_ms = time.time_ns() // 1_000_000 - 10 * size
+    for number, event in enumerate(load_movielens().events[:size]):
+        yield msgspec.json.encode(
+            {
+                "sample_id": f"bench-{number}",
+                "kind": "organic",
+                "user_id": event.user_id,
+                "items": [{"item_id": event.item_id}],
+                "event_id": f"bench-{number}",
+                "action": event.action,
+                "value": event.value,
+                "outcome": outcome_of(event.value),
+                "event_time_ms": start_ms + 10 * number,
+                "broker_time_ms": start_ms + 10 * number,
+            }
+        )
+
+
+def from_kafka(samples: list[bytes]) -> tuple[float, int]:
+    """Let the real trainer learn a backlog; return samples/s and the mean micro-batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        with LocalStack(CONFIG, Path(folder), parts=["kafka", "topics"]) as stack:
+            producer = KafkaProducer(bootstrap_servers=stack.start().kafka)
+            for value in samples:
+                producer.send("headrace.samples.v1", value=value, partition=0)
+            producer.flush()
+            producer.close()
+        with LocalStack(CONFIG, Path(folder), parts=["kafka", "topics", "trainer"]) as stack:
+            stack.start()
+            states = list(watch(Path(folder) / "trainer.json", len(samples)))
+    first, last = states[0], states[-1]
+    learnt = last["progress"]["samples"] - first["progress"]["samples"]
+    steps = last["progress"]["step"] - first["progress"]["step"]
+    return 1000.0 * learnt / (last["time_ms"] - first["time_ms"]), max(1, round(learnt / max(1, steps)))
+
+
+def watch(path: Path, size: int) -> Iterator[dict[str, Any]]:
+    """Yield the trainer's status whenever it changed, until all samples are learnt."""
+    seen = 0
+    while seen < size:
+        state = json.loads(path.read_text()) if path.exists() else {"progress": {"samples": 0}}
+        if state["progress"]["samples"] > seen:
+            seen = state["progress"]["samples"]
+            yield state
+        time.sleep(0.05)
+
+
+def from_memory(samples: list[bytes], batch_size: int) -> float:
+    """Let the same learner take the same samples from a list; return samples/s."""
+    torch.set_num_threads(1)
+    learner = Learner(load_app_config(CONFIG), load_section(CONFIG, "trainer", TrainerConfig).learner)
+    started_s = time.perf_counter()
+    for start in range(0, len(samples), batch_size):
+        learner.learn_batch([decode_sample(value) for value in samples[start : start + batch_size]])
+    return len(samples) / (time.perf_counter() - started_s)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
