@@ -11,6 +11,11 @@ from compose.local_stack import LocalStack
 from tests.running_stack import ROOT, RunningStack
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what kills parts of the shared stack last: a failover takes seconds, and other tests count restarts."""
+    items.sort(key=lambda item: item.get_closest_marker("shakes") is not None)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """Kafka, Redis, Flink and all our parts, started once for the session on free ports."""

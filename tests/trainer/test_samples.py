@@ -48,7 +48,7 @@ def test_unknown_fields_are_passed_over() -> None:
     [
         ({"kind": "rumour"}, "unknown_kind"),
         ({"items": []}, "bad_items"),
-        ({"items": [ITEM] * 501}, "bad_items"),
+        ({"items": [ITEM] * 502}, "bad_items"),
         ({"request_id": ""}, "missing_request_id"),
         ({"user_id": ""}, "bad_id"),
         ({"user_id": "x" * 129}, "bad_id"),

@@ -1,4 +1,4 @@
-"""Parts killed with -9 on the real stack: restarted, nothing lost. Last by name, since it shakes the shared stack."""
+"""Parts killed with -9 on the real stack: restarted, nothing lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace_client import Ack, Event, EventProducer, Recommender
 from tests.e2e.app import covers, read_topic
 from tests.running_stack import RunningStack, wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.shakes, pytest.mark.timeout(600)]
 VICTIMS = ("trainer", "ingester", "server", "taskmanager-1", "taskmanager-2")
 
 
