@@ -37,7 +37,8 @@ def main() -> int:
         environment = child_environment()
         install_uv(environment)
         sync_environment(environment)
-        run([str(ENVIRONMENT / "bin" / "python"), "-m", "compose.jars", *quiet], environment)
+        for step in ("compose.jars", "compose.functions_jar"):
+            run([str(ENVIRONMENT / "bin" / "python"), "-m", step, *quiet], environment)
     except SetupError as error:
         print(f"headrace setup: {error}", file=sys.stderr)
         return 6

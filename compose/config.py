@@ -9,7 +9,7 @@ from pydantic import Field
 
 from features.config import AppConfig, ConfigError, StrictConfig, load_app_config, load_section
 from serving.config import ServingConfig
-from streams.config import StreamsConfig, check_parallel_half_lives
+from streams.config import StreamsConfig
 from trainer.config import TrainerConfig
 
 _JOBS = 2
@@ -101,7 +101,6 @@ def load_headrace_config(path: Path) -> HeadraceConfig:
         serving=load_section(path, "serving", ServingConfig),
         stack=load_stack_config(path),
     )
-    check_parallel_half_lives(config.app, config.streams)
     needed = _JOBS * config.streams.parallelism
     if needed > config.stack.task_slots:
         raise ConfigError(

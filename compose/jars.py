@@ -1,4 +1,4 @@
-"""Install the jars that `jgo.lock.toml` names into `.jars/kafka` and `.jars/flink`: `python -m compose.jars`.
+"""Install the jars that `jgo.lock.toml` names below `.jars`: `python -m compose.jars`.
 
 jgo resolves `jgo.toml` and downloads into `.jars/repository`; a jar counts only when its SHA-256 is the locked one.
 """
@@ -44,8 +44,8 @@ class LockedJar:
 
     @property
     def folder(self) -> str:
-        """Which class path it belongs to: the connector goes to Flink, all else is Kafka's."""
-        return "flink" if self.group == "org.apache.flink" else "kafka"
+        """Which class path it belongs to: the connector goes to Flink, the compiler is a tool, all else is Kafka's."""
+        return {"org.apache.flink": "flink", "org.eclipse.jdt": "tools"}.get(self.group, "kafka")
 
 
 def read_lock(path: Path) -> list[LockedJar]:
@@ -138,7 +138,7 @@ def _place(source: Path, target: Path, sha256: str) -> None:
 def _remove_strangers(root: Path) -> None:
     """Remove jars that the lock does not name: an older version beside the new one would be loaded too."""
     known = {root / ".jars" / jar.folder / jar.file_name for jar in read_lock(root / "jgo.lock.toml")}
-    for folder in ("kafka", "flink"):
+    for folder in ("kafka", "flink", "tools"):
         for path in (root / ".jars" / folder).glob("*"):
             if path not in known:
                 path.unlink()

@@ -50,7 +50,7 @@ class TopicSpec:
         return common | {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
 
 
-FEATURE_VIEWS = ("user_counters", "user_categories", "user_history", "item_counters")
+FEATURE_VIEWS = ("user_activity", "user_exposure", "item_activity", "item_exposure", "global_activity")
 
 TOPICS = (
     TopicSpec("headrace.events.v1", max_message_bytes=64 * _KIB),

@@ -16,24 +16,31 @@ import pyarrow.parquet as pq
 from feast import FeatureStore, FeatureView, Project
 from feast.repo_contents import RepoContents
 
-from features.config import ConfigError, load_app_config, load_endpoints
-from features.entities import item, user
-from features.item_views import item_counters
-from features.services import ranker_item_v1, ranker_user_v1
+from features.config import ConfigError, FeaturesConfig, load_app_config, load_endpoints
+from features.entities import item, scope, user
+from features.errors import FeatureChangedError
+from features.feature_fields import DEFINITION
+from features.item_views import global_activity, item_activity, item_exposure
+from features.services import ranker_services
 from features.store import open_store
-from features.user_views import user_categories, user_counters, user_history
+from features.user_views import user_activity, user_exposure
 
-ENTITIES = (user, item)
-VIEWS = (user_counters, user_categories, user_history, item_counters)
-SERVICES = (ranker_user_v1, ranker_item_v1)
+ENTITIES = (user, item, scope)
+VIEWS = (user_activity, user_exposure, item_activity, item_exposure, global_activity)
 
 _ARROW_TYPES = {"String": pa.string(), "Int64": pa.int64(), "Float64": pa.float64()}
 
 
-def apply_features(store: FeatureStore) -> list[str]:
-    """Bring the registry in line with the list above and return one line per change; none when it was already so."""
+def apply_features(store: FeatureStore, features: FeaturesConfig) -> list[str]:
+    """Bring the registry in line with the list above and return one line per change; none when it was already so.
+
+    Raises:
+        FeatureChangedError: a declared feature would change its meaning, or leave a service that is in use.
+    """
     Path(store.config.registry.path).parent.mkdir(parents=True, exist_ok=True)
-    views = [_bound_view(view, Path(store.config.repo_path)) for view in VIEWS]
+    views = [_bound_view(make_view(features), Path(store.config.repo_path)) for make_view in VIEWS]
+    services = ranker_services(features, {view.name: view for view in views})
+    _check_meanings(store, views, [service.name for service in services])
     for view in views:
         _ensure_feature_log(view)
     contents = RepoContents(
@@ -44,7 +51,7 @@ def apply_features(store: FeatureStore) -> list[str]:
         stream_feature_views=[],
         label_views=[],
         entities=list(ENTITIES),
-        feature_services=list(SERVICES),
+        feature_services=list(services),
         permissions=[],
     )
     registry_diff, _, _ = store.plan(contents)
@@ -53,8 +60,26 @@ def apply_features(store: FeatureStore) -> list[str]:
     changes = [line for line in map(_describe_change, diffs) if line]
     gone = [diff.current_feast_object for diff in diffs if diff.transition_type.name == "DELETE"]
     if changes:
-        store.apply([*ENTITIES, *views, *SERVICES], objects_to_delete=gone, partial=False)
+        store.apply([*ENTITIES, *views, *services], objects_to_delete=gone, partial=False)
     return changes
+
+
+def _check_meanings(store: FeatureStore, views: list[FeatureView], services: list[str]) -> None:
+    """Hold declared features to their meaning: one name says one thing, and what a service offers stays in it."""
+    wanted = {field.name: field.tags[DEFINITION] for view in views for field in view.schema if DEFINITION in field.tags}
+    in_use = {service.name for service in store.list_feature_services()}.intersection(services)
+    known = [field for view in store.list_feature_views() for field in view.schema if DEFINITION in field.tags]
+    for field in known:
+        if wanted.get(field.name, field.tags[DEFINITION]) != field.tags[DEFINITION]:
+            raise FeatureChangedError(
+                f"features.declared.{field.name} means something else than when it was registered; rows of both "
+                "meanings would mix: give the new one a new name"
+            )
+        if field.name not in wanted and in_use:
+            raise FeatureChangedError(
+                f"features.declared.{field.name} is gone, but the service {sorted(in_use)[-1]} offers it; declare it "
+                "again, or raise features.service_version to leave that service behind"
+            )
 
 
 def _describe_change(diff: Any) -> str:
@@ -97,11 +122,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
     options = parser.parse_args(arguments)
     try:
-        store = open_store(load_endpoints(options.endpoints), load_app_config(options.config))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
+        app = load_app_config(options.config)
+        changes = apply_features(open_store(load_endpoints(options.endpoints), app), app.features)
+    except (ConfigError, FeatureChangedError) as error:
+        print(f"headrace: {error}", file=sys.stderr)
         return 2
-    changes = apply_features(store)
     print("\n".join(changes) if changes else "nothing changed")
     return 0
 

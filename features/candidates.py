@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from features import model_inputs
 from features.co_visitation import CoVisitation
-from features.config import CandidatesConfig
+from features.config import FeaturesConfig
+from features.declared_features import of_entity
+from features.declared_values import declared_values
 from features.item_table import ItemTable
 from features.user_state import UserState
 
@@ -35,6 +37,12 @@ class Catalog:
     """(N,), 0 where unknown."""
     excluded: NDArray[np.bool_]
     """(N,) unavailable or expired."""
+    exposure: NDArray[np.float64]
+    """(N, H, 3) lists, expected clicks and clicks decayed to now."""
+    declared: NDArray[np.float64]
+    """(N, W) raw numbers of the declared item features."""
+    global_declared: NDArray[np.float64]
+    """(1, W) raw numbers of the declared global features."""
     now_ms: int
 
     @cached_property
@@ -57,6 +65,9 @@ class Catalog:
             category_names=table.category_names,
             published_time_ms=table.published_time_ms[rows],
             excluded=~table.available(now_ms)[rows],
+            exposure=table.exposures(now_ms)[rows],
+            declared=table.declared.rows(len(table))[rows],
+            global_declared=table.global_declared.rows(1),
             now_ms=now_ms,
         )
 
@@ -79,11 +90,12 @@ class CandidateList:
 def build_list(
     user: UserState,
     history_rows: NDArray[np.int64],
+    shown_rows: NDArray[np.int64],
     catalog: Catalog,
     excluded: NDArray[np.bool_],
     co_visitation: CoVisitation,
     tower_scores: NDArray[np.floating[Any]] | None,
-    config: CandidatesConfig,
+    features: FeaturesConfig,
     given_rows: NDArray[np.int64] | None = None,
 ) -> CandidateList:
     """Retrieve from every source over all items, merge, and compute the ranker inputs.
@@ -91,14 +103,15 @@ def build_list(
     Args:
         user: the user as of `catalog.now_ms`.
         history_rows: (L,) the user's items in the caller's rows, newest first, -1 unknown.
+        shown_rows: (E,) what the user was shown in the caller's rows, as `user.shown_item_ids`, -1 unknown.
         catalog: items as of now.
         excluded: (N,) items that must not be listed (consumed, unavailable, filtered).
         co_visitation: pairs over the caller's rows.
         tower_scores: (N,) dot products, None where the model has none.
-        config: sizes of the sources.
+        features: sizes of the sources, declared features.
         given_rows: when set, exactly these (less the excluded) are the candidates.
     """
-    num_items = len(catalog.counts)
+    num_items, config = len(catalog.counts), features.candidates
     popularity = catalog.popularity
     windows = co_visitation.scores(history_rows, num_items)  # (W, N)
     hand = model_inputs.hand_score(popularity, windows[-1])
@@ -116,7 +129,7 @@ def build_list(
                 ("fresh", _top(catalog.published_time_ms.astype(np.float64), excluded, config.fresh)),
             ]
         )
-    inputs, user_row = _ranker_inputs(user, catalog, rows, popularity, windows, hand, tower)
+    inputs, user_row = _ranker_inputs(user, shown_rows, catalog, rows, popularity, windows, hand, tower, features)
     return CandidateList(rows, sources, inputs, hand[rows].astype(np.float32), user_row)
 
 
@@ -151,12 +164,14 @@ def _union(found: list[tuple[Source, NDArray[np.int64]]]) -> tuple[NDArray[np.in
 
 def _ranker_inputs(
     user: UserState,
+    shown_rows: NDArray[np.int64],
     catalog: Catalog,
     rows: NDArray[np.int64],
     popularity: NDArray[np.float64],
     windows: NDArray[np.float64],
     hand: NDArray[np.float64],
     tower: NDArray[np.float64],
+    features: FeaturesConfig,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Stack the columns in the order of `ranker_input_names`: (n, F) and (U,) float32."""
     user_row = model_inputs.user_inputs(user.counts, len(user.history_item_ids))
@@ -171,8 +186,22 @@ def _ranker_inputs(
         model_inputs.category_inputs(category_counts, user.counts[-1], catalog.categories[rows]),
         tower[rows, None],
         model_inputs.age_inputs(catalog.published_time_ms[rows], catalog.now_ms),
+        model_inputs.exposure_inputs(catalog.exposure[rows]),
+        model_inputs.shown_inputs(rows, shown_rows, user.shown_times_ms, catalog.now_ms),
         np.broadcast_to(user_row, (len(rows), len(user_row))),
+        *_declared_inputs(user, catalog, rows, features),
     ]
     clipped = np.clip(np.concatenate(columns, axis=1), -model_inputs.CLIP, model_inputs.CLIP)
     # The hand score stays unclipped: it is the ranker's skip connection and starts as the whole answer.
     return np.concatenate([clipped, hand[rows, None]], axis=1).astype(np.float32), user_row
+
+
+def _declared_inputs(
+    user: UserState, catalog: Catalog, rows: NDArray[np.int64], features: FeaturesConfig
+) -> list[NDArray[np.float64]]:
+    """Return the declared features of the items, the user and all together, each (n, V); nothing where none is."""
+    if not features.declared:
+        return []
+    raw = {"item": catalog.declared[rows], "user": user.declared[None], "global": catalog.global_declared}
+    values = [declared_values(of_entity(features.declared, e), numbers, catalog.now_ms) for e, numbers in raw.items()]
+    return [np.broadcast_to(one, (len(rows), one.shape[1])) for one in values]

@@ -8,59 +8,26 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from features.conditions import Condition, parse_condition
+from features.declared_features import DeclaredFeature, check_names
+from features.strict_config import StrictConfig
+
+__all__ = ["Condition", "StrictConfig", "parse_condition"]
 
 SECTIONS = ("name", "actions", "surfaces", "features", "streams", "trainer", "serving", "stack")
 """Top-level keys of `headrace.yaml`."""
 
 NEUTRAL, POSITIVE, NEGATIVE = 0, 1, -1
-_CONDITION = re.compile(r"^\s*value\s*(>=|<=|==|>|<)\s*(-?\d+(?:\.\d+)?)\s*$")
 
 
 class ConfigError(Exception):
     """Expected: `headrace.yaml` or the endpoints file cannot be used; the message names the key and the mend."""
-
-
-class StrictConfig(BaseModel):
-    """A frozen section that rejects unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Condition(StrictConfig):
-    """A parsed `value >= 4`."""
-
-    operator: Literal[">=", "<=", "==", ">", "<"]
-    bound: float
-
-    def holds(self, value: float | None) -> bool:
-        """Say whether `value` meets the condition; a missing value never does."""
-        if value is None:
-            return False
-        return {
-            ">=": value >= self.bound,
-            "<=": value <= self.bound,
-            "==": value == self.bound,
-            ">": value > self.bound,
-            "<": value < self.bound,
-        }[self.operator]
-
-
-def parse_condition(text: str) -> Condition:
-    """Parse `value OP number`.
-
-    Raises:
-        ValueError: `text` is anything else.
-    """
-    match = _CONDITION.match(text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a condition; write for example 'value >= 4'")
-    return Condition.model_validate({"operator": match[1], "bound": float(match[2])})
 
 
 class ActionConfig(StrictConfig):
@@ -131,6 +98,19 @@ class FeaturesConfig(StrictConfig):
     candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)
     """Sizes of the candidate sources, the same for server, trainer and `evaluate`."""
 
+    exposure_length: int = Field(200, ge=0, le=1000)
+    """Newest shown items kept per user, for "shown, how often, how lately, not clicked"."""
+    service_version: int = Field(2, ge=1)
+    """Ends the names of the Feast services (`ranker_user_v2`): raise it to remove a declared feature."""
+    declared: dict[str, DeclaredFeature] = Field(default_factory=dict)
+    """Features of the app's own, by name; see `docs/features.md`."""
+
+    @field_validator("declared")
+    @classmethod
+    def _names_say_entities(cls, declared: dict[str, DeclaredFeature]) -> dict[str, DeclaredFeature]:
+        check_names(declared)
+        return declared
+
     @field_validator("half_lives_s")
     @classmethod
     def _ascend(cls, half_lives: tuple[float, ...]) -> tuple[float, ...]:
@@ -156,6 +136,15 @@ class AppConfig(StrictConfig):
     def _needs_a_positive(self) -> AppConfig:
         if not any(a.outcome == "positive" or a.positive_when for a in self.actions.values()):
             raise ValueError("actions: none can be positive; give one `outcome: positive` or `positive_when`")
+        return self
+
+    @model_validator(mode="after")
+    def _features_name_known_actions(self) -> AppConfig:
+        for name, feature in self.features.declared.items():
+            for action in (*feature.actions, *feature.positives):
+                if action not in self.actions:
+                    known = nearest_name(action, list(self.actions))
+                    raise ValueError(f"features.declared.{name}: unknown action {action!r}{known}")
         return self
 
 

@@ -7,7 +7,6 @@ Source: Cormode et al. 2009, "Forward Decay: A Practical Time Decay Model for St
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,28 +22,6 @@ _REBASE_HALF_LIVES = 200.0
 
 _MAX_EXPONENT = 500.0
 """A clock far behind a landmark must not overflow; 2^500 is "now or later" for every use."""
-
-
-def flatten_counters(counters: Sequence[Mapping[str, Any]], num_half_lives: int) -> list[float]:
-    """Lay a feature row's `counters` out as `num_half_lives * 7` numbers; what is missing is zero.
-
-    Of every half-life the newest epoch and the one just before it are kept.
-    """
-    # Plain Python: four times faster than numpy on rows this small, and each feature row passes here.
-    entries = {(int(entry["half_life"]), int(entry["epoch"])): entry for entry in counters}
-    flat = [0.0] * (num_half_lives * NUMBERS_PER_HALF_LIFE)
-    newest: dict[int, int] = {}
-    for half_life, epoch in entries:
-        newest[half_life] = max(epoch, newest.get(half_life, epoch))
-    for half_life, epoch in newest.items():
-        if not 0 <= half_life < num_half_lives:
-            continue
-        start = half_life * NUMBERS_PER_HALF_LIFE
-        flat[start] = float(epoch)
-        for offset, entry in ((1, entries[half_life, epoch]), (4, entries.get((half_life, epoch - 1)))):
-            if entry is not None:
-                flat[start + offset : start + offset + len(KINDS)] = [float(entry[kind]) for kind in KINDS]
-    return flat
 
 
 def event_kinds(outcome: int) -> NDArray[np.float64]:
@@ -84,10 +61,14 @@ class DecayedTable:
 
     def add(self, row: int, event_time_ms: int, outcome: int) -> None:
         """Count one event; the order of calls does not matter."""
+        self.add_amounts(row, event_time_ms, event_kinds(outcome))
+
+    def add_amounts(self, row: int, event_time_ms: int, amounts: NDArray[np.float64]) -> None:
+        """Add three amounts (3,) of one moment; the order of calls does not matter."""
         self._move_reference(np.full(len(self.half_lives_ms), float(event_time_ms)))
         assert self._reference_ms is not None
         weights = np.exp2((event_time_ms - self._reference_ms) / self.half_lives_ms)  # (H,)
-        self._sums[row] += weights[:, None] * event_kinds(outcome)
+        self._sums[row] += weights[:, None] * amounts
 
     def set_row(self, row: int, flat: NDArray[np.float64]) -> None:
         """Replace a row by the travelling layout, shape (H * 7,)."""

@@ -2,6 +2,7 @@
 
     FeaturesError
     ├── BadRowError          one record cannot be used; it is counted and left out
+    ├── FeatureChangedError  a declared feature changed its meaning, or left a service in use
     └── StoreLostError       the store and this writer disagree
         ├── TakenOverError   a newer writer claimed the store
         └── WentBackError    the store lost writes (flushed, restored, started empty)
@@ -18,6 +19,10 @@ class FeaturesError(Exception):
 
 class BadRowError(FeaturesError):
     """Expected: a record of a feature topic is not a row of its view; the message says why."""
+
+
+class FeatureChangedError(FeaturesError):
+    """Expected: the configuration would change or remove a feature that readers rely on; the message has the mend."""
 
 
 class StoreLostError(FeaturesError):

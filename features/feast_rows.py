@@ -15,7 +15,7 @@ import mmh3
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from features.config import AppConfig
-from features.feature_topics import TOPIC_BY_VIEW, FeatureRow, FieldKind, FieldValue
+from features.feature_topics import DECLARED_KIND, TOPIC_BY_VIEW, FeatureRow, FieldKind, FieldValue
 from protos import online_rows_pb2 as rows_pb2
 
 _STRING = 2
@@ -53,8 +53,9 @@ class FeastRows:
     def mapping(self, row: FeatureRow, version_ms: int) -> Mapping[bytes, bytes]:
         """Return the hash fields that write `row` at `version_ms`."""
         fields = {version_field(row.view): encode_version(version_ms)}
-        for name, kind in TOPIC_BY_VIEW[row.view].fields.items():
-            fields[self._field_name(row.view, name)] = encode_value(kind, row.fields[name])
+        kinds = TOPIC_BY_VIEW[row.view].fields
+        for name, value in row.fields.items():
+            fields[self._field_name(row.view, name)] = encode_value(kinds.get(name, DECLARED_KIND), value)
         return fields
 
     def _field_name(self, view: str, name: str) -> bytes:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from features.config import FeaturesConfig
-from features.counter_rows import flatten_counters
+from features.counter_rows import NUMBERS_PER_HALF_LIFE
+from features.declared_features import of_entity
 from features.errors import BadRowError
 
 TOPIC_PREFIX, TOPIC_SUFFIX = "headrace.features.", ".v1"
@@ -21,60 +22,60 @@ MAX_ID_BYTES = 128
 
 FieldValue = int | list[float] | list[int] | list[str] | None
 FieldKind = Literal["int64", "int64_list", "double_list", "string_list"]
+DECLARED_KIND: FieldKind = "double_list"
+"""Declared features travel as their raw numbers."""
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class CountsJson(TypedDict):
-    """`DecayedCounts`."""
-
-    half_life: Int64
-    epoch: Int64
-    events: float
-    positives: float
-    negatives: float
+Numbers = list[float]
 
 
-class CounterRowJson(msgspec.Struct):
-    """`CounterRow`."""
+class UserActivityJson(msgspec.Struct):
+    """`UserActivity`; what Flink has nothing to say of is null."""
 
-    counters: list[CountsJson]
     event_time_ms: Int64
+    counters: Numbers | None = None
+    history_item_ids: list[str] | None = None
+    history_actions: list[str] | None = None
+    history_times_ms: list[Int64] | None = None
+    history_outcomes: list[Int64] | None = None
+    category_names: list[str] | None = None
+    category_counts: Numbers | None = None
+    features: dict[str, Numbers | None] | None = None
     entity_id: str = ""
 
 
-class CategoryJson(msgspec.Struct):
-    """`CategoryCount`."""
+class UserExposureJson(msgspec.Struct):
+    """`UserExposure`."""
 
-    category: str
-    epoch: Int64
-    events: float
-    positives: float
-    negatives: float
-
-
-class CategoryRowJson(msgspec.Struct):
-    """`CategoryRow`."""
-
-    categories: list[CategoryJson]
     event_time_ms: Int64
+    shown_item_ids: list[str] | None = None
+    shown_times_ms: list[Int64] | None = None
     entity_id: str = ""
 
 
-class HistoryEntryJson(msgspec.Struct):
-    """`HistoryEntry`."""
+class ItemActivityJson(msgspec.Struct):
+    """`ItemActivity`."""
 
-    item_id: str
-    action: str
     event_time_ms: Int64
-    event_id: str
-    outcome: Int64
+    counters: Numbers | None = None
+    features: dict[str, Numbers | None] | None = None
+    entity_id: str = ""
 
 
-class HistoryRowJson(msgspec.Struct):
-    """`HistoryRow`."""
+class ItemExposureJson(msgspec.Struct):
+    """`ItemExposure`."""
 
-    entries: list[HistoryEntryJson]
     event_time_ms: Int64
+    exposure: Numbers | None = None
+    entity_id: str = ""
+
+
+class GlobalActivityJson(msgspec.Struct):
+    """`GlobalActivity`."""
+
+    event_time_ms: Int64
+    features: dict[str, Numbers | None] | None = None
     entity_id: str = ""
 
 
@@ -98,12 +99,14 @@ class FeatureTopic:
     """One view's topic."""
 
     view: str
+    entity: str
+    """Whose declared features the rows carry: `user`, `item` or `global`; empty where they carry none."""
     join_key: str
     fields: Mapping[str, FieldKind]
-    """Feast field name -> type; the last one is the newest event time."""
+    """Feast field name -> type, declared features left out; the last one is the newest event time."""
     decoder: msgspec.json.Decoder[Any]
     fill: Callable[[Any, FeaturesConfig], tuple[tuple[FieldValue, ...], Mapping[str, int]]]
-    """Decoded record -> (values of all fields but the last, consumed items)."""
+    """Decoded record -> (values of `fields` but the last, consumed items)."""
     needs_every_row: bool = False
     """Replaced rows count too: their consumed items may have left the newest one."""
 
@@ -111,6 +114,12 @@ class FeatureTopic:
     def topic(self) -> str:
         """Kafka topic name."""
         return f"{TOPIC_PREFIX}{self.view}{TOPIC_SUFFIX}"
+
+    def fields_of(self, config: FeaturesConfig) -> Mapping[str, FieldKind]:
+        """Return Feast field name -> type with the declared features, in the order of the view's schema."""
+        *fixed, last = self.fields.items()
+        declared = dict.fromkeys(of_entity(config.declared, self.entity), DECLARED_KIND)
+        return dict([*fixed, *declared.items(), last])
 
     def decode(self, key: bytes | None, value: bytes | None, record_time_ms: int, config: FeaturesConfig) -> FeatureRow:
         """Read one record.
@@ -120,7 +129,7 @@ class FeatureTopic:
         """
         entity_id = decode_entity_id(key)
         if value is None:
-            return FeatureRow(self.view, entity_id, dict.fromkeys(self.fields), 0, record_time_ms, {})
+            return FeatureRow(self.view, entity_id, dict.fromkeys(self.fields_of(config)), 0, record_time_ms, {})
         try:
             row = self.decoder.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -128,7 +137,9 @@ class FeatureTopic:
         if row.entity_id not in ("", entity_id):
             raise BadRowError(f"entity_id {row.entity_id!r} is not the record's key {entity_id!r}")
         values, consumed = self.fill(row, config)
-        fields = dict(zip(self.fields, (*values, row.event_time_ms), strict=True))
+        fields: dict[str, FieldValue] = dict(zip(self.fields, (*values, row.event_time_ms), strict=True))
+        if self.entity:
+            fields.update(_declared_values(row.features or {}, config, self.entity))
         return FeatureRow(self.view, entity_id, fields, row.event_time_ms, record_time_ms, consumed)
 
 
@@ -146,84 +157,127 @@ def decode_entity_id(key: bytes | None) -> str:
         raise BadRowError(f"the key is not UTF-8: {error}") from error
 
 
-def _fill_counters(row: CounterRowJson, config: FeaturesConfig) -> tuple[tuple[FieldValue, ...], Mapping[str, int]]:
-    return (flatten_counters(row.counters, len(config.half_lives_s)),), {}
+def _declared_values(sent: Mapping[str, Numbers | None], config: FeaturesConfig, entity: str) -> dict[str, FieldValue]:
+    """Return the numbers of each declared feature; zeros, "no event yet", where the row has none of this length.
+
+    A feature is declared before the job that computes it runs, and rows of the old job still come for a while.
+    """
+    values: dict[str, FieldValue] = {}
+    for name, feature in of_entity(config.declared, entity).items():
+        numbers = sent.get(name)
+        values[name] = numbers if numbers is not None and len(numbers) == feature.width else [0.0] * feature.width
+    return values
 
 
-def _fill_categories(row: CategoryRowJson, config: FeaturesConfig) -> tuple[tuple[FieldValue, ...], Mapping[str, int]]:
-    """Lay the categories out newest epoch and largest count first."""
-    by_name: dict[str, list[CountsJson]] = {}
-    for entry in row.categories:
-        by_name.setdefault(entry.category, []).append(
-            {
-                "half_life": 0,
-                "epoch": entry.epoch,
-                "events": entry.events,
-                "positives": entry.positives,
-                "negatives": entry.negatives,
-            }
-        )
-    flat = {name: flatten_counters(counts, 1) for name, counts in by_name.items()}
-    # The name breaks ties: the same set of counts always gives the same row.
-    names = sorted(flat, key=lambda name: (-flat[name][0], -flat[name][1], name))[: config.categories_per_user]
-    return (names, [number for name in names for number in flat[name]]), {}
+def _counters(numbers: Numbers | None, num_rows: int) -> Numbers:
+    """Return counters as sent; zeros before the first event.
+
+    Raises:
+        BadRowError: the length fits no half-lives of this configuration.
+    """
+    if not numbers:
+        return [0.0] * num_rows
+    if len(numbers) != num_rows:
+        raise BadRowError(f"{len(numbers)} counters, {num_rows} are configured: the job has other half-lives")
+    return numbers
 
 
-def _fill_history(row: HistoryRowJson, config: FeaturesConfig) -> tuple[tuple[FieldValue, ...], Mapping[str, int]]:
-    entries = sorted(row.entries, key=lambda e: (e.event_time_ms, e.event_id), reverse=True)[: config.history_length]
+def _fill_user_activity(
+    row: UserActivityJson, config: FeaturesConfig
+) -> tuple[tuple[FieldValue, ...], Mapping[str, int]]:
+    item_ids, times_ms = row.history_item_ids or [], row.history_times_ms or []
+    columns = (item_ids, row.history_actions or [], times_ms, row.history_outcomes or [])
+    if len({len(column) for column in columns}) > 1:
+        raise BadRowError(f"history columns of lengths {[len(column) for column in columns]}")
     consumed: dict[str, int] = {}
-    for entry in entries:
-        consumed.setdefault(entry.item_id, entry.event_time_ms)
-    columns = (
-        [entry.item_id for entry in entries],
-        [entry.action for entry in entries],
-        [entry.event_time_ms for entry in entries],
-        [entry.outcome for entry in entries],
-    )
-    return columns, consumed
+    for item_id, time_ms in zip(item_ids, times_ms, strict=True):
+        consumed.setdefault(item_id, time_ms)
+    names, counts = row.category_names or [], row.category_counts or []
+    if len(counts) != len(names) * NUMBERS_PER_HALF_LIFE:
+        raise BadRowError(f"{len(counts)} category counts for {len(names)} categories")
+    return (_counters(row.counters, num_counters(config)), *columns, names, counts), consumed
 
 
-_counter_decoder = msgspec.json.Decoder(CounterRowJson)
+def _fill_user_exposure(
+    row: UserExposureJson, _config: FeaturesConfig
+) -> tuple[tuple[FieldValue, ...], Mapping[str, int]]:
+    item_ids, times_ms = row.shown_item_ids or [], row.shown_times_ms or []
+    if len(item_ids) != len(times_ms):
+        raise BadRowError(f"{len(item_ids)} shown items with {len(times_ms)} times")
+    return (item_ids, times_ms), {}
+
+
+def _fill_item_activity(
+    row: ItemActivityJson, config: FeaturesConfig
+) -> tuple[tuple[FieldValue, ...], Mapping[str, int]]:
+    return (_counters(row.counters, num_counters(config)),), {}
+
+
+def _fill_item_exposure(
+    row: ItemExposureJson, config: FeaturesConfig
+) -> tuple[tuple[FieldValue, ...], Mapping[str, int]]:
+    return (_counters(row.exposure, num_counters(config)),), {}
+
+
+def num_counters(config: FeaturesConfig) -> int:
+    """Return how many numbers the counters of one entity take."""
+    return len(config.half_lives_s) * NUMBERS_PER_HALF_LIFE
+
 
 FEATURE_TOPICS: tuple[FeatureTopic, ...] = (
     FeatureTopic(
-        view="user_counters",
-        join_key="user_id",
-        fields={"user_counters": "double_list", "user_counters_event_time_ms": "int64"},
-        decoder=_counter_decoder,
-        fill=_fill_counters,
-    ),
-    FeatureTopic(
-        view="user_categories",
+        view="user_activity",
+        entity="user",
         join_key="user_id",
         fields={
-            "user_category_names": "string_list",
-            "user_category_counts": "double_list",
-            "user_categories_event_time_ms": "int64",
-        },
-        decoder=msgspec.json.Decoder(CategoryRowJson),
-        fill=_fill_categories,
-    ),
-    FeatureTopic(
-        view="user_history",
-        join_key="user_id",
-        fields={
+            "user_counters": "double_list",
             "user_history_item_ids": "string_list",
             "user_history_actions": "string_list",
             "user_history_times_ms": "int64_list",
             "user_history_outcomes": "int64_list",
-            "user_history_event_time_ms": "int64",
+            "user_category_names": "string_list",
+            "user_category_counts": "double_list",
+            "user_activity_event_time_ms": "int64",
         },
-        decoder=msgspec.json.Decoder(HistoryRowJson),
-        fill=_fill_history,
+        decoder=msgspec.json.Decoder(UserActivityJson),
+        fill=_fill_user_activity,
         needs_every_row=True,
     ),
     FeatureTopic(
-        view="item_counters",
+        view="user_exposure",
+        entity="",
+        join_key="user_id",
+        fields={
+            "user_shown_item_ids": "string_list",
+            "user_shown_times_ms": "int64_list",
+            "user_exposure_event_time_ms": "int64",
+        },
+        decoder=msgspec.json.Decoder(UserExposureJson),
+        fill=_fill_user_exposure,
+    ),
+    FeatureTopic(
+        view="item_activity",
+        entity="item",
         join_key="item_id",
-        fields={"item_counters": "double_list", "item_counters_event_time_ms": "int64"},
-        decoder=_counter_decoder,
-        fill=_fill_counters,
+        fields={"item_counters": "double_list", "item_activity_event_time_ms": "int64"},
+        decoder=msgspec.json.Decoder(ItemActivityJson),
+        fill=_fill_item_activity,
+    ),
+    FeatureTopic(
+        view="item_exposure",
+        entity="",
+        join_key="item_id",
+        fields={"item_exposure": "double_list", "item_exposure_event_time_ms": "int64"},
+        decoder=msgspec.json.Decoder(ItemExposureJson),
+        fill=_fill_item_exposure,
+    ),
+    FeatureTopic(
+        view="global_activity",
+        entity="global",
+        join_key="scope",
+        fields={"global_activity_event_time_ms": "int64"},
+        decoder=msgspec.json.Decoder(GlobalActivityJson),
+        fill=lambda _row, _config: ((), {}),
     ),
 )
 """One entry per Feast view; a test holds them equal to the declared views."""

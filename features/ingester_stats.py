@@ -19,7 +19,7 @@ LOG_EVERY_MS = 10_000
 _WINDOW_MS = 30_000
 """Percentiles are over this much of the past, so that they say how it is now."""
 _MAX_MEASUREMENTS = 20_000
-_LATENCY_VIEW = "user_counters"
+_LATENCY_VIEW = "user_activity"
 """Each event makes a row of this view, so its rows time the way from event to feature."""
 
 _log = logging.getLogger(__name__)

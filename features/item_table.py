@@ -1,7 +1,7 @@
 """Items in rows: counters, categories and availability, kept in the process that ranks.
 
-The server fills it from `headrace.features.item_counters.v1` and `headrace.items.v1`; trainer and `evaluate`
-count in-process from samples. Rows are only ever appended.
+The server fills it from `headrace.features.item_*.v1` and `headrace.items.v1`; trainer and `evaluate` count
+in-process from samples. Rows are only ever appended.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from features.config import FeaturesConfig
 from features.counter_rows import DecayedTable
+from features.declared_features import of_entity
+from features.declared_table import CountedEvent, DeclaredTable
 
 MAX_CATEGORIES = 6
 """Categories kept per item; further ones are ignored."""
@@ -32,6 +34,11 @@ class ItemTable:
         self.item_ids: list[str] = []
         self.category_names: list[str] = []
         self.counters = DecayedTable(features.half_lives_s)
+        self.exposure = DecayedTable(features.half_lives_s)
+        """Lists, expected clicks and clicks; rows beyond its own were never shown."""
+        self.declared = DeclaredTable(of_entity(features.declared, "item"))
+        self.global_declared = DeclaredTable(of_entity(features.declared, "global"))
+        """One row, 0."""
         self._row_of: dict[str, int] = {}
         self._category_of: dict[str, int] = {}
         self._categories = np.full((64, MAX_CATEGORIES), -1, dtype=np.int32)
@@ -65,13 +72,34 @@ class ItemTable:
         """Return the rows of items, appending where new, shape (len(item_ids),)."""
         return np.fromiter((self.ensure_row(i) for i in item_ids), dtype=np.int64, count=len(item_ids))
 
-    def add_event(self, row: int, event_time_ms: int, outcome: int) -> None:
+    def add_event(self, row: int, event: CountedEvent, outcome: int) -> None:
         """Count one event on an item."""
-        self.counters.add(row, event_time_ms, outcome)
+        self.counters.add(row, event.event_time_ms, outcome)
+        self.declared.add_event(row, event)
+        self.global_declared.add_event(0, event)
+
+    def add_shown(self, item_ids: Sequence[str], served_time_ms: int) -> None:
+        """Count one served list: each of its items had 1 / length of a click to expect."""
+        for row in self.ensure_rows(item_ids).tolist():
+            self._add_exposure(row, served_time_ms, np.array([1.0, 1.0 / len(item_ids), 0.0]))
+
+    def add_list_click(self, item_id: str, event_time_ms: int) -> None:
+        """Count a positive event that answered a list."""
+        self._add_exposure(self.ensure_row(item_id), event_time_ms, np.array([0.0, 0.0, 1.0]))
 
     def set_counters(self, item_id: str, counters: NDArray[np.float64]) -> None:
         """Take over a travelling counter row, shape (H * 7,)."""
         self.counters.set_row(self.ensure_row(item_id), counters)
+
+    def set_exposure(self, item_id: str, exposure: NDArray[np.float64]) -> None:
+        """Take over a travelling exposure row, shape (H * 7,)."""
+        row = self.ensure_row(item_id)
+        self._ensure_exposure(row)
+        self.exposure.set_row(row, exposure)
+
+    def set_declared(self, item_id: str, raw: NDArray[np.float64]) -> None:
+        """Take over the travelling numbers of the declared item features."""
+        self.declared.set_row(self.ensure_row(item_id), raw)
 
     def set_item(
         self,
@@ -103,6 +131,13 @@ class ItemTable:
         """Return events, positives and negatives decayed to `now_ms`, shape (N, H, 3)."""
         return self.counters.read(now_ms)
 
+    def exposures(self, now_ms: int) -> NDArray[np.float64]:
+        """Return lists, expected clicks and clicks decayed to `now_ms`, shape (N, H, 3)."""
+        missing = len(self) - self.exposure.num_rows
+        if missing == len(self):  # Nothing was ever shown: no array of zeros for each request.
+            return np.broadcast_to(0.0, (len(self), len(self.exposure.half_lives_ms), 3))
+        return np.pad(self.exposure.read(now_ms), ((0, missing), (0, 0), (0, 0)))
+
     def available(self, now_ms: int) -> NDArray[np.bool_]:
         """Say which items may be shown at `now_ms`, shape (N,)."""
         return self._is_available[: len(self)] & (self._expires_ms[: len(self)] > now_ms)
@@ -132,7 +167,8 @@ class ItemTable:
             "expires_ms": self._expires_ms[:size].copy(),
             "is_available": self._is_available[:size].copy(),
         }
-        return columns | self.counters.arrays()
+        beside = {f"{p}.{name}": array for p, table in self._parts().items() for name, array in table.arrays().items()}
+        return columns | self.counters.arrays() | beside
 
     def restore(
         self, item_ids: Sequence[str], category_names: Sequence[str], arrays: Mapping[str, NDArray[Any]]
@@ -150,6 +186,20 @@ class ItemTable:
         self._expires_ms[:size] = arrays["expires_ms"]
         self._is_available[:size] = arrays["is_available"]
         self.counters.restore(arrays)
+        for part, table in self._parts().items():
+            start = f"{part}."
+            table.restore({name.removeprefix(start): a for name, a in arrays.items() if name.startswith(start)})
+
+    def _parts(self) -> dict[str, DecayedTable | DeclaredTable]:
+        return {"exposure": self.exposure, "declared": self.declared, "global_declared": self.global_declared}
+
+    def _add_exposure(self, row: int, time_ms: int, amounts: NDArray[np.float64]) -> None:
+        self._ensure_exposure(row)
+        self.exposure.add_amounts(row, time_ms, amounts)
+
+    def _ensure_exposure(self, row: int) -> None:
+        while self.exposure.num_rows <= row:
+            self.exposure.append_row()
 
     def _category_code(self, name: str) -> int:
         code = self._category_of.setdefault(name, len(self._category_of))

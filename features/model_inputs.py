@@ -15,18 +15,29 @@ from numpy.typing import NDArray
 from features.co_visitation import WINDOWS
 from features.config import FeaturesConfig
 from features.counter_rows import KINDS
-
-RANKER_USER_SERVICE = "ranker_user_v1"
-RANKER_ITEM_SERVICE = "ranker_item_v1"
+from features.declared_features import of_entity
+from features.declared_values import value_names
 
 PRIOR_EVENTS = 20.0
 """Strength of the prior in rates: (positives + 20 p) / (events + 20)."""
+PRIOR_CLICKS = 2.0
+"""Clicks, expected and real, that an item starts with: clicks over expected clicks of few lists stay near 1."""
 CLIP = 5.0
 """Inputs are clipped to [-5, 5]."""
 CO_VISITATION_SHARE = 0.9
 """Weight of co-visitation against popularity in the hand-weighted score."""
 _SHARE_FLOOR = 1e-5
 """Smallest probability that a log is taken of."""
+
+
+def user_service(features: FeaturesConfig) -> str:
+    """Return the name of the Feast service with what is known of a user."""
+    return f"ranker_user_v{features.service_version}"
+
+
+def item_service(features: FeaturesConfig) -> str:
+    """Return the name of the Feast service with what is known of an item."""
+    return f"ranker_item_v{features.service_version}"
 
 
 def ranker_input_names(features: FeaturesConfig) -> tuple[str, ...]:
@@ -37,7 +48,16 @@ def ranker_input_names(features: FeaturesConfig) -> tuple[str, ...]:
     ranks = ["popularity_rank", "co_visitation_rank"]
     affinity = ["category_positive_affinity", "category_event_affinity"]
     rest = ["tower_score", "item_age", "item_is_new"]
-    return (*per_span, *windows, *ranks, *affinity, *rest, *user_input_names(features), "hand_score")
+    exposure = [f"item_{what}_decay_{span}" for span in spans for what in ("lists", "clicks_over_expected")]
+    shown = ["user_item_shown", "user_item_shown_age"]
+    declared = [name for entity in ("item", "user", "global") for name in declared_names(features, entity)]
+    names = (*per_span, *windows, *ranks, *affinity, *rest, *exposure, *shown, *user_input_names(features))
+    return (*names, *declared, "hand_score")
+
+
+def declared_names(features: FeaturesConfig, entity: str) -> tuple[str, ...]:
+    """Return the names of the inputs that the declared features of one entity give."""
+    return value_names(of_entity(features.declared, entity))
 
 
 def user_input_names(features: FeaturesConfig) -> tuple[str, ...]:
@@ -48,7 +68,9 @@ def user_input_names(features: FeaturesConfig) -> tuple[str, ...]:
 
 def feature_schema_hash(features: FeaturesConfig) -> str:
     """Name the schema: 16 hex digits over the input names, the kinds and the half-lives."""
-    names = "\n".join([RANKER_USER_SERVICE, RANKER_ITEM_SERVICE, *KINDS, *ranker_input_names(features)])
+    services = [user_service(features), item_service(features)]
+    meanings = [feature.definition() for feature in features.declared.values()]
+    names = "\n".join([*services, *KINDS, *ranker_input_names(features), *meanings])
     return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
@@ -109,6 +131,43 @@ def category_inputs(
     summed = np.where(used, shares[categories], 0.0).sum(axis=1)  # (n, 2)
     mean = summed / np.maximum(used.sum(axis=1), 1)
     return np.where(used.any(axis=1), np.log(mean + 1e-3) + 2.3, 0.0)
+
+
+def exposure_inputs(exposure: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how often items were listed and their clicks over expected clicks, per half-life.
+
+    Args:
+        exposure: (n, H, 3) lists, expected clicks (1 / length of the list) and clicks of the candidates.
+
+    Returns:
+        (n, H * 2), half-life-major; 0 where an item was never listed.
+    """
+    lists, expected, clicks = exposure[:, :, 0], exposure[:, :, 1], exposure[:, :, 2]
+    ratio = np.log((clicks + PRIOR_CLICKS) / (expected + PRIOR_CLICKS))
+    return np.asarray(np.stack([np.log1p(lists), ratio], axis=2).reshape(len(exposure), 2 * exposure.shape[1]))
+
+
+def shown_inputs(
+    rows: NDArray[np.int64], shown_rows: NDArray[np.int64], shown_times_ms: NDArray[np.int64], now_ms: int
+) -> NDArray[np.float64]:
+    """Return how often the user was shown each candidate, and log hours since the last time; both 0 where never.
+
+    Args:
+        rows: (n,) candidates.
+        shown_rows: (E,) items on the user's lists, newest first, -1 unknown, an item as often as it was shown.
+        shown_times_ms: (E,)
+        now_ms: the time of the request.
+
+    Returns:
+        (n, 2)
+    """
+    if not len(shown_rows):
+        return np.zeros((len(rows), 2))
+    is_same = rows[:, None] == shown_rows[None, :]  # (n, E)
+    times = is_same.sum(axis=1)
+    newest_ms = shown_times_ms[is_same.argmax(axis=1)]
+    hours = np.maximum(now_ms - newest_ms, 0) / 3.6e6
+    return np.stack([np.log1p(times), np.where(times > 0, np.log1p(hours), 0.0)], axis=1)
 
 
 def list_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

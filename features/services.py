@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from feast import FeatureService
+from feast import FeatureService, FeatureView
 
-from features.item_views import item_counters
-from features.user_views import user_categories, user_counters, user_history
+from features.config import FeaturesConfig
+from features.model_inputs import item_service, user_service
 
-ranker_user_v1 = FeatureService(
-    name="ranker_user_v1",
-    features=[user_counters, user_categories, user_history],
-    description="All that the ranker and the candidate sources need of a user.",
-)
 
-ranker_item_v1 = FeatureService(
-    name="ranker_item_v1",
-    features=[item_counters],
-    description="All that the ranker needs of an item.",
-)
+def ranker_services(features: FeaturesConfig, views: dict[str, FeatureView]) -> tuple[FeatureService, ...]:
+    """Return the services that the ranker reads through, named by `features.service_version`.
+
+    Args:
+        features: names the version.
+        views: all views by name.
+    """
+    return (
+        FeatureService(
+            name=user_service(features),
+            features=[views["user_activity"], views["user_exposure"]],
+            description="All that the ranker and the candidate sources need of a user.",
+        ),
+        FeatureService(
+            name=item_service(features),
+            features=[views["item_activity"], views["item_exposure"]],
+            description="What the ranker needs of an item; the server gets it from the topics, not from here.",
+        ),
+    )

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from features.config import FeaturesConfig
 from features.counter_rows import NUMBERS_PER_HALF_LIFE, DecayedTable, decay_rows
+from features.declared_features import of_entity, row_width
+from features.declared_table import CountedEvent, DeclaredTable
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class UserState:
     """(L,)"""
     consumed: Set[str]
     """Items this user had an event with."""
+    shown_item_ids: tuple[str, ...]
+    """Items on the user's lists, newest first, an item as often as it was shown."""
+    shown_times_ms: NDArray[np.int64]
+    """When each of them was shown."""
+    declared: NDArray[np.float64]
+    """(W,) raw numbers of the declared user features."""
     is_known: bool
 
 
@@ -45,6 +53,9 @@ def cold_user_state(user_id: str, features: FeaturesConfig) -> UserState:
         history_outcomes=np.zeros(0, dtype=np.int8),
         history_times_ms=np.zeros(0, dtype=np.int64),
         consumed=frozenset(),
+        shown_item_ids=(),
+        shown_times_ms=np.zeros(0, dtype=np.int64),
+        declared=np.zeros(row_width(features.declared, "user")),
         is_known=False,
     )
 
@@ -54,6 +65,7 @@ def user_state_from_row(
 ) -> UserState:
     """Build the state from Feast fields (name -> value or None); missing or misshapen fields count as nothing."""
     history = tuple(row.get("user_history_item_ids") or ())[: features.history_length]
+    shown = tuple(row.get("user_shown_item_ids") or ())[: features.exposure_length]
     names = list(row.get("user_category_names") or ())
     return UserState(
         user_id=user_id,
@@ -69,8 +81,21 @@ def user_state_from_row(
         history_outcomes=_history_column(row.get("user_history_outcomes"), len(history)).astype(np.int8),
         history_times_ms=_history_column(row.get("user_history_times_ms"), len(history)),
         consumed=consumed,
+        shown_item_ids=shown,
+        shown_times_ms=_history_column(row.get("user_shown_times_ms"), len(shown)),
+        declared=_declared(row, features),
         is_known=bool(history) or bool(consumed),
     )
+
+
+def _declared(row: Mapping[str, Any], features: FeaturesConfig) -> NDArray[np.float64]:
+    """Lay the declared features out end to end, (W,); zeros where one is missing, misshapen or not finite."""
+    parts = [np.zeros(0)]
+    for name, feature in of_entity(features.declared, "user").items():
+        numbers = np.asarray(row.get(name) or (), dtype=np.float64)
+        is_sound = len(numbers) == feature.width and np.isfinite(numbers).all()
+        parts.append(numbers if is_sound else np.zeros(feature.width))
+    return np.concatenate(parts)
 
 
 def _decayed(flat: Any, half_lives_s: Sequence[float], num_rows: int, now_ms: int) -> NDArray[np.float64]:
@@ -96,6 +121,8 @@ class _User:
     consumed: dict[str, int] = field(default_factory=dict)
     """item_id -> newest event_time_ms."""
     category_rows: dict[str, int] = field(default_factory=dict)
+    shown: list[tuple[int, str, int, str]] = field(default_factory=list)
+    """(served_time_ms, request_id, -place, item_id), oldest first: read backwards, the top of a list comes first."""
 
 
 class UserTable:
@@ -110,30 +137,30 @@ class UserTable:
         self._users: dict[str, _User] = {}
         self._counters = DecayedTable(features.half_lives_s)
         self._category_counters = DecayedTable(features.half_lives_s[-1:])
+        self._declared = DeclaredTable(of_entity(features.declared, "user"))
 
-    def add_event(
-        self,
-        user_id: str,
-        item_id: str,
-        categories: Sequence[str],
-        event_time_ms: int,
-        event_id: str,
-        outcome: int,
-    ) -> None:
+    def add_event(self, event: CountedEvent, categories: Sequence[str], outcome: int) -> None:
         """Count one event of a user; history and consumed items are sets ordered by time, not by arrival."""
-        user = self._users.get(user_id)
-        if user is None:
-            user = self._users[user_id] = _User(self._counters.append_row())
+        user = self._user(event.user_id)
+        event_time_ms, item_id = event.event_time_ms, event.item_id
         self._counters.add(user.row, event_time_ms, outcome)
+        self._declared.add_event(user.row, event)
         for category in categories:
             if category not in user.category_rows:
                 user.category_rows[category] = self._category_counters.append_row()
             self._category_counters.add(user.category_rows[category], event_time_ms, outcome)
-        insort(user.history, (event_time_ms, event_id, item_id, outcome))
+        insort(user.history, (event_time_ms, event.event_id, item_id, outcome))
         del user.history[: -self._features.history_length]
         user.consumed[item_id] = max(event_time_ms, user.consumed.get(item_id, 0))
         if len(user.consumed) > self._features.consumed_limit:
             del user.consumed[min(user.consumed, key=user.consumed.__getitem__)]
+
+    def add_shown(self, user_id: str, request_id: str, served_time_ms: int, item_ids: Sequence[str]) -> None:
+        """Remember a list that the user was shown, best first."""
+        shown = self._user(user_id).shown
+        for place, item_id in enumerate(item_ids):
+            insort(shown, (served_time_ms, request_id, -place, item_id))
+        del shown[: max(0, len(shown) - self._features.exposure_length)]
 
     def newest_item_ids(self, user_id: str, limit: int) -> list[str]:
         """Return the items of a user's newest `limit` events, newest first; none for an unknown user."""
@@ -156,8 +183,17 @@ class UserTable:
             history_outcomes=np.array([entry[3] for entry in newest_first], dtype=np.int8),
             history_times_ms=np.array([entry[0] for entry in newest_first], dtype=np.int64),
             consumed=user.consumed.keys(),
-            is_known=True,
+            shown_item_ids=tuple(entry[3] for entry in user.shown[::-1]),
+            shown_times_ms=np.array([entry[0] for entry in user.shown[::-1]], dtype=np.int64),
+            declared=self._declared.row(user.row).copy(),
+            is_known=bool(user.history),
         )
+
+    def _user(self, user_id: str) -> _User:
+        user = self._users.get(user_id)
+        if user is None:
+            user = self._users[user_id] = _User(self._counters.append_row())
+        return user
 
     def names(self) -> dict[str, list[str]]:
         """Return the strings of the whole table for a checkpoint, users in row order, each user's laid end to end."""
@@ -168,6 +204,8 @@ class UserTable:
             "history_item_ids": [entry[2] for user in users for entry in user.history],
             "consumed_item_ids": [item_id for user in users for item_id in user.consumed],
             "category_names": [name for user in users for name in user.category_rows],
+            "shown_request_ids": [entry[1] for user in users for entry in user.shown],
+            "shown_item_ids": [entry[3] for user in users for entry in user.shown],
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -181,10 +219,15 @@ class UserTable:
             "consumed_times_ms": [time_ms for user in users for time_ms in user.consumed.values()],
             "category_sizes": [len(user.category_rows) for user in users],
             "category_rows": [row for user in users for row in user.category_rows.values()],
+            "shown_sizes": [len(user.shown) for user in users],
+            "shown_times_ms": [entry[0] for user in users for entry in user.shown],
+            "shown_places": [-entry[2] for user in users for entry in user.shown],
         }
         counters = {f"counters.{name}": array for name, array in self._counters.arrays().items()}
         categories = {f"category_counters.{name}": array for name, array in self._category_counters.arrays().items()}
-        return {name: np.array(column, dtype=np.int64) for name, column in columns.items()} | counters | categories
+        declared = {f"declared.{name}": array for name, array in self._declared.arrays().items()}
+        numbers = {name: np.array(column, dtype=np.int64) for name, column in columns.items()}
+        return numbers | counters | categories | declared
 
     def restore(self, names: Mapping[str, list[str]], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `names` and `arrays` returned."""
@@ -199,13 +242,25 @@ class UserTable:
         )
         consumed = zip(names["consumed_item_ids"], arrays["consumed_times_ms"].tolist(), strict=True)
         categories = zip(names["category_names"], arrays["category_rows"].tolist(), strict=True)
-        sizes = zip(*(arrays[f"{part}_sizes"].tolist() for part in ("history", "consumed", "category")), strict=True)
+        shown = zip(
+            arrays["shown_times_ms"].tolist(),
+            names["shown_request_ids"],
+            (-arrays["shown_places"]).tolist(),
+            names["shown_item_ids"],
+            strict=True,
+        )
+        self._declared.restore(
+            {name.removeprefix("declared."): a for name, a in arrays.items() if name.startswith("declared.")}
+        )
+        parts = ("history", "consumed", "category", "shown")
+        sizes = zip(*(arrays[f"{part}_sizes"].tolist() for part in parts), strict=True)
         self._users = {
             user_id: _User(
                 row,
                 list(islice(history, counts[0])),
                 dict(islice(consumed, counts[1])),
                 dict(islice(categories, counts[2])),
+                list(islice(shown, counts[3])),
             )
             for row, (user_id, counts) in enumerate(zip(names["user_ids"], sizes, strict=True))
         }

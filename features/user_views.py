@@ -1,6 +1,6 @@
-"""What is known of a user, as of that user's newest event. Fresh within 100 ms (p50); rows have no time window.
+"""What is known of a user, as of that user's newest event or list. Fresh within 100 ms (p50); rows have no time window.
 
-Counters are raw forward-decayed sums (`docs/design.md`, "Feature rows"): readers decay them to now.
+Numbers are raw (`protos/features.proto`): readers decay them to now.
 """
 
 from __future__ import annotations
@@ -10,56 +10,53 @@ from datetime import timedelta
 from feast import FeatureView, Field, FileSource
 from feast.types import Array, Float64, Int64, String
 
+from features.config import FeaturesConfig
 from features.entities import user
+from features.feature_fields import declared_fields
 
 ROW_TTL = timedelta(days=30)
 """For point-in-time joins. Online reads ignore it (Feast does not apply it there): counters decay by themselves."""
 
-user_counters = FeatureView(
-    name="user_counters",
-    entities=[user],
-    ttl=ROW_TTL,
-    source=FileSource(
-        name="user_counters_log", path="feature_log/user_counters.parquet", timestamp_field="event_timestamp"
-    ),
-    schema=[
-        Field(name="user_id", dtype=String),
-        Field(name="user_counters", dtype=Array(Float64)),
-        Field(name="user_counters_event_time_ms", dtype=Int64),
-    ],
-    description="Events, positives and negatives per half-life, 7 numbers each.",
-)
 
-user_categories = FeatureView(
-    name="user_categories",
-    entities=[user],
-    ttl=ROW_TTL,
-    source=FileSource(
-        name="user_categories_log", path="feature_log/user_categories.parquet", timestamp_field="event_timestamp"
-    ),
-    schema=[
-        Field(name="user_id", dtype=String),
-        Field(name="user_category_names", dtype=Array(String)),
-        Field(name="user_category_counts", dtype=Array(Float64)),
-        Field(name="user_categories_event_time_ms", dtype=Int64),
-    ],
-    description="Affinity per category at the longest half-life, 7 numbers per name.",
-)
+def user_activity(features: FeaturesConfig) -> FeatureView:
+    """Return the view of what a user did."""
+    return FeatureView(
+        name="user_activity",
+        entities=[user],
+        ttl=ROW_TTL,
+        source=FileSource(
+            name="user_activity_log", path="feature_log/user_activity.parquet", timestamp_field="event_timestamp"
+        ),
+        schema=[
+            Field(name="user_id", dtype=String),
+            Field(name="user_counters", dtype=Array(Float64)),
+            Field(name="user_history_item_ids", dtype=Array(String)),
+            Field(name="user_history_actions", dtype=Array(String)),
+            Field(name="user_history_times_ms", dtype=Array(Int64)),
+            Field(name="user_history_outcomes", dtype=Array(Int64)),
+            Field(name="user_category_names", dtype=Array(String)),
+            Field(name="user_category_counts", dtype=Array(Float64)),
+            *declared_fields(features.declared, "user"),
+            Field(name="user_activity_event_time_ms", dtype=Int64),
+        ],
+        description="Counters, newest events and category affinity; 7 numbers per half-life, and per category.",
+    )
 
-user_history = FeatureView(
-    name="user_history",
-    entities=[user],
-    ttl=ROW_TTL,
-    source=FileSource(
-        name="user_history_log", path="feature_log/user_history.parquet", timestamp_field="event_timestamp"
-    ),
-    schema=[
-        Field(name="user_id", dtype=String),
-        Field(name="user_history_item_ids", dtype=Array(String)),
-        Field(name="user_history_actions", dtype=Array(String)),
-        Field(name="user_history_times_ms", dtype=Array(Int64)),
-        Field(name="user_history_outcomes", dtype=Array(Int64)),
-        Field(name="user_history_event_time_ms", dtype=Int64),
-    ],
-    description="The newest events, newest first by (event_time_ms, event_id).",
-)
+
+def user_exposure(_features: FeaturesConfig) -> FeatureView:
+    """Return the view of what a user was shown."""
+    return FeatureView(
+        name="user_exposure",
+        entities=[user],
+        ttl=ROW_TTL,
+        source=FileSource(
+            name="user_exposure_log", path="feature_log/user_exposure.parquet", timestamp_field="event_timestamp"
+        ),
+        schema=[
+            Field(name="user_id", dtype=String),
+            Field(name="user_shown_item_ids", dtype=Array(String)),
+            Field(name="user_shown_times_ms", dtype=Array(Int64)),
+            Field(name="user_exposure_event_time_ms", dtype=Int64),
+        ],
+        description="The newest items on the user's lists, newest first, an item as often as it was shown.",
+    )

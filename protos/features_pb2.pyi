@@ -5,74 +5,97 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class DecayedCounts(_message.Message):
-    __slots__ = ("half_life", "epoch", "events", "positives", "negatives")
-    HALF_LIFE_FIELD_NUMBER: _ClassVar[int]
-    EPOCH_FIELD_NUMBER: _ClassVar[int]
-    EVENTS_FIELD_NUMBER: _ClassVar[int]
-    POSITIVES_FIELD_NUMBER: _ClassVar[int]
-    NEGATIVES_FIELD_NUMBER: _ClassVar[int]
-    half_life: int
-    epoch: int
-    events: float
-    positives: float
-    negatives: float
-    def __init__(self, half_life: _Optional[int] = ..., epoch: _Optional[int] = ..., events: _Optional[float] = ..., positives: _Optional[float] = ..., negatives: _Optional[float] = ...) -> None: ...
+class Numbers(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
 
-class CounterRow(_message.Message):
-    __slots__ = ("entity_id", "counters", "event_time_ms")
+class UserActivity(_message.Message):
+    __slots__ = ("entity_id", "counters", "history_item_ids", "history_actions", "history_times_ms", "history_outcomes", "category_names", "category_counts", "features", "event_time_ms")
+    class FeaturesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Numbers
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Numbers, _Mapping]] = ...) -> None: ...
     ENTITY_ID_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_TIMES_MS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_NAMES_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     entity_id: str
-    counters: _containers.RepeatedCompositeFieldContainer[DecayedCounts]
+    counters: _containers.RepeatedScalarFieldContainer[float]
+    history_item_ids: _containers.RepeatedScalarFieldContainer[str]
+    history_actions: _containers.RepeatedScalarFieldContainer[str]
+    history_times_ms: _containers.RepeatedScalarFieldContainer[int]
+    history_outcomes: _containers.RepeatedScalarFieldContainer[int]
+    category_names: _containers.RepeatedScalarFieldContainer[str]
+    category_counts: _containers.RepeatedScalarFieldContainer[float]
+    features: _containers.MessageMap[str, Numbers]
     event_time_ms: int
-    def __init__(self, entity_id: _Optional[str] = ..., counters: _Optional[_Iterable[_Union[DecayedCounts, _Mapping]]] = ..., event_time_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, entity_id: _Optional[str] = ..., counters: _Optional[_Iterable[float]] = ..., history_item_ids: _Optional[_Iterable[str]] = ..., history_actions: _Optional[_Iterable[str]] = ..., history_times_ms: _Optional[_Iterable[int]] = ..., history_outcomes: _Optional[_Iterable[int]] = ..., category_names: _Optional[_Iterable[str]] = ..., category_counts: _Optional[_Iterable[float]] = ..., features: _Optional[_Mapping[str, Numbers]] = ..., event_time_ms: _Optional[int] = ...) -> None: ...
 
-class CategoryCount(_message.Message):
-    __slots__ = ("category", "epoch", "events", "positives", "negatives")
-    CATEGORY_FIELD_NUMBER: _ClassVar[int]
-    EPOCH_FIELD_NUMBER: _ClassVar[int]
-    EVENTS_FIELD_NUMBER: _ClassVar[int]
-    POSITIVES_FIELD_NUMBER: _ClassVar[int]
-    NEGATIVES_FIELD_NUMBER: _ClassVar[int]
-    category: str
-    epoch: int
-    events: float
-    positives: float
-    negatives: float
-    def __init__(self, category: _Optional[str] = ..., epoch: _Optional[int] = ..., events: _Optional[float] = ..., positives: _Optional[float] = ..., negatives: _Optional[float] = ...) -> None: ...
-
-class CategoryRow(_message.Message):
-    __slots__ = ("entity_id", "categories", "event_time_ms")
+class ItemActivity(_message.Message):
+    __slots__ = ("entity_id", "counters", "features", "event_time_ms")
+    class FeaturesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Numbers
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Numbers, _Mapping]] = ...) -> None: ...
     ENTITY_ID_FIELD_NUMBER: _ClassVar[int]
-    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     entity_id: str
-    categories: _containers.RepeatedCompositeFieldContainer[CategoryCount]
+    counters: _containers.RepeatedScalarFieldContainer[float]
+    features: _containers.MessageMap[str, Numbers]
     event_time_ms: int
-    def __init__(self, entity_id: _Optional[str] = ..., categories: _Optional[_Iterable[_Union[CategoryCount, _Mapping]]] = ..., event_time_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, entity_id: _Optional[str] = ..., counters: _Optional[_Iterable[float]] = ..., features: _Optional[_Mapping[str, Numbers]] = ..., event_time_ms: _Optional[int] = ...) -> None: ...
 
-class HistoryEntry(_message.Message):
-    __slots__ = ("item_id", "action", "event_time_ms", "event_id", "outcome")
-    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
-    ACTION_FIELD_NUMBER: _ClassVar[int]
-    EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
-    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
-    OUTCOME_FIELD_NUMBER: _ClassVar[int]
-    item_id: str
-    action: str
-    event_time_ms: int
-    event_id: str
-    outcome: int
-    def __init__(self, item_id: _Optional[str] = ..., action: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., event_id: _Optional[str] = ..., outcome: _Optional[int] = ...) -> None: ...
-
-class HistoryRow(_message.Message):
-    __slots__ = ("entity_id", "entries", "event_time_ms")
+class GlobalActivity(_message.Message):
+    __slots__ = ("entity_id", "features", "event_time_ms")
+    class FeaturesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Numbers
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Numbers, _Mapping]] = ...) -> None: ...
     ENTITY_ID_FIELD_NUMBER: _ClassVar[int]
-    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     entity_id: str
-    entries: _containers.RepeatedCompositeFieldContainer[HistoryEntry]
+    features: _containers.MessageMap[str, Numbers]
     event_time_ms: int
-    def __init__(self, entity_id: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[HistoryEntry, _Mapping]]] = ..., event_time_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, entity_id: _Optional[str] = ..., features: _Optional[_Mapping[str, Numbers]] = ..., event_time_ms: _Optional[int] = ...) -> None: ...
+
+class UserExposure(_message.Message):
+    __slots__ = ("entity_id", "shown_item_ids", "shown_times_ms", "event_time_ms")
+    ENTITY_ID_FIELD_NUMBER: _ClassVar[int]
+    SHOWN_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    SHOWN_TIMES_MS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    entity_id: str
+    shown_item_ids: _containers.RepeatedScalarFieldContainer[str]
+    shown_times_ms: _containers.RepeatedScalarFieldContainer[int]
+    event_time_ms: int
+    def __init__(self, entity_id: _Optional[str] = ..., shown_item_ids: _Optional[_Iterable[str]] = ..., shown_times_ms: _Optional[_Iterable[int]] = ..., event_time_ms: _Optional[int] = ...) -> None: ...
+
+class ItemExposure(_message.Message):
+    __slots__ = ("entity_id", "exposure", "event_time_ms")
+    ENTITY_ID_FIELD_NUMBER: _ClassVar[int]
+    EXPOSURE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    entity_id: str
+    exposure: _containers.RepeatedScalarFieldContainer[float]
+    event_time_ms: int
+    def __init__(self, entity_id: _Optional[str] = ..., exposure: _Optional[_Iterable[float]] = ..., event_time_ms: _Optional[int] = ...) -> None: ...

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from features.config import AppConfig, Endpoints
 from features.consumed_items import consumed_key
-from features.model_inputs import RANKER_USER_SERVICE
+from features.model_inputs import user_service
 from features.user_state import UserState, cold_user_state, user_state_from_row
 from serving.circuit_breaker import CircuitBreaker
 from serving.config import ServingConfig
@@ -146,7 +146,7 @@ class RedisUserRows:
         store = open_store(self._endpoints, self._app)
         timeouts = f"socket_timeout={_SOCKET_TIMEOUT_S},socket_connect_timeout={_SOCKET_TIMEOUT_S},retry=null"
         store.config.online_store.connection_string = f"{self._endpoints.redis},{timeouts}"
-        self._service = store.get_feature_service(RANKER_USER_SERVICE)
+        self._service = store.get_feature_service(user_service(self._app.features))
         self._store = store
 
     async def open_when_applied(self, retry_s: float = 1.0) -> None:

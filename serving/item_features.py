@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.config import FeaturesConfig
+from features.declared_features import of_entity
 from features.errors import BadRowError
-from features.feature_topics import TOPIC_BY_NAME, decode_entity_id
+from features.feature_topics import TOPIC_BY_NAME, TOPIC_BY_VIEW, FeatureRow, decode_entity_id
 from features.item_table import ItemTable
 from serving.topic_reader import TopicReader
 
 logger = logging.getLogger(__name__)
 
-ITEM_COUNTERS_TOPIC = "headrace.features.item_counters.v1"
+ROW_TOPICS = tuple(TOPIC_BY_VIEW[view].topic for view in ("item_activity", "item_exposure", "global_activity"))
 ITEMS_TOPIC = "headrace.items.v1"
 
 
@@ -34,12 +35,7 @@ class _Removal(msgspec.Struct):
     item_id: str
 
 
-class _Counters(msgspec.Struct):
-    item_id: str
-    flat: NDArray[np.float64]
-
-
-_Change = _Item | _Removal | _Counters
+_Change = _Item | _Removal | FeatureRow
 
 _decode_item = msgspec.json.Decoder(_Item).decode
 
@@ -58,7 +54,7 @@ class ItemFeatures:
         self.table = ItemTable(features)
         self.unreadable_records = 0
         self._features = features
-        self._reader = TopicReader(connect, (ITEMS_TOPIC, ITEM_COUNTERS_TOPIC), self.decode_change, self.apply_changes)
+        self._reader = TopicReader(connect, (ITEMS_TOPIC, *ROW_TOPICS), self.decode_change, self.apply_changes)
 
     async def start(self, catch_up_s: float) -> bool:
         """Begin reading and wait for what is there already; False where that took longer than `catch_up_s`."""
@@ -81,8 +77,8 @@ class ItemFeatures:
     def apply_changes(self, changes: list[_Change]) -> None:
         """Write decoded records into the table, in order."""
         for change in changes:
-            if isinstance(change, _Counters):
-                self.table.set_counters(change.item_id, change.flat)
+            if isinstance(change, FeatureRow):
+                self._apply_row(change)
             elif isinstance(change, _Removal):
                 self.table.remove_item(change.item_id)
             else:
@@ -98,7 +94,7 @@ class ItemFeatures:
         """Decode one record; what cannot be read is counted and skipped: one bad record must not stop the others."""
         try:
             if record.topic != ITEMS_TOPIC:
-                return self._decode_counters(record)
+                return self._decode_row(record)
             if record.value is None:
                 return _Removal(decode_entity_id(record.key))
             return _decode_item(record.value)
@@ -107,9 +103,20 @@ class ItemFeatures:
             logger.warning("skipped %s:%d@%d: %s", record.topic, record.partition, record.offset, error)
             return None
 
-    def _decode_counters(self, record: Any) -> _Counters | None:
-        row = TOPIC_BY_NAME[record.topic].decode(record.key, record.value, record.timestamp, self._features)
-        flat = row.fields["item_counters"]
-        if flat is None:  # Deleted upstream: the counters that are left decay by themselves.
+    def _decode_row(self, record: Any) -> FeatureRow | None:
+        if record.value is None:  # Deleted upstream: what is left decays by itself.
             return None
-        return _Counters(row.entity_id, np.array(flat, dtype=np.float64))
+        return TOPIC_BY_NAME[record.topic].decode(record.key, record.value, record.timestamp, self._features)
+
+    def _apply_row(self, row: FeatureRow) -> None:
+        if row.view == "item_activity":
+            self.table.set_counters(row.entity_id, np.array(row.fields["item_counters"], dtype=np.float64))
+            self.table.set_declared(row.entity_id, self._declared(row, "item"))
+        elif row.view == "item_exposure":
+            self.table.set_exposure(row.entity_id, np.array(row.fields["item_exposure"], dtype=np.float64))
+        else:
+            self.table.global_declared.set_row(0, self._declared(row, "global"))
+
+    def _declared(self, row: FeatureRow, entity: str) -> NDArray[np.float64]:
+        numbers = [row.fields[name] for name in of_entity(self._features.declared, entity)]
+        return np.array([number for feature in numbers for number in feature], dtype=np.float64)  # type: ignore[union-attr]

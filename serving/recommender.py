@@ -81,7 +81,7 @@ class Recommender:
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._app = app
-        self._candidates = app.features.candidates
+        self._features = app.features
         self._catalog_ms = config.catalog_ms
         self._turns = asyncio.Semaphore(config.max_user_reads)
         self._catalog: tuple[ServingModel, Catalog] | None = None
@@ -187,16 +187,22 @@ class Recommender:
         else:
             excluded = np.zeros(model.num_items, dtype=np.bool_)
         history_rows = model.rows_of(user.history_item_ids)
+        sources = self._features.candidates
         given = model.known_rows(tuple(dict.fromkeys(query.candidate_item_ids))) if query.candidate_item_ids else None
         return build_list(
             user,
             history_rows,
+            model.rows_of(user.shown_item_ids),
             catalog,
             excluded,
             model.co_visitation,
             model.tower_scores(user, history_rows),
             # The popularity source reaches over all items, so a long list is filled wherever there are enough.
-            self._candidates.model_copy(update={"popularity": max(self._candidates.popularity, query.num_items)}),
+            self._features.model_copy(
+                update={
+                    "candidates": sources.model_copy(update={"popularity": max(sources.popularity, query.num_items)})
+                }
+            ),
             given,
         )
 

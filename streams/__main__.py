@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from features.config import AppConfig, ConfigError, load_app_config, load_endpoints, load_section
-from streams.config import StreamsConfig, check_parallel_half_lives
+from streams.config import StreamsConfig
 from streams.errors import ClusterError, StreamsError
 from streams.flink_rest import FlinkRest
 from streams.job import SqlJob
@@ -21,7 +21,7 @@ from streams.jobs.feature_job import feature_job
 from streams.jobs.sample_job import sample_job
 
 JOBS = ("feature_job", "sample_job")
-_DEFAULT_JARS = Path(__file__).resolve().parent.parent / ".jars" / "flink"
+_DEFAULT_JARS = Path(__file__).resolve().parent.parent / ".jars"
 
 log = logging.getLogger("streams")
 
@@ -40,7 +40,6 @@ def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
     """
     app = load_app_config(options.config)
     streams = load_section(options.config, "streams", StreamsConfig)
-    check_parallel_half_lives(app, streams)
     endpoints = load_endpoints(options.endpoints)
     if not endpoints.flink:
         raise ConfigError(f"{options.endpoints}: flink is empty; name the REST address of a JobManager, host:port")
@@ -91,7 +90,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--endpoints", type=Path, required=True, help="addresses, as `headrace up` writes them")
     parser.add_argument("--job", choices=("feature", "sample", "all"), default="all")
     parser.add_argument("--restore", action="store_true", help="go on from the newest retained checkpoint")
-    parser.add_argument("--jars", type=Path, default=_DEFAULT_JARS, help="folder of the Kafka connector's jar")
+    parser.add_argument("--jars", type=Path, default=_DEFAULT_JARS, help="folder of the jars, as `make setup` fills it")
     return parser.parse_args(arguments)
 
 

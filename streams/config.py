@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field
 
-from features.config import AppConfig, ConfigError, StrictConfig
+from features.config import StrictConfig
 
 
 class StreamsConfig(StrictConfig):
@@ -31,21 +30,3 @@ class StreamsConfig(StrictConfig):
     """Milliseconds within which changes of one feature row are folded into one message; 0 sends each change."""
     submit_timeout_s: float = Field(120.0, gt=0)
     """Seconds that the cluster has to bring a submitted job to RUNNING."""
-
-
-def check_parallel_half_lives(app: AppConfig, streams: StreamsConfig) -> None:
-    """Refuse half-lives whose epochs do not nest where several instances run.
-
-    Sums travel from the shortest half-life's operator to the longest one's. Only if each epoch lies inside one
-    epoch of the next half-life do two events of one sum take the same way and keep their order.
-
-    Raises:
-        ConfigError: a half-life does not divide the next one and `streams.parallelism` is above 1.
-    """
-    half_lives = app.features.half_lives_s
-    for shorter, longer in pairwise(half_lives):
-        if streams.parallelism > 1 and longer % shorter:
-            raise ConfigError(
-                f"features.half_lives_s: {shorter:g} does not divide {longer:g}; with streams.parallelism "
-                f"{streams.parallelism} each half-life must divide the next one"
-            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streams.events import CHECKED
 
-_KEPT_CHARACTERS = 16_384
+_KEPT_BYTES = 16_384
 
 
 def insert_dead_letters() -> str:
@@ -14,8 +14,12 @@ def insert_dead_letters() -> str:
     """
     return f"""INSERT INTO dead_letters
 SELECT
-  CASE WHEN `reason` = 'too_large' THEN ENCODE(SUBSTRING(`text` FROM 1 FOR {_KEPT_CHARACTERS}), 'UTF-8')
-    ELSE COALESCE(`raw`, x'') END,
+  CASE WHEN `reason` = 'too_large' THEN {_beginning()} ELSE COALESCE(`raw`, x'') END,
   `topic`, `partition`, `offset`, `reason`, `record_time_ms`
 FROM {CHECKED}
 WHERE `reason` IS NOT NULL"""
+
+
+def _beginning() -> str:
+    # SUBSTRING takes no bytes; in ISO-8859-1 every byte is a character.
+    return f"ENCODE(SUBSTRING(DECODE(`raw`, 'ISO-8859-1') FROM 1 FOR {_KEPT_BYTES}), 'ISO-8859-1')"

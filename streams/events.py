@@ -1,8 +1,9 @@
-"""Raw records become checked events: one JSON parse each, and one reason code for each that cannot be used.
+"""Raw records become checked events: one parse each, and one reason code for each that cannot be used.
 
-Reasons, first match wins: `too_large`, `not_json` (not UTF-8, not one JSON object, no value), then field by field
-`missing_<field>` (null counts as missing) and `bad_<field>`, then `unknown_action`, then `too_old`. Both jobs build
-the same views, so a record is an event for both or for none.
+`CHECK_EVENT` (java/CheckEvent.java) parses; what depends on the app is checked here. Reasons, first match wins:
+`too_large`, `not_json` (not UTF-8, not one JSON object, no value), `too_deep`, then field by field `missing_<field>`
+(null counts as missing) and `bad_<field>`, then `unknown_action`, then `too_old`. Both jobs build the same views, so a
+record is an event for both or for none.
 """
 
 from __future__ import annotations
@@ -21,21 +22,15 @@ outcome, record_time_ms, proctime."""
 CHECKED = "checked_records"
 """The view of all records with their `reason`, null for those that can be used."""
 
-_ID_FIELDS = ("event_id", "user_id", "item_id", "action")
-_TEXT_FIELDS = (*_ID_FIELDS, "request_id")
-_PARSED_FIELDS = (*_TEXT_FIELDS, "event_time_ms", "value", "context")
 _MAX_ID_BYTES = 128
-_MAX_TEXT_CHARACTERS = 65_536
-_RECORD = "`raw`, `text`, `wrapped`, `topic`, `partition`, `offset`, `record_time_ms`"
-_MAX_DOUBLE = "1.7976931348623157E308"
+_RECORD = "`raw`, `topic`, `partition`, `offset`, `record_time_ms`"
+_FIELDS = "`event_id`, `user_id`, `item_id`, `action`, `event_time_ms`, `value`, `request_id`, `context_json`"
 
 
 def event_views(app: AppConfig) -> list[View]:
     """Return the views from `RAW_TABLES` to `CHECKED` and `EVENTS`, in the order of their definition."""
     return [
         View("raw_records", _raw_records()),
-        View("parsed_records", _parsed_records()),
-        View("typed_records", _typed_records()),
         View(CHECKED, _checked_records(app)),
         View("valid_events", _valid_events(app)),
         View(EVENTS, _deduplicated()),
@@ -75,100 +70,30 @@ def _action_branches(name: str, action: ActionConfig) -> str:
 
 
 def _raw_records() -> str:
-    # Flink's parser stops where the first value ends and passes what follows. Inside another object that is no JSON.
-    text = "DECODE(`raw`, 'UTF-8')"
-    wrapped = f"CONCAT('{{\"event\":', {text}, '}}')"
+    time = milliseconds("`record_time`")
     branches = (
-        f"SELECT `raw`, {text} AS `text`, {wrapped} AS `wrapped`, `topic`, `partition`, `offset`, "
-        f"{milliseconds('`record_time`')} AS `record_time_ms`\nFROM {table}"
+        f"SELECT `raw`, `topic`, `partition`, `offset`, {time} AS `record_time_ms`\nFROM {table}"
         for table in RAW_TABLES
     )
     return "\nUNION ALL\n".join(branches)
 
 
-def _parsed_records() -> str:
-    # UNNEST of one row holds values fast: without it the planner copies a parse into every place that reads the field.
-    # The array wrapper keeps the type visible: '["5"]' is a string, '[5]' a number, NULL is missing or null.
-    parses = ",\n  ".join(
-        f"JSON_QUERY(`wrapped`, '$.event.{field}' WITH UNCONDITIONAL ARRAY WRAPPER)" for field in _PARSED_FIELDS
-    )
-    names = ", ".join(f"`{field}_json`" for field in _PARSED_FIELDS)
-    return f"""SELECT {_RECORD}, {names}
-FROM raw_records
-CROSS JOIN UNNEST(ARRAY[ROW(
-  {parses}
-)]) AS p ({names})"""
-
-
-def _typed_records() -> str:
-    texts = [f"CASE WHEN `{f}_json` LIKE '[\"%' THEN {_unwrapped(f)} END" for f in _TEXT_FIELDS]
-    event_time = "CASE WHEN REGEXP(`event_time_ms_json`, '^\\[[0-9]{1,18}\\]$') THEN " + _number(
-        "event_time_ms", "BIGINT"
-    )
-    value = "CASE WHEN REGEXP(`value_json`, '^\\[-?[0-9]') THEN " + _number("value", "DOUBLE")
-    names = ", ".join(f"`{field}`" for field in (*_TEXT_FIELDS, "event_time_ms", "value"))
-    kept = ", ".join(f"`{field}_json`" for field in _PARSED_FIELDS)
-    return f"""SELECT {_RECORD}, {kept}, {names}
-FROM parsed_records
-CROSS JOIN UNNEST(ARRAY[ROW(
-  {("," + chr(10) + "  ").join([*texts, f"{event_time} END", f"{value} END"])}
-)]) AS t ({names})"""
-
-
-def _unwrapped(field: str) -> str:
-    json = f"`{field}_json`"
-    plain = f"SUBSTRING({json} FROM 3 FOR CHAR_LENGTH({json}) - 4)"
-    escaped = f"JSON_UNQUOTE(SUBSTRING({json} FROM 2 FOR CHAR_LENGTH({json}) - 2))"
-    return f"CASE WHEN POSITION('\\' IN {json}) = 0 THEN {plain} ELSE {escaped} END"
-
-
-def _number(field: str, sql_type: str) -> str:
-    return f"TRY_CAST(SUBSTRING(`{field}_json` FROM 2 FOR CHAR_LENGTH(`{field}_json`) - 2) AS {sql_type})"
-
-
 def _checked_records(app: AppConfig) -> str:
-    columns = ", ".join(f"`{field}`" for field in (*_TEXT_FIELDS, "event_time_ms", "value"))
-    return f"""SELECT {_RECORD}, {columns}, `context_json`, `reason`
-FROM typed_records
-CROSS JOIN UNNEST(ARRAY[{_reason(app)}]) AS r (`reason`)"""
-
-
-def _reason(app: AppConfig) -> str:
-    is_object = r"REGEXP(`text`, '^\s*\{')"
-    # Decoding mends bytes that are not UTF-8.
-    is_utf8 = "(POSITION(U&'\\FFFD' IN `text`) = 0 OR ENCODE(`text`, 'UTF-8') = `raw`)"
-    # A first field that was found tells that the text parses; only else it is parsed again.
-    parses = "(`event_id_json` IS NOT NULL OR `wrapped` IS JSON OBJECT)"
     known = ", ".join(literal(name) for name in app.actions)
     horizon_ms = int(app.features.horizon_h * 3_600_000)
-    branches = [
-        f"WHEN CHAR_LENGTH(`text`) > {_MAX_TEXT_CHARACTERS} THEN 'too_large'",
-        f"WHEN ({is_object} AND {is_utf8} AND {parses}) IS NOT TRUE THEN 'not_json'",
-        *(branch for field in _ID_FIELDS for branch in _required(field, is_id(f"`{field}`"))),
-        *_required("event_time_ms", "`event_time_ms` > 0"),
-        _optional("value", f"`value` BETWEEN -{_MAX_DOUBLE} AND {_MAX_DOUBLE}"),
-        # An empty request_id is how protobuf's JSON writes "none".
-        _optional("request_id", f"`request_id` = '' OR {is_id('`request_id`')}"),
-        _optional("context", "`context_json` LIKE '[{%'"),
-        f"WHEN `action` NOT IN ({known}) THEN 'unknown_action'",
-        f"WHEN `topic` <> {literal(BACKFILL_TOPIC)} AND `event_time_ms` < `record_time_ms` - {horizon_ms} "
-        "THEN 'too_old'",
-    ]
-    return "CASE\n  " + "\n  ".join(branches) + "\nEND"
-
-
-def _required(field: str, condition: str) -> tuple[str, str]:
-    return f"WHEN `{field}_json` IS NULL THEN 'missing_{field}'", _optional(field, condition)
-
-
-def _optional(field: str, condition: str) -> str:
-    return f"WHEN `{field}_json` IS NOT NULL AND ({condition}) IS NOT TRUE THEN 'bad_{field}'"
+    return f"""SELECT {_RECORD}, {_FIELDS},
+  CASE WHEN `fault` IS NOT NULL THEN `fault`
+    WHEN `action` NOT IN ({known}) THEN 'unknown_action'
+    WHEN `topic` <> {literal(BACKFILL_TOPIC)} AND `event_time_ms` < `record_time_ms` - {horizon_ms} THEN 'too_old'
+  END AS `reason`
+FROM raw_records
+CROSS JOIN LATERAL TABLE(CHECK_EVENT(`raw`)) AS c (`fault`, {_FIELDS})"""
 
 
 def _valid_events(app: AppConfig) -> str:
     skew_ms = int(app.features.clock_skew_s * 1000)
-    return f"""SELECT `event_id`, `user_id`, `item_id`, `action`, `value`, `context_json`, `record_time_ms`,
-  CASE WHEN `request_id` <> '' THEN `request_id` END AS `request_id`,
+    return f"""SELECT `event_id`, `user_id`, `item_id`, `action`, `value`, `request_id`, `context_json`,
+  `record_time_ms`,
   CASE WHEN `event_time_ms` > `record_time_ms` + {skew_ms} THEN `record_time_ms` + {skew_ms}
     ELSE `event_time_ms` END AS `event_time_ms`,
   {outcome_case(app)} AS `outcome`,

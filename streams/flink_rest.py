@@ -72,10 +72,25 @@ class FlinkRest:
         trace = entries[0]["stacktrace"] if entries else ""
         return root_message(trace)
 
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job and wait until it has ended; its checkpoints stay.
+
+        Raises:
+            ClusterError: the cluster does not do it.
+        """
+        self._call(f"/jobs/{job_id}?mode=cancel", "PATCH")
+        while job_id in self.live_jobs().values():
+            time.sleep(_POLL_S)
+
     def _get(self, path: str) -> Any:
-        url = f"http://{self.address}{path}"
+        return self._call(path, "GET")
+
+    def _call(self, path: str, method: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://{self.address}{path}", data, headers, method=method)
         try:
-            with urllib.request.urlopen(url, timeout=_CALL_S) as response:  # Only http, from our own endpoints file.
+            with urllib.request.urlopen(request, timeout=_CALL_S) as response:  # Only http, from our endpoints file.
                 return json.load(response)
         except (OSError, urllib.error.URLError, json.JSONDecodeError) as error:
             raise ClusterError(f"Flink at {self.address} does not answer {path}: {error}") from error

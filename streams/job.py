@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.compiled_plan import StateRule
+from streams.java_functions import FUNCTIONS
 from streams.sql_text import View, without_options
 
 
@@ -27,6 +28,8 @@ class SqlJob:
 
     def fingerprint(self) -> str:
         """Return a digest of everything that shapes the compiled plan, addresses of servers left out."""
-        parts = [*(without_options(t) for t in self.tables), *(v.statement() for v in self.views), *self.inserts]
+        functions = [function.statement() for function in FUNCTIONS]
+        tables = [without_options(table) for table in self.tables]
+        parts = [*functions, *tables, *(view.statement() for view in self.views), *self.inserts]
         rules = [f"{rule.node_type} {rule.pattern} {rule.keep_ms}" for rule in self.state_rules]
         return hashlib.sha256("\n".join([self.name, *parts, *rules]).encode()).hexdigest()

@@ -69,6 +69,20 @@ def served_table(bootstrap: str, group: str) -> str:
 )"""
 
 
+def shown_table(bootstrap: str, group: str) -> str:
+    """Declare what counts as exposure of served lists (protos/samples.proto Served); broken records are passed over."""
+    return f"""CREATE TEMPORARY TABLE shown_records (
+  `request_id` STRING,
+  `user_id` STRING,
+  `served_time_ms` BIGINT,
+  `items` ARRAY<ROW<`item_id` STRING>>,
+  `learn` BOOLEAN,
+  `proctime` AS PROCTIME()
+) WITH (
+  {options(_source(bootstrap, group, SERVED_TOPIC) | _lenient_json())}
+)"""
+
+
 def dead_letters_table(bootstrap: str, streams: StreamsConfig) -> str:
     """Declare the dead-letter topic (protos/events.proto DeadLetter); JSON carries `raw` as base64."""
     return f"""CREATE TEMPORARY TABLE dead_letters (
@@ -108,19 +122,21 @@ def samples_table(bootstrap: str, streams: StreamsConfig) -> str:
 )"""
 
 
-def feature_table(bootstrap: str, streams: StreamsConfig, view: str, columns: str) -> str:
-    """Declare the compacted topic of a feature view, keyed by the bare entity id.
+def feature_table(bootstrap: str, streams: StreamsConfig, view: str, columns: str, folds: bool) -> str:
+    """Declare the compacted topic of one feature view, its rows keyed by the bare entity id.
 
     Args:
-        bootstrap: Kafka's addresses.
-        streams: the job's settings.
-        view: the view's name; topic and table are named for it.
+        bootstrap: Kafka's servers.
+        streams: settings of the sinks.
+        view: Feast view's name; topic and table are named for it.
         columns: column declarations between `entity_id` and `event_time_ms`.
+        folds: whether changes of one row within `streams.row_flush_ms` become one message. Pays where a few keys have
+            most of the events; elsewhere copying every row into the buffer costs more than it saves.
     """
+    flush_ms = streams.row_flush_ms if folds else 0
     folded = {
-        # Changes of a row within the interval are folded into one message: writing wide JSON is what costs.
-        "sink.buffer-flush.interval": f"{streams.row_flush_ms} ms" if streams.row_flush_ms else None,
-        "sink.buffer-flush.max-rows": 5000 if streams.row_flush_ms else None,
+        "sink.buffer-flush.interval": f"{flush_ms} ms" if flush_ms else None,
+        "sink.buffer-flush.max-rows": 5000 if flush_ms else None,
     }
     formats = {"connector": "upsert-kafka", "key.format": "raw", "value.format": "json"}
     topic = f"headrace.features.{view}.v1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from features.config import AppConfig
 from streams.compiled_plan import NEVER_MS, StateRule
 from streams.config import StreamsConfig
-from streams.counters import half_lives
+from streams.counters import longest_epoch_ms
 
 _HOUR_MS = 3_600_000
 
@@ -13,16 +13,12 @@ _HOUR_MS = 3_600_000
 def feature_rules(app: AppConfig) -> list[StateRule]:
     """Return the rules of the feature job."""
     window_ms = event_window_ms(app)
-    user_ms = entity_window_ms(app)
-    # A sum is written until its epoch ends and late events have come.
-    sums_ms = tuple(half_life.epoch_ms + window_ms for half_life in half_lives(app))
     return [
         StateRule("stream-exec-deduplicate", r"keep=\[FirstRow\], key=\[event_id\]", (window_ms,)),
+        StateRule("stream-exec-deduplicate", r"keep=\[FirstRow\], key=\[request_id\]", (window_ms,)),
         StateRule("stream-exec-deduplicate", r"keep=\[LastRow\], key=\[item_id\]", (NEVER_MS,)),
         StateRule("stream-exec-join", r"item_id = item_id0", (window_ms, NEVER_MS)),
-        StateRule("stream-exec-over-aggregate", r"partitionBy=\[", (*sums_ms, user_ms)),
-        StateRule("stream-exec-group-aggregate", r"groupBy=\[", (user_ms,)),
-        StateRule("stream-exec-rank", r"partitionBy=\[user_id\]", (user_ms,)),
+        StateRule("stream-exec-group-aggregate", r"groupBy=\[", (entity_window_ms(app),)),
     ]
 
 
@@ -44,4 +40,4 @@ def event_window_ms(app: AppConfig) -> int:
 
 def entity_window_ms(app: AppConfig) -> int:
     """Return how long a silent user or item is remembered: two of the longest epochs, when nothing is left of it."""
-    return 2 * half_lives(app)[-1].epoch_ms
+    return 2 * longest_epoch_ms(app)

@@ -18,6 +18,11 @@ class View:
         return f"CREATE TEMPORARY VIEW {self.name} AS\n{self.select}"
 
 
+def listed(*parts: str) -> str:
+    """Join the parts that are not empty with commas, a line each."""
+    return ",\n  ".join(part for part in parts if part)
+
+
 def literal(text: str) -> str:
     """Quote `text` as a SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

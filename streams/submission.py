@@ -20,6 +20,7 @@ from streams.compiled_plan import with_retention
 from streams.config import StreamsConfig
 from streams.errors import ClusterError, JarsMissingError, RestoreRefusedError
 from streams.flink_rest import FlinkRest, root_message
+from streams.java_functions import FUNCTIONS, JAR_NAME
 from streams.job import SqlJob
 from streams.job_files import JobFiles, write_whole
 from streams.sql_text import literal
@@ -28,14 +29,16 @@ log = logging.getLogger("streams")
 
 
 def find_jars(folder: Path) -> list[Path]:
-    """Return the connector jars.
+    """Return the jars that the jobs need: the connector below `folder/flink`, our functions below `folder/functions`.
 
     Raises:
-        JarsMissingError: the Kafka connector is not in `folder`.
+        JarsMissingError: one of them is not there.
     """
-    jars = sorted(folder.resolve().glob("*.jar"))
-    if not any(jar.name.startswith("flink-sql-connector-kafka") for jar in jars):
-        raise JarsMissingError(f"{folder} holds no flink-sql-connector-kafka jar; run `make setup` or name --jars DIR")
+    jars = sorted(folder.resolve().glob("*/*.jar"))
+    jars = [jar for jar in jars if jar.parent.name in ("flink", "functions")]
+    for start in ("flink-sql-connector-kafka", Path(JAR_NAME).stem):
+        if not any(jar.name.startswith(start) for jar in jars):
+            raise JarsMissingError(f"{folder} holds no {start} jar; run `make setup` or name --jars DIR")
     return jars
 
 
@@ -134,6 +137,8 @@ def _environment(job: SqlJob, settings: Mapping[str, str]) -> TableEnvironment:
         configuration.set_string(key, value)
     builder = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(configuration)
     environment = TableEnvironment.create(builder.build())
+    for function in FUNCTIONS:
+        environment.execute_sql(function.statement())
     for table in job.tables:
         environment.execute_sql(table)
     for view in job.views:

@@ -211,6 +211,9 @@ class Learner:
     def _open_impression(self, sample: Sample, prepared: _Prepared) -> None:
         open_list = self._served(sample, prepared)
         assert sample.request_id
+        if self.learnt_once.add(label_key(sample.request_id, "", "shown", 0)):
+            item_ids = [item.item_id for item in sample.items]
+            self.builder.count_shown(sample.user_id, sample.request_id, sample.event_time_ms, item_ids)
         for item in sample.items:
             row = _row_in(open_list, item.item_id)
             if self.learnt_once.add(label_key(sample.request_id, item.item_id, HEAD, 0)) and not open_list.labels[row]:

@@ -6,7 +6,7 @@ Letters: `N` items (rows of the `ItemTable`), `L` history, `D` embedding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from features.candidates import CandidateList, Catalog, build_list
 from features.co_visitation import WINDOWS, CoVisitation
 from features.config import POSITIVE, FeaturesConfig
+from features.declared_table import CountedEvent
 from features.item_table import ItemTable
 from features.user_state import UserState, UserTable
 from trainer.samples import Event
@@ -44,7 +45,6 @@ class ListBuilder:
 
     def __init__(self, features: FeaturesConfig, only_seen: bool = False) -> None:
         self._features = features
-        self._candidates = features.candidates
         self._only_seen = only_seen
         self.items = ItemTable(features)
         self.users = UserTable(features)
@@ -69,7 +69,14 @@ class ListBuilder:
         consumed = self.items.rows_of(list(moment.state.consumed))
         excluded[consumed[consumed >= 0]] = True
         return build_list(
-            moment.state, moment.history_rows, catalog, excluded, self.co_visitation, tower_scores, self._candidates
+            moment.state,
+            moment.history_rows,
+            self.items.rows_of(moment.state.shown_item_ids),
+            catalog,
+            excluded,
+            self.co_visitation,
+            tower_scores,
+            self._features,
         )
 
     def _catalog_at(self, now_ms: int) -> Catalog:
@@ -85,15 +92,18 @@ class ListBuilder:
         if event.outcome == POSITIVE:
             previous = self.users.newest_item_ids(event.user_id, WINDOWS[-1])
             self.co_visitation.add(self.items.rows_of(previous), row)
-        self.items.add_event(row, event.event_time_ms, event.outcome)
-        self.users.add_event(
-            event.user_id,
-            event.item_id,
-            self.items.categories_of(event.item_id),
-            event.event_time_ms,
-            event.event_id,
-            event.outcome,
+        counted = CountedEvent(
+            event.event_id, event.user_id, event.item_id, event.action, event.value, event.event_time_ms
         )
+        self.items.add_event(row, counted, event.outcome)
+        self.users.add_event(counted, self.items.categories_of(event.item_id), event.outcome)
+        if event.is_answer and event.outcome == POSITIVE:
+            self.items.add_list_click(event.item_id, event.event_time_ms)
+
+    def count_shown(self, user_id: str, request_id: str, served_time_ms: int, item_ids: Sequence[str]) -> None:
+        """Feed one served list to all tables."""
+        self.items.add_shown(item_ids, served_time_ms)
+        self.users.add_shown(user_id, request_id, served_time_ms, item_ids)
 
     def co_visitation_arrays(self) -> dict[str, NDArray[Any]]:
         """Return neighbours (N, K), weights (N, K) and totals (N,), a row for every item of the catalogue."""

@@ -53,6 +53,9 @@ class Event(msgspec.Struct, frozen=True):
     action: str
     outcome: int
     event_time_ms: int
+    value: float | None = None
+    is_answer: bool = False
+    """Whether it reacts to a list on which its item stood."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -84,6 +87,8 @@ class Sample(msgspec.Struct, frozen=True):
             action=self.action or "",
             outcome=self.outcome or 0,
             event_time_ms=self.event_time_ms,
+            value=self.value,
+            is_answer=self.kind == "correction",
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.model_inputs import RANKER_USER_SERVICE
+from features.model_inputs import user_service
 from trainer.config import config_hash
 from trainer.learner import Learner
 from trainer.model import Model
@@ -41,7 +41,7 @@ def build_version(learner: Learner, label: VersionLabel) -> Version:
         version=str(label.version),
         parent_version=label.parent_version,
         created_time_ms=label.created_time_ms,
-        feature_service=RANKER_USER_SERVICE,
+        feature_service=user_service(learner.app.features),
         feature_schema_hash=learner.schema_hash,
         config_hash=config_hash(learner.app, learner.config),
         sample_offsets=dict(label.offsets),

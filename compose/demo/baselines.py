@@ -19,6 +19,7 @@ from compose.demo.pacing import PlannedEvent, Turn
 from features.candidates import Catalog, build_list
 from features.co_visitation import WINDOWS, CoVisitation
 from features.config import POSITIVE, FeaturesConfig
+from features.declared_table import CountedEvent
 from features.item_table import ItemTable
 from features.user_state import UserTable
 
@@ -126,7 +127,7 @@ class CountersOnly:
         self._items = ItemTable(features)
         self._users = UserTable(features)
         self._co_visitation = CoVisitation(features.co_visitation_neighbours)
-        self._candidates = features.candidates
+        self._features = features
         for item in items.values():
             self._items.set_item(item.item_id, item.categories)
 
@@ -140,11 +141,12 @@ class CountersOnly:
         found = build_list(
             user,
             self._items.rows_of(user.history_item_ids),
+            self._items.rows_of(user.shown_item_ids),
             catalog,
             excluded,
             self._co_visitation,
             None,
-            self._candidates,
+            self._features,
         )
         best = found.rows[np.argsort(-found.hand_scores, kind="stable")[:size]]
         return [self._items.item_ids[row] for row in best]
@@ -155,12 +157,6 @@ class CountersOnly:
         if event.outcome == POSITIVE:
             history = self._users.newest_item_ids(event.user_id, WINDOWS[-1])
             self._co_visitation.add(self._items.rows_of(history), row)
-        self._items.add_event(row, event.event_time_ms, event.outcome)
-        self._users.add_event(
-            event.user_id,
-            event.item_id,
-            self._items.categories_of(event.item_id),
-            event.event_time_ms,
-            event.event_id,
-            event.outcome,
-        )
+        counted = CountedEvent(event.event_id, event.user_id, event.item_id, "", None, event.event_time_ms)
+        self._items.add_event(row, counted, event.outcome)
+        self._users.add_event(counted, self._items.categories_of(event.item_id), event.outcome)

@@ -24,11 +24,8 @@ _STRING = 2
 _INT64_TAG = 0x20
 """Field 4 of Feast's `Value` message, varint."""
 
-USER_ROW_TIMES = (
-    ("user_counters", "user_counters_event_time_ms"),
-    ("user_history", "user_history_event_time_ms"),
-)
-"""View and field that name the newest event inside the user's rows."""
+USER_ROW_TIMES = (("user_activity", "user_activity_event_time_ms"),)
+"""Views and fields that name the newest event inside the user's rows."""
 
 ReadTimes = Callable[[str], Awaitable[list[int]]]
 """Returns the newest event times of a user's rows, 0 where there is none."""

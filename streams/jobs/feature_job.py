@@ -1,11 +1,12 @@
-"""The feature job: events become dead letters, counters, category affinity and histories, in one statement set."""
+"""The feature job: events and served lists become dead letters and feature rows, in one statement set."""
 
 from __future__ import annotations
 
 from features.config import AppConfig
-from streams import counters, histories, user_categories
+from streams import exposure, item_activity, user_activity
 from streams.config import StreamsConfig
 from streams.dead_letters import insert_dead_letters
+from streams.declared_sql import declared_columns
 from streams.events import RAW_TABLES, event_views
 from streams.job import SqlJob
 from streams.kafka_tables import (
@@ -15,6 +16,7 @@ from streams.kafka_tables import (
     feature_table,
     items_table,
     raw_events_table,
+    shown_table,
 )
 from streams.retention import feature_rules
 
@@ -23,26 +25,38 @@ def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str) -> SqlJo
     """Return the job's statements."""
     group = f"{app.name}-feature-job"
     topics = zip(RAW_TABLES, (EVENTS_TOPIC, BACKFILL_TOPIC), strict=True)
-    tables = [
-        *(raw_events_table(bootstrap, group, topic, table) for table, topic in topics),
-        items_table(bootstrap, group),
-        dead_letters_table(bootstrap, streams),
-        feature_table(bootstrap, streams, "user_counters", counters.COLUMNS),
-        feature_table(bootstrap, streams, "item_counters", counters.COLUMNS),
-        feature_table(bootstrap, streams, "user_categories", user_categories.COLUMNS),
-        feature_table(bootstrap, streams, "user_history", histories.COLUMNS),
-    ]
-    views = [
-        *event_views(app),
-        *counters.counter_views(app, "user"),
-        *counters.counter_views(app, "item"),
-        *user_categories.category_views(app),
-    ]
     inserts = [
         insert_dead_letters(),
-        counters.insert_counters(app, "user"),
-        counters.insert_counters(app, "item"),
-        user_categories.insert_user_categories(app),
-        histories.insert_histories(app),
+        user_activity.insert_user_activity(app),
+        item_activity.insert_item_activity(app),
+        exposure.insert_user_exposure(app),
+        exposure.insert_item_exposure(app),
     ]
-    return SqlJob(group, tables, views, inserts, feature_rules(app))
+    if item_activity.has_global_features(app):
+        inserts.append(item_activity.insert_global_activity(app))
+    return SqlJob(
+        name=group,
+        tables=[
+            *(raw_events_table(bootstrap, group, topic, table) for table, topic in topics),
+            items_table(bootstrap, group),
+            shown_table(bootstrap, group),
+            dead_letters_table(bootstrap, streams),
+            *_feature_tables(app, streams, bootstrap),
+        ],
+        views=[*event_views(app), *user_activity.user_views(), *exposure.exposure_views()],
+        inserts=inserts,
+        state_rules=feature_rules(app),
+    )
+
+
+def _feature_tables(app: AppConfig, streams: StreamsConfig, bootstrap: str) -> list[str]:
+    """Declare a topic per view; few items and the one global row have most of the events, so their rows are folded."""
+    views = [
+        (user_activity.VIEW, user_activity.user_activity_columns(app), False),
+        (item_activity.VIEW, item_activity.item_activity_columns(app), True),
+        (exposure.USER_VIEW, exposure.USER_COLUMNS, False),
+        (exposure.ITEM_VIEW, exposure.ITEM_COLUMNS, True),
+    ]
+    if item_activity.has_global_features(app):
+        views.append((item_activity.GLOBAL_VIEW, declared_columns(app.features.declared, "global"), True))
+    return [feature_table(bootstrap, streams, view, columns, folds) for view, columns, folds in views]

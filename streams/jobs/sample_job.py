@@ -20,4 +20,10 @@ def sample_job(app: AppConfig, streams: StreamsConfig, bootstrap: str) -> SqlJob
         served_table(bootstrap, group),
         samples_table(bootstrap, streams),
     ]
-    return SqlJob(group, tables, [*event_views(app), *sample_views()], [insert_samples()], sample_rules(app, streams))
+    return SqlJob(
+        name=group,
+        tables=tables,
+        views=[*event_views(app), *sample_views()],
+        inserts=[insert_samples()],
+        state_rules=sample_rules(app, streams),
+    )

@@ -1,0 +1,111 @@
+"""What events say of a user: counters, the newest events and the categories of their items, in one row per user.
+
+    events LEFT JOIN the categories of their items -> signed changes -> one aggregation keyed by user -> user_activity
+
+One row for all of it, written once an event: what costs in a feature job is the rows it writes. The join holds both
+sides, so an event that comes before its item counts for its categories once the item comes, and an item whose
+categories change moves the events of the last two horizons over. Such an event comes again, first taken back (`sign`
+-1), then anew: sums follow the sign, everything else is the same however often an event comes. Items never expire.
+"""
+
+from __future__ import annotations
+
+from features.config import AppConfig
+from streams.counters import decayed_sums
+from streams.declared_sql import declared_columns, declared_row
+from streams.events import EVENTS, is_id
+from streams.sql_text import View, listed
+
+VIEW = "user_activity"
+
+_MAX_CATEGORIES_PER_ITEM = 32
+_ANEW = "`sign` = 1"
+_SIGN = "CAST(`sign` AS DOUBLE)"
+_AMOUNTS = (
+    _SIGN,
+    f"CASE WHEN `outcome` = 1 THEN {_SIGN} ELSE CAST(0 AS DOUBLE) END",
+    f"CASE WHEN `outcome` = -1 THEN {_SIGN} ELSE CAST(0 AS DOUBLE) END",
+)
+"""What one change adds: events, positives, negatives."""
+
+
+def user_activity_columns(app: AppConfig) -> str:
+    """Return protos/features.proto UserActivity between `entity_id` and `event_time_ms`."""
+    return listed(
+        "`counters` ARRAY<DOUBLE>",
+        "`history_item_ids` ARRAY<STRING>",
+        "`history_actions` ARRAY<STRING>",
+        "`history_times_ms` ARRAY<BIGINT>",
+        "`history_outcomes` ARRAY<INT>",
+        "`category_names` ARRAY<STRING>",
+        "`category_counts` ARRAY<DOUBLE>",
+        declared_columns(app.features.declared, "user"),
+    )
+
+
+def user_views() -> list[View]:
+    """Return the views from item records and events to `user_changes`, in the order of their definition."""
+    return [
+        View("item_categories", _item_categories()),
+        View("categorized_events", _categorized_events()),
+        View("user_changes", _user_changes()),
+    ]
+
+
+def insert_user_activity(app: AppConfig) -> str:
+    """Return the statement that writes the user rows."""
+    features = app.features
+    longest_ms = f"CAST({features.half_lives_s[-1] * 1000.0!r} AS DOUBLE)"
+    history = f"NEWEST_EVENTS({features.history_length}, `event_time_ms`, `event_id`, `item_id`, `action`, `outcome`)"
+    affinity = (
+        f"CATEGORY_SUMS({longest_ms}, {features.categories_per_user}, `event_time_ms`, `outcome`, `sign`, `categories`)"
+    )
+    declared = declared_row(features.declared, "user", _SIGN, _ANEW)
+    aggregates = listed(
+        "MAX(`event_time_ms`) AS `event_time_ms`",
+        f"{decayed_sums(features.half_lives_s, _AMOUNTS)} AS `counters`",
+        f"{history} FILTER (WHERE {_ANEW}) AS `history`",
+        f"{affinity} FILTER (WHERE `categories` IS NOT NULL) AS `affinity`",
+        declared and f"{declared} AS `features`",
+    )
+    columns = listed(
+        "`user_id`, `counters`",
+        "`history`.`item_ids`, `history`.`actions`, `history`.`event_times_ms`, `history`.`outcomes`",
+        "`affinity`.`names`, `affinity`.`counts`",
+        declared and "`features`",
+        "`event_time_ms`",
+    )
+    return f"""INSERT INTO {VIEW}_rows
+SELECT {columns}
+FROM (
+  SELECT `user_id`, {aggregates}
+  FROM user_changes
+  GROUP BY `user_id`
+)"""
+
+
+def _item_categories() -> str:
+    # Deletions are passed over: a deleted item's past events still say what its users liked.
+    kept = f"ARRAY_SLICE(ARRAY_DISTINCT(`categories`), 1, {_MAX_CATEGORIES_PER_ITEM})"
+    return f"""SELECT `item_id`, {kept} AS `categories`
+FROM (
+  SELECT `item_id`, `categories`,
+    ROW_NUMBER() OVER (PARTITION BY `item_id` ORDER BY `proctime` DESC) AS `age`
+  FROM item_records
+  WHERE {is_id("`item_id`")}
+)
+WHERE `age` = 1"""
+
+
+def _categorized_events() -> str:
+    event = "`event_id`, `user_id`, `item_id`, `action`, `event_time_ms`, `value`, `outcome`"
+    columns = ", ".join(f"`e`.{column}" for column in event.split(", "))
+    return f"""SELECT {columns}, `i`.`categories`
+FROM (SELECT {event} FROM {EVENTS}) AS `e`
+LEFT JOIN item_categories AS `i` ON `e`.`item_id` = `i`.`item_id`"""
+
+
+def _user_changes() -> str:
+    # As signed inserts: aggregates that had to take back would keep every event.
+    return """SELECT *, CASE WHEN `op` IN ('DELETE', 'UPDATE_BEFORE') THEN -1 ELSE 1 END AS `sign`
+FROM TO_CHANGELOG(input => TABLE categorized_events)"""
