@@ -18,8 +18,9 @@ import org.apache.flink.table.functions.TableFunction;
  * Parses one record of an events topic in one pass: its fields, and the reason why it is no event, null where it is one.
  *
  * <p>What depends on the app (known actions, the horizon) is checked in SQL behind it. Reasons, first match wins:
- * {@code too_large}, {@code not_json} (not UTF-8, not exactly one JSON object), {@code too_deep}, then field by field
- * {@code missing_<field>} (null counts as missing) and {@code bad_<field>}. Of a name that stands twice the last counts.
+ * {@code too_large}; read from the front, {@code not_json} (not UTF-8, not exactly one JSON object) or {@code too_deep};
+ * then field by field {@code missing_<field>} (null counts as missing) and {@code bad_<field>}. Of a name that stands
+ * twice the last counts.
  */
 @FunctionHint(
     output =
@@ -85,7 +86,6 @@ public class CheckEvent extends TableFunction<RowData> {
     }
     try (JsonParser parser = json.createParser(raw)) {
       parser.nextToken();
-      boolean isShallow = true;
       while (parser.nextToken() == JsonToken.FIELD_NAME) {
         int field = indexOf(parser.currentName());
         JsonToken token = parser.nextToken();
@@ -94,7 +94,9 @@ public class CheckEvent extends TableFunction<RowData> {
         }
         if (token.isStructStart()) {
           long start = parser.currentTokenLocation().getByteOffset();
-          isShallow &= skippedStructure(parser);
+          if (!skipsStructure(parser)) {
+            return "too_deep";
+          }
           if (field == CONTEXT) {
             long end = parser.currentLocation().getByteOffset();
             values[field] = token == JsonToken.START_OBJECT ? wrapped(raw, (int) start, (int) end) : BAD;
@@ -106,28 +108,26 @@ public class CheckEvent extends TableFunction<RowData> {
       if (parser.currentToken() != JsonToken.END_OBJECT || parser.nextToken() != null) {
         return "not_json";
       }
-      return isShallow ? null : "too_deep";
+      return null;
     } catch (IOException | RuntimeException error) {
       return "not_json";
     }
   }
 
-  /** Skips to the end of the structure that the parser stands at; says whether it is nested within bounds. */
-  private static boolean skippedStructure(JsonParser parser) throws IOException {
-    int depth = 1;
-    int deepest = 1;
-    while (depth > 0) {
+  /** Skips to the end of the structure that the parser stands at; false, on the way, where it is nested too deep. */
+  private static boolean skipsStructure(JsonParser parser) throws IOException {
+    // The structure itself lies in the event's own object.
+    for (int depth = 2; depth > 1; ) {
+      if (depth > MAX_DEPTH) {
+        return false;
+      }
       JsonToken token = parser.nextToken();
       if (token == null) {
         throw new IOException("ends inside a structure");
       }
-      if (token.isStructStart()) {
-        deepest = Math.max(deepest, ++depth);
-      } else if (token.isStructEnd()) {
-        depth--;
-      }
+      depth += token.isStructStart() ? 1 : token.isStructEnd() ? -1 : 0;
     }
-    return deepest < MAX_DEPTH;
+    return true;
   }
 
   private static int indexOf(String name) {

@@ -46,6 +46,9 @@ def plain_counters(app: AppConfig, events: Iterable[dict[str, Any]]) -> dict[tup
     return sums
 
 
-def row_counters(row: dict[str, Any]) -> dict[tuple[int, int], list[float]]:
+def row_counters(numbers: list[float]) -> dict[tuple[int, int], list[float]]:
     """Return a feature row's counters in the same shape."""
-    return {(c["half_life"], c["epoch"]): [c["events"], c["positives"], c["negatives"]] for c in row["counters"]}
+    spans = [numbers[start : start + 7] for start in range(0, len(numbers), 7)]
+    newest = {(index, int(span[0])): span[1:4] for index, span in enumerate(spans)}
+    before = {(index, int(span[0]) - 1): span[4:] for index, span in enumerate(spans)}
+    return newest | before

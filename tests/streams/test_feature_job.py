@@ -55,7 +55,7 @@ def _mixed_events(user_id: str, item_id: str, max_age_ms: int, count: int) -> li
 @pytest.mark.parametrize("entity", ["user", "item"])
 def test_counters_equal_plain_python_across_epochs(opened: Opener, app: AppConfig, entity: str) -> None:
     """Out of order, with duplicates, over many epochs of the short half-lives: the sums are those of the set."""
-    io = opened(f"{entity}_counters")
+    io = opened(f"{entity}_activity")
     ids = {"user": unique("user"), "item": unique("item")}
     events = _mixed_events(ids["user"], ids["item"], 20 * HOUR_MS, 80)
     io.send_all(EVENTS, events)
@@ -64,7 +64,7 @@ def test_counters_equal_plain_python_across_epochs(opened: Opener, app: AppConfi
 
 def test_backfill_has_no_age_limit_and_crosses_the_longest_epoch(opened: Opener, app: AppConfig) -> None:
     """History of a hundred days fills the epochs of every half-life."""
-    io = opened("user_counters")
+    io = opened("user_activity")
     user_id = unique("user")
     events = _mixed_events(user_id, unique("item"), 100 * DAY_MS, 60)
     io.send_all(BACKFILL, events)
@@ -73,7 +73,7 @@ def test_backfill_has_no_age_limit_and_crosses_the_longest_epoch(opened: Opener,
 
 def _assert_counters(io: TopicIo, entity_id: str, expected: dict[tuple[int, int], list[float]]) -> None:
     def is_equal(rows: list[dict[str, Any]]) -> bool:
-        return bool(rows) and _close(row_counters(rows[-1]), expected)
+        return bool(rows) and _close(row_counters(rows[-1]["counters"]), expected)
 
     rows = io.follow(is_equal, entity_id)
     assert {entity_id} == {row["entity_id"] for row in rows}
@@ -85,7 +85,7 @@ def _close(left: dict[tuple[int, int], list[float]], right: dict[tuple[int, int]
 
 def test_duplicates_count_once(opened: Opener, app: AppConfig) -> None:
     """The first record of an event_id is the event; copies change nothing, whatever they say."""
-    io = opened("item_counters")
+    io = opened("item_activity")
     item_id = unique("item")
     first = event(unique("user"), item_id, "view")
     io.send_all(EVENTS, [first, first, {**first, "action": "like"}])
@@ -96,7 +96,7 @@ def test_duplicates_count_once(opened: Opener, app: AppConfig) -> None:
 
 def test_an_event_ahead_of_the_broker_is_clamped(opened: Opener) -> None:
     """A clock that is a year ahead must not freeze its user's row."""
-    io = opened("user_counters")
+    io = opened("user_activity")
     early = event(unique("user"), "i1", age_ms=-365 * DAY_MS)
     sent = io.send(EVENTS, early["user_id"], early)
     row = io.follow(len, early["user_id"])[-1]
@@ -105,7 +105,7 @@ def test_an_event_ahead_of_the_broker_is_clamped(opened: Opener) -> None:
 
 def test_history_is_the_newest_by_time_and_id(opened: Opener, app: AppConfig) -> None:
     """The row holds the newest N whatever the order of arrival; equal times are ordered by event_id."""
-    io = opened("user_history")
+    io = opened("user_activity")
     user_id, newest = unique("user"), app.features.history_length
     events = [event(user_id, f"i{number}", age_ms=1000 * (number // 2)) for number in range(3 * newest)]
     for one in events[1::2]:
@@ -113,14 +113,15 @@ def test_history_is_the_newest_by_time_and_id(opened: Opener, app: AppConfig) ->
     random.Random(3).shuffle(events)
     io.send_all(EVENTS, events)
     events.sort(key=lambda one: (one["event_time_ms"], one["event_id"]), reverse=True)
-    expected = {one["event_id"] for one in events[:newest]}
-    rows = io.follow(lambda rows: rows and {e["event_id"] for e in rows[-1]["entries"]} == expected, user_id)
-    assert events[0]["event_time_ms"] == rows[-1]["event_time_ms"]
+    expected = [one["item_id"] for one in events[:newest]]
+    row = io.follow(lambda rows: rows and rows[-1]["history_item_ids"] == expected, user_id)[-1]
+    assert [one["event_time_ms"] for one in events[:newest]] == row["history_times_ms"]
+    assert {("click", 1)} == set(zip(row["history_actions"], row["history_outcomes"], strict=True))
 
 
 def test_an_event_before_its_item_counts_for_its_categories_later(opened: Opener) -> None:
     """Events wait for metadata; a change of categories moves them, a deletion leaves them."""
-    io = opened("user_categories")
+    io = opened("user_activity")
     user_id, item_id = unique("user"), unique("item")
     io.send(EVENTS, user_id, event(user_id, item_id, "like"))
     io.send(ITEMS, item_id, {"item_id": item_id, "categories": ["a", "b", "a"]})
@@ -136,13 +137,13 @@ def test_an_event_before_its_item_counts_for_its_categories_later(opened: Opener
 
 def _has(categories: set[str]) -> Callable[[list[dict[str, Any]]], bool]:
     def has(rows: list[dict[str, Any]]) -> bool:
-        return bool(rows) and {name for name, value in _sums(rows[-1]).items() if value > 0.5} == categories
+        return bool(rows) and set(_sums(rows[-1])) == categories
 
     return has
 
 
 def _sums(row: dict[str, Any]) -> dict[str, float]:
-    return {entry["category"]: entry["events"] for entry in row["categories"]}
+    return {name: row["category_counts"][7 * place + 1] for place, name in enumerate(row["category_names"])}
 
 
 def _changed(**fields: Any) -> bytes:
@@ -164,7 +165,8 @@ GARBAGE: list[tuple[bytes | None, str]] = [
     (_changed() + _changed() + b"}", "not_json"),
     (_changed().replace(b"item", b"it\xffem"), "not_json"),
     (_changed(value=float("nan")), "not_json"),
-    (b'{"event_id": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "not_json"),
+    (b'{"event_id": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "too_deep"),
+    (_changed(session=json.loads("[" * 16 + "]" * 16)), "too_deep"),
     (b'{"event_id": ' + b"9" * 2_000 + b"}", "not_json"),
     (_changed(session_id="x" * 64_000)[:64_000], "not_json"),
     (b"{}", "missing_event_id"),
@@ -226,6 +228,6 @@ def _letters(rows: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
 def test_odd_but_legal_ids_pass_unchanged(opened: Opener) -> None:
     """Ids are any UTF-8 of 1-128 bytes without control characters; the row's key is the bare id."""
     for item_id in GOOD_IDS:
-        io = opened("item_counters")
+        io = opened("item_activity")
         io.send(EVENTS, "u", event(unique("user"), item_id))
         assert item_id == io.follow(len, item_id)[-1]["entity_id"]
