@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from compose.errors import EXIT_CODES, StackError, StackNotRunningError
+from compose.streams_commands import streams_app
 from features.config import ConfigError, Endpoints, load_endpoints
 
 _BAD_CONFIGURATION = 2
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(help="Kafka topics of the loop.", no_args_is_help=True)
 features_app = typer.Typer(help="Feast definitions.", no_args_is_help=True)
+app.add_typer(streams_app, name="streams")
 app.add_typer(topics_app, name="topics")
 app.add_typer(features_app, name="features")
 
@@ -155,6 +157,22 @@ def features_apply(
     load_endpoints(path)
     command = [sys.executable, "-m", "features.apply", "--config", str(config), "--endpoints", str(path)]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@features_app.command("catalogue")
+def features_catalogue(
+    config: ConfigOption = _DEFAULT_CONFIG,
+    output: Annotated[Path | None, typer.Option("--output", help="Write it here instead of printing it.")] = None,
+) -> None:
+    """Print every feature column and ranker input of a configuration as Markdown."""
+    from features.catalogue import catalogue
+    from features.config import load_app_config
+
+    text = catalogue(load_app_config(config))
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
 
 
 @app.command()

@@ -21,14 +21,18 @@ from streams.jobs.feature_job import feature_job
 from streams.jobs.sample_job import sample_job
 
 JOBS = ("feature_job", "sample_job")
+NEXT = ".next"
+"""Suffix of a feature job that is built beside the running one, of its topics and of its files."""
 _DEFAULT_JARS = Path(__file__).resolve().parent.parent / ".jars"
 
 log = logging.getLogger("streams")
 
 
 def build_job(name: str, app: AppConfig, streams: StreamsConfig, bootstrap: str) -> SqlJob:
-    """Return the job named `feature_job` or `sample_job`."""
-    return {"feature_job": feature_job, "sample_job": sample_job}[name](app, streams, bootstrap)
+    """Return the job named `feature_job`, `feature_job.next` or `sample_job`."""
+    if name == "sample_job":
+        return sample_job(app, streams, bootstrap)
+    return feature_job(app, streams, bootstrap, name.removeprefix("feature_job"))
 
 
 def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
@@ -45,7 +49,7 @@ def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
         raise ConfigError(f"{options.endpoints}: flink is empty; name the REST address of a JobManager, host:port")
     rest = FlinkRest(endpoints.flink)
     flink_dir = Path(endpoints.state) / "flink"
-    names = JOBS if options.job == "all" else (f"{options.job}_job",)
+    names = JOBS if options.job == "all" else (f"{options.job}_job{NEXT if options.next else ''}",)
     jobs = {name: build_job(name, app, streams, endpoints.kafka) for name in names}
     ids = _submit_missing(jobs, streams, rest, flink_dir, options)
     write_whole(flink_dir / "jobs.json", json.dumps(_known_ids(flink_dir) | ids))
@@ -63,7 +67,11 @@ def _submit_missing(
         return ids
     missing = {name: job for name, job in jobs.items() if name not in ids}
     files = {name: JobFiles(flink_dir, name) for name in missing}
-    restore_points = {name: files[name].restore_point(job) for name, job in missing.items()} if options.restore else {}
+    restore_points: dict[str, Path | None] = {}
+    if options.restore_from:
+        restore_points = dict.fromkeys(missing, files[next(iter(missing))].given_point(options.restore_from))
+    elif options.restore:
+        restore_points = {name: files[name].restore_point(job) for name, job in missing.items()}
     # Here, because importing pyflink and starting its JVM takes seconds, and nothing above needs them.
     from streams.submission import find_jars, job_settings, submit, wait_until_running
 
@@ -90,8 +98,17 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--endpoints", type=Path, required=True, help="addresses, as `headrace up` writes them")
     parser.add_argument("--job", choices=("feature", "sample", "all"), default="all")
     parser.add_argument("--restore", action="store_true", help="go on from the newest retained checkpoint")
+    parser.add_argument(
+        "--restore-from", type=Path, metavar="DIR", help="go on from this savepoint or checkpoint; names one --job"
+    )
+    parser.add_argument("--next", action="store_true", help="with --job feature: beside the running one, onto .next")
     parser.add_argument("--jars", type=Path, default=_DEFAULT_JARS, help="folder of the jars, as `make setup` fills it")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.restore_from and options.job == "all":
+        parser.error("--restore-from belongs to one job; name it with --job feature or --job sample")
+    if options.next and options.job != "feature":
+        parser.error("--next is for the feature job; add --job feature")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

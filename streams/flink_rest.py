@@ -82,6 +82,29 @@ class FlinkRest:
         while job_id in self.live_jobs().values():
             time.sleep(_POLL_S)
 
+    def savepoint(self, job_id: str, folder: str, stop: bool, timeout_s: float) -> str:
+        """Write a savepoint and return its path.
+
+        Args:
+            job_id: the job.
+            folder: URI of the directory that gets it.
+            stop: end the job with it.
+            timeout_s: how long it may take.
+
+        Raises:
+            ClusterError: the cluster does not do it, or not in time.
+        """
+        body: dict[str, Any] = {"target-directory": folder, **({"drain": False} if stop else {"cancel-job": False})}
+        verb = "stop" if stop else "savepoints"
+        trigger = self._call(f"/jobs/{job_id}/{verb}", "POST", body)["request-id"]
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            answer = self._get(f"/jobs/{job_id}/savepoints/{trigger}")
+            if answer["status"]["id"] == "COMPLETED":
+                return _savepoint_path(answer["operation"])
+            time.sleep(_POLL_S)
+        raise ClusterError(f"no savepoint of {job_id} within {timeout_s:g} s; look at the JobManager's log")
+
     def _get(self, path: str) -> Any:
         return self._call(path, "GET")
 
@@ -94,6 +117,13 @@ class FlinkRest:
                 return json.load(response)
         except (OSError, urllib.error.URLError, json.JSONDecodeError) as error:
             raise ClusterError(f"Flink at {self.address} does not answer {path}: {error}") from error
+
+
+def _savepoint_path(operation: dict[str, Any]) -> str:
+    if "location" not in operation:
+        trace = operation.get("failure-cause", {}).get("stack-trace", "")
+        raise ClusterError(f"the savepoint failed: {root_message(trace)}")
+    return str(operation["location"])
 
 
 def root_message(trace: str) -> str:

@@ -27,9 +27,9 @@ class SqlJob:
     """How long each stateful operator keeps what was not touched; every one must be covered."""
 
     def fingerprint(self) -> str:
-        """Return a digest of everything that shapes the compiled plan, addresses of servers left out."""
+        """Return a digest of everything that shapes the compiled plan; the job's name and where tables live do not."""
         functions = [function.statement() for function in FUNCTIONS]
         tables = [without_options(table) for table in self.tables]
         parts = [*functions, *tables, *(view.statement() for view in self.views), *self.inserts]
         rules = [f"{rule.node_type} {rule.pattern} {rule.keep_ms}" for rule in self.state_rules]
-        return hashlib.sha256("\n".join([self.name, *parts, *rules]).encode()).hexdigest()
+        return hashlib.sha256("\n".join([*parts, *rules]).encode()).hexdigest()

@@ -46,6 +46,16 @@ class JobFiles:
             )
         return checkpoint
 
+    def given_point(self, path: Path) -> Path:
+        """Return a savepoint or checkpoint that somebody named.
+
+        Raises:
+            RestoreRefusedError: there is none.
+        """
+        if not (path / _METADATA).is_file():
+            raise RestoreRefusedError(f"{path} holds no {_METADATA}: it is neither a savepoint nor a whole checkpoint")
+        return path
+
     def newest_checkpoint(self) -> Path | None:
         """Return the newest completed checkpoint; one without `_metadata` was never completed."""
         completed = list(self.checkpoints.glob(f"*/chk-*/{_METADATA}"))

@@ -122,7 +122,14 @@ def samples_table(bootstrap: str, streams: StreamsConfig) -> str:
 )"""
 
 
-def feature_table(bootstrap: str, streams: StreamsConfig, view: str, columns: str, folds: bool) -> str:
+def feature_topic(view: str, suffix: str = "") -> str:
+    """Return the topic of a feature view; `suffix` names rows that are built beside the ones in use (`.next`)."""
+    return f"headrace.features.{view}{suffix}.v1"
+
+
+def feature_table(
+    bootstrap: str, streams: StreamsConfig, view: str, columns: str, folds: bool, suffix: str = ""
+) -> str:
     """Declare the compacted topic of one feature view, its rows keyed by the bare entity id.
 
     Args:
@@ -132,6 +139,7 @@ def feature_table(bootstrap: str, streams: StreamsConfig, view: str, columns: st
         columns: column declarations between `entity_id` and `event_time_ms`.
         folds: whether changes of one row within `streams.row_flush_ms` become one message. Pays where a few keys have
             most of the events; elsewhere copying every row into the buffer costs more than it saves.
+        suffix: of the topic's name, not of the table's: a compiled plan knows the table only.
     """
     flush_ms = streams.row_flush_ms if folds else 0
     folded = {
@@ -139,14 +147,13 @@ def feature_table(bootstrap: str, streams: StreamsConfig, view: str, columns: st
         "sink.buffer-flush.max-rows": 5000 if flush_ms else None,
     }
     formats = {"connector": "upsert-kafka", "key.format": "raw", "value.format": "json"}
-    topic = f"headrace.features.{view}.v1"
     return f"""CREATE TEMPORARY TABLE {view}_rows (
   `entity_id` STRING,
   {columns},
   `event_time_ms` BIGINT,
   PRIMARY KEY (`entity_id`) NOT ENFORCED
 ) WITH (
-  {options(_sink(bootstrap, topic, streams) | formats | folded)}
+  {options(_sink(bootstrap, feature_topic(view, suffix), streams) | formats | folded)}
 )"""
 
 

@@ -21,9 +21,16 @@ from streams.kafka_tables import (
 from streams.retention import feature_rules
 
 
-def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str) -> SqlJob:
-    """Return the job's statements."""
-    group = f"{app.name}-feature-job"
+def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: str = "") -> SqlJob:
+    """Return the job's statements.
+
+    Args:
+        app: actions and features.
+        streams: settings.
+        bootstrap: Kafka's servers.
+        suffix: of the feature topics and the job's name, for a job that runs beside the one in use.
+    """
+    group = f"{app.name}-feature-job{suffix}"
     topics = zip(RAW_TABLES, (EVENTS_TOPIC, BACKFILL_TOPIC), strict=True)
     inserts = [
         insert_dead_letters(),
@@ -41,7 +48,7 @@ def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str) -> SqlJo
             items_table(bootstrap, group),
             shown_table(bootstrap, group),
             dead_letters_table(bootstrap, streams),
-            *_feature_tables(app, streams, bootstrap),
+            *_feature_tables(app, streams, bootstrap, suffix),
         ],
         views=[*event_views(app), *user_activity.user_views(), *exposure.exposure_views()],
         inserts=inserts,
@@ -49,7 +56,7 @@ def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str) -> SqlJo
     )
 
 
-def _feature_tables(app: AppConfig, streams: StreamsConfig, bootstrap: str) -> list[str]:
+def _feature_tables(app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: str) -> list[str]:
     """Declare a topic per view; few items and the one global row have most of the events, so their rows are folded."""
     views = [
         (user_activity.VIEW, user_activity.user_activity_columns(app), False),
@@ -59,4 +66,4 @@ def _feature_tables(app: AppConfig, streams: StreamsConfig, bootstrap: str) -> l
     ]
     if item_activity.has_global_features(app):
         views.append((item_activity.GLOBAL_VIEW, declared_columns(app.features.declared, "global"), True))
-    return [feature_table(bootstrap, streams, view, columns, folds) for view, columns, folds in views]
+    return [feature_table(bootstrap, streams, view, columns, folds, suffix) for view, columns, folds in views]

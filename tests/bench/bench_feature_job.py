@@ -85,7 +85,7 @@ def fill_topics(bootstrap: str, events: int, users: int, items: int, seed: int) 
     user_of = rng.integers(users, size=events)
     actions = rng.choice(["view", "click", "like", "dislike", "rating"], size=events, p=[0.5, 0.2, 0.1, 0.05, 0.15])
     for number in range(events):
-        event = {
+        event: dict[str, Any] = {
             "event_id": f"{seed:04x}-{number:020d}",
             "user_id": f"u{user_of[number]}",
             "item_id": f"i{item_of[number]}",

@@ -1,29 +1,18 @@
-"""The `streams` section and the half-lives it allows."""
+"""The streams section of the configuration."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from features.config import ActionConfig, AppConfig, ConfigError, FeaturesConfig
-from streams.config import StreamsConfig, check_parallel_half_lives
+from features.config import ConfigError, load_section
+from streams.config import StreamsConfig
 
 
-def _app(*half_lives_s: float) -> AppConfig:
-    features = FeaturesConfig(half_lives_s=half_lives_s)
-    return AppConfig(actions={"click": ActionConfig(outcome="positive")}, features=features)
-
-
-def test_nested_half_lives_run_in_parallel() -> None:
-    """The shipped ones do."""
-    check_parallel_half_lives(_app(60, 600, 3600, 86400), StreamsConfig(parallelism=4))
-
-
-def test_any_half_lives_run_alone() -> None:
-    """One instance keeps the order of everything."""
-    check_parallel_half_lives(_app(60, 90), StreamsConfig(parallelism=1))
-
-
-def test_half_lives_that_do_not_nest_are_refused_in_parallel() -> None:
-    """The sentence names both values."""
-    with pytest.raises(ConfigError, match="60 does not divide 90"):
-        check_parallel_half_lives(_app(60, 90), StreamsConfig(parallelism=2))
+def test_unknown_settings_are_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    """A typo is one sentence, not a default."""
+    path = tmp_path / "headrace.yaml"
+    path.write_text("streams: {parallelsm: 2}")
+    with pytest.raises(ConfigError, match="did you mean 'parallelism'"):
+        load_section(path, "streams", StreamsConfig)

@@ -1,0 +1,100 @@
+"""The `.next` feature topics of an upgrade, and how far a job has read: what `streams_upgrade` asks of Kafka."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import GroupIdNotFoundError, KafkaError, UnknownTopicOrPartitionError
+
+from compose.errors import StackError
+from compose.topics import TopicSpec
+
+_WAIT_S = 30.0
+
+
+class NextTopics:
+    """Topics that come and go with one upgrade.
+
+    Args:
+        bootstrap: Kafka's servers.
+        names: their names.
+    """
+
+    def __init__(self, bootstrap: str, names: Sequence[str]) -> None:
+        self._bootstrap = bootstrap
+        self._names = tuple(names)
+
+    def create(self) -> None:
+        """Create them with the settings of the topics whose place they take.
+
+        Raises:
+            StackError: Kafka does not do it.
+        """
+        specs = [TopicSpec(name, is_compacted=True) for name in self._names]
+        new = [NewTopic(spec.name, spec.partitions, 1, topic_configs=spec.settings()) for spec in specs]
+        self._ask(lambda admin: admin.create_topics(new, timeout_ms=10_000))
+
+    def delete(self) -> None:
+        """Delete those that exist and wait until they are gone.
+
+        Raises:
+            StackError: Kafka does not do it.
+        """
+        existing = [name for name in self._ask(lambda admin: admin.list_topics()) if name in self._names]
+        if not existing:
+            return
+        try:
+            self._ask(lambda admin: admin.delete_topics(existing, timeout_ms=10_000))
+        except UnknownTopicOrPartitionError:
+            return
+        deadline = time.monotonic() + _WAIT_S
+        while set(self._ask(lambda admin: admin.list_topics())) & set(existing):
+            if time.monotonic() > deadline:
+                raise StackError(f"Kafka still lists {existing[0]} {_WAIT_S:g} s after it was deleted; try again")
+            time.sleep(0.1)
+
+    def bounds(self, topics: Sequence[str]) -> tuple[Mapping[TopicPartition, int], Mapping[TopicPartition, int]]:
+        """Return first and next offset of every partition of `topics`."""
+        consumer: Any = KafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
+        try:
+            parts = [TopicPartition(t, number) for t in topics for number in consumer.partitions_for_topic(t) or ()]
+            return consumer.beginning_offsets(parts), consumer.end_offsets(parts)
+        except KafkaError as error:
+            raise StackError(f"Kafka at {self._bootstrap} does not answer: {error}") from error
+        finally:
+            consumer.close()
+
+    def committed(self, group: str, ends: Mapping[TopicPartition, int]) -> int:
+        """Return how many of the records up to `ends` a group has behind it; Flink commits with its checkpoints."""
+        offsets: Mapping[Any, Any] = self._ask(lambda admin: admin.list_group_offsets({group: list(ends)}))
+        found = offsets.get(group, offsets)
+        return sum(min(end, max(0, _offset(found.get(part)))) for part, end in ends.items())
+
+    def forget(self, group: str) -> None:
+        """Forget how far a group has read: what an abandoned upgrade committed says nothing of the next one."""
+        try:
+            self._ask(lambda admin: admin.delete_groups([group]))
+        except GroupIdNotFoundError:
+            return
+
+    def _ask(self, question: Any) -> Any:
+        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=10_000)
+        try:
+            return question(admin)
+        except (UnknownTopicOrPartitionError, GroupIdNotFoundError):
+            raise
+        except KafkaError as error:
+            raise StackError(f"Kafka at {self._bootstrap} refuses: {error}") from error
+        finally:
+            admin.close()
+
+
+def _offset(found: Any) -> int:
+    """Return the offset of an answer that may be a number, an object with one, or nothing."""
+    if found is None:
+        return 0
+    return int(getattr(found, "offset", found))
