@@ -66,6 +66,12 @@ class FlinkRest:
             "free task slots or raise streams.submit_timeout_s"
         )
 
+    def taskmanagers_of(self, job_id: str) -> set[str]:
+        """Return the resource ids of the TaskManagers that run a job."""
+        vertices = [vertex["id"] for vertex in self._get(f"/jobs/{job_id}")["vertices"]]
+        subtasks = [task for v in vertices for task in self._get(f"/jobs/{job_id}/vertices/{v}")["subtasks"]]
+        return {str(task["taskmanager-id"]) for task in subtasks}
+
     def root_cause(self, job_id: str) -> str:
         """Return the innermost cause of the job's last failure."""
         entries = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
