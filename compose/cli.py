@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,13 +10,23 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from compose.errors import EXIT_CODES, StackError, StackNotRunningError
+from compose.cli_options import (
+    DEFAULT_CONFIG,
+    DEFAULT_STATE,
+    ConfigOption,
+    EndpointsOption,
+    JsonOption,
+    StateOption,
+    addresses,
+    print_json,
+)
+from compose.commands_dlq import dlq_app
+from compose.commands_events import backfill, replay
+from compose.errors import EXIT_CODES, StackError
 from compose.streams_commands import streams_app
-from features.config import ConfigError, Endpoints, load_endpoints
+from features.config import ConfigError, load_endpoints
 
 _BAD_CONFIGURATION = 2
-_DEFAULT_STATE = Path(".headrace")
-_DEFAULT_CONFIG = Path("headrace.yaml")
 
 app = typer.Typer(
     name="headrace",
@@ -33,18 +42,15 @@ app.add_typer(streams_app, name="streams")
 app.add_typer(topics_app, name="topics")
 app.add_typer(features_app, name="features")
 
-ConfigOption = Annotated[Path, typer.Option("--config", help="The app's configuration.")]
-StateOption = Annotated[Path, typer.Option("--state", help="State directory of the stack.")]
-EndpointsOption = Annotated[
-    Path | None, typer.Option("--endpoints", help="Addresses as JSON; by default those of the stack in --state.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+app.add_typer(dlq_app, name="dlq")
+app.command()(replay)
+app.command()(backfill)
 
 
 @app.command()
 def up(
-    config: ConfigOption = _DEFAULT_CONFIG,
-    state: StateOption = _DEFAULT_STATE,
+    config: ConfigOption = DEFAULT_CONFIG,
+    state: StateOption = DEFAULT_STATE,
     ports: Annotated[
         Literal["default", "auto"], typer.Option(help="Those of the `stack` section, or free ones.")
     ] = "default",
@@ -60,7 +66,7 @@ def up(
 
 
 @app.command()
-def down(state: StateOption = _DEFAULT_STATE) -> None:
+def down(state: StateOption = DEFAULT_STATE) -> None:
     """End the stack, also what a killed one left behind."""
     from compose.daemon import stop_daemon
 
@@ -69,8 +75,8 @@ def down(state: StateOption = _DEFAULT_STATE) -> None:
 
 @app.command()
 def demo(
-    config: ConfigOption = _DEFAULT_CONFIG,
-    state: StateOption = _DEFAULT_STATE,
+    config: ConfigOption = DEFAULT_CONFIG,
+    state: StateOption = DEFAULT_STATE,
     events: Annotated[int, typer.Option(help="Events to replay.")] = 15_000,
     speed: Annotated[float, typer.Option(help="Times one action per user and second.")] = 1.0,
     data: Annotated[
@@ -112,20 +118,20 @@ def demo(
 
 
 @app.command()
-def status(state: StateOption = _DEFAULT_STATE, as_json: JsonOption = False) -> None:
+def status(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """Show parts, processes, restarts, Flink jobs, lags and the live model version."""
     from compose.status import collect_status, print_status
 
     report = collect_status(state.resolve())
     if as_json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     else:
         print_status(report)
 
 
 @app.command()
 def doctor(
-    config: ConfigOption = _DEFAULT_CONFIG, state: StateOption = _DEFAULT_STATE, as_json: JsonOption = False
+    config: ConfigOption = DEFAULT_CONFIG, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False
 ) -> None:
     """Name what is missing, damaged or busy on this machine, and how to mend it; exit code 1 if anything is."""
     from compose.config import load_stack_config
@@ -133,24 +139,24 @@ def doctor(
 
     findings = examine(state.resolve(), load_stack_config(config).ports)
     if as_json:
-        _print_json([vars(finding) for finding in findings])
+        print_json([vars(finding) for finding in findings])
     else:
         print_findings(findings)
     raise typer.Exit(0 if all(finding.is_ok for finding in findings) else 1)
 
 
 @topics_app.command("create")
-def topics_create(state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = None) -> None:
+def topics_create(state: StateOption = DEFAULT_STATE, endpoints: EndpointsOption = None) -> None:
     """Create the topics that do not exist yet, each with its own limits."""
     from compose.topics import TOPICS, create_topics
 
-    created = create_topics(_addresses(state, endpoints).kafka)
+    created = create_topics(addresses(state, endpoints).kafka)
     typer.echo(f"{len(created)} topics created, {len(TOPICS) - len(created)} were there")
 
 
 @features_app.command("apply")
 def features_apply(
-    config: ConfigOption = _DEFAULT_CONFIG, state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = None
+    config: ConfigOption = DEFAULT_CONFIG, state: StateOption = DEFAULT_STATE, endpoints: EndpointsOption = None
 ) -> None:
     """Register entities, views and services with Feast, from an explicit list."""
     path = endpoints or state / "endpoints.json"
@@ -161,7 +167,7 @@ def features_apply(
 
 @features_app.command("catalogue")
 def features_catalogue(
-    config: ConfigOption = _DEFAULT_CONFIG,
+    config: ConfigOption = DEFAULT_CONFIG,
     output: Annotated[Path | None, typer.Option("--output", help="Write it here instead of printing it.")] = None,
 ) -> None:
     """Print every feature column and ranker input of a configuration as Markdown."""
@@ -180,7 +186,7 @@ def recommend(
     user: Annotated[str, typer.Argument(help="User id.")],
     num: Annotated[int, typer.Option("--num", min=1, max=500, help="Items wanted.")] = 10,
     surface: Annotated[str, typer.Option(help="A surface of headrace.yaml; `probe` leaves no trace.")] = "probe",
-    state: StateOption = _DEFAULT_STATE,
+    state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -188,27 +194,27 @@ def recommend(
     from compose.serving_client import recommend as ask
     from compose.serving_tables import print_recommendations, to_json
 
-    answer = ask(_addresses(state, endpoints).serving, user, num, surface)
+    answer = ask(addresses(state, endpoints).serving, user, num, surface)
     if as_json:
-        _print_json(to_json(answer))
+        print_json(to_json(answer))
     else:
         print_recommendations(answer)
 
 
 @app.command()
-def models(state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
+def models(state: StateOption = DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
     """List the model versions that the server knows."""
     from compose.serving_tables import print_models, to_json
 
     versions = _admin(state, endpoints).list_models()
     if as_json:
-        _print_json([to_json(version) for version in versions])
+        print_json([to_json(version) for version in versions])
     else:
         print_models(versions)
 
 
 @app.command()
-def reload(state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
+def reload(state: StateOption = DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
     """Make the server read the newest version again."""
     _print_order("serves", _admin(state, endpoints).reload(), as_json)
 
@@ -216,7 +222,7 @@ def reload(state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = Non
 @app.command()
 def rollback(
     version: Annotated[str, typer.Argument(help="EPOCH.SEQ; the one before the live one by default.")] = "",
-    state: StateOption = _DEFAULT_STATE,
+    state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -227,7 +233,7 @@ def rollback(
 @app.command()
 def pin(
     version: Annotated[str, typer.Argument(help="EPOCH.SEQ; the live one by default.")] = "",
-    state: StateOption = _DEFAULT_STATE,
+    state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -236,52 +242,24 @@ def pin(
 
 
 @app.command()
-def unpin(state: StateOption = _DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
+def unpin(state: StateOption = DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
     """Follow new versions again."""
     _print_order("follows again, from", _admin(state, endpoints).unpin(), as_json)
-
-
-@app.command()
-def replay(
-    file: Annotated[Path, typer.Argument(help="parquet, .jsonl or .csv with the fields of headrace.events.v1.")],
-    speed: Annotated[float, typer.Option(min=0.0, help="Times the file's own pace; 0 is as fast as possible.")] = 1.0,
-    salt: Annotated[str, typer.Option(help="Any text; a file replayed again counts only with another one.")] = "",
-    state: StateOption = _DEFAULT_STATE,
-    endpoints: EndpointsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Send the events of a file to Kafka as if they happened now."""
-    from compose.replay import print_summary, replay_file
-
-    summary = replay_file(file, _addresses(state, endpoints), speed, salt)
-    print_summary(summary, as_json)
-    raise typer.Exit(summary.exit_code)
-
-
-def _addresses(state: Path, endpoints: Path | None) -> Endpoints:
-    path = endpoints or state / "endpoints.json"
-    if not path.exists():
-        raise StackNotRunningError(f"{path} does not exist; `headrace up` writes it, or name one with --endpoints")
-    return load_endpoints(path)
 
 
 def _admin(state: Path, endpoints: Path | None) -> Any:
     from compose.serving_client import AdminClient
 
-    return AdminClient(_addresses(state, endpoints))
+    return AdminClient(addresses(state, endpoints))
 
 
 def _print_order(did: str, status: Any, as_json: bool) -> None:
     from compose.serving_tables import to_json
 
     if as_json:
-        _print_json(to_json(status))
+        print_json(to_json(status))
     else:
         typer.echo(f"the server {did} {status.version or 'no version'}")
-
-
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=2))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

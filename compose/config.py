@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from compose.imports.mapping import MappingConfig, load_mappings
 from features.config import AppConfig, ConfigError, StrictConfig, load_app_config, load_section
 from serving.config import ServingConfig
 from streams.config import StreamsConfig
@@ -77,6 +78,8 @@ class HeadraceConfig(StrictConfig):
     """The server."""
     stack: StackConfig
     """The local stack."""
+    imports: dict[str, MappingConfig]
+    """Mappings of foreign events files."""
 
 
 def load_stack_config(path: Path) -> StackConfig:
@@ -100,6 +103,7 @@ def load_headrace_config(path: Path) -> HeadraceConfig:
         trainer=load_section(path, "trainer", TrainerConfig),
         serving=load_section(path, "serving", ServingConfig),
         stack=load_stack_config(path),
+        imports=load_mappings(path),
     )
     needed = _JOBS * config.streams.parallelism
     if needed > config.stack.task_slots:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from compose.errors import StackError, StackNotRunningError
+from compose.imports.events_file import ImportOptions
+from compose.imports.progress import every, import_progress
 from compose.replay_file import read_events
-from features.config import ConfigError, Endpoints, load_endpoints
+from compose.terminal_text import shown
+from features.config import Endpoints
 from headrace_client import Ack, BufferFullError, Event, EventProducer, HeadraceClientError
 
 AGAIN = "run the same command again: what has arrived counts once"
@@ -50,6 +48,8 @@ class ReplaySummary:
     wall_s: float
     events_per_s: float
     was_interrupted: bool
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What of the file makes no event, by reason."""
 
     @property
     def exit_code(self) -> int:
@@ -124,7 +124,7 @@ def replay_events(
     )
 
 
-def replay_file(path: Path, endpoints: Endpoints, speed: float = 1.0, salt: str = "") -> ReplaySummary:
+def replay_file(path: Path, endpoints: Endpoints, options: ImportOptions, speed: float = 1.0) -> ReplaySummary:
     """Replay a file into the Kafka of `endpoints`, with a progress bar on stderr.
 
     Raises:
@@ -132,19 +132,18 @@ def replay_file(path: Path, endpoints: Endpoints, speed: float = 1.0, salt: str 
     """
     if speed < 0:
         raise StackError(f"--speed must be 0 (as fast as possible) or more, not {speed:g}")
-    events = read_events(path, salt)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with (
-            EventProducer(endpoints.kafka, max_pending=_MAX_PENDING, block_s=_BLOCK_S, linger_ms=5) as producer,
-            Progress(*columns, console=console, transient=True) as progress,
-        ):
-            bar = progress.add_task(f"replaying {path.name}", total=len(events))
-            show = _every(_SHOWN_EVERY, lambda sent: progress.update(bar, completed=sent))
-            return replay_events(events, producer, speed, show)
+        with import_progress() as progress:
+            reading = progress.add_task(f"reading {path.name}", total=None)
+            events, survey = read_events(path, options, every(1000, lambda n: progress.update(reading, completed=n)))
+            progress.remove_task(reading)
+            with EventProducer(endpoints.kafka, _MAX_PENDING, block_s=_BLOCK_S, linger_ms=5) as producer:
+                bar = progress.add_task(f"replaying {path.name}", total=len(events))
+                show = every(_SHOWN_EVERY, lambda sent: progress.update(bar, completed=sent))
+                summary = replay_events(events, producer, speed, show)
     except HeadraceClientError as error:
         raise StackNotRunningError(f"{error}; {AGAIN}") from error
+    return replace(summary, left_out=dict(survey.left_out.most_common()))
 
 
 def print_summary(summary: ReplaySummary, as_json: bool) -> None:
@@ -156,37 +155,7 @@ def print_summary(summary: ReplaySummary, as_json: bool) -> None:
         f"{summary.acknowledged} of {summary.events} events acknowledged in {summary.wall_s:.1f} s"
         f" ({summary.events_per_s:.0f}/s)"
     )
+    for reason, count in summary.left_out.items():
+        print(f"  {count:>12,}  left out: {shown(reason)}")
     if summary.exit_code:
         print(AGAIN)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Exit codes: 0 all acknowledged, 1 not all, 2 bad file or options, 3 no Kafka, 130 Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="headrace replay", description=__doc__)
-    parser.add_argument("file", type=Path, help="parquet, .jsonl or .csv with the columns of headrace.events.v1")
-    parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
-    parser.add_argument("--speed", type=float, default=1.0, help="times the file's own pace; 0: as fast as possible")
-    parser.add_argument("--salt", default="", help="any text; replaying a file again counts only with another salt")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    options = parser.parse_args(arguments)
-    try:
-        summary = replay_file(options.file, load_endpoints(options.endpoints), options.speed, options.salt)
-    except (ConfigError, StackError) as error:
-        print(f"headrace: {error}", file=sys.stderr)
-        return error.exit_code if isinstance(error, StackError) else 2
-    print_summary(summary, options.json)
-    return summary.exit_code
-
-
-def _every(step: int, call: Callable[[int], object]) -> Callable[[int], None]:
-    """Pass on each `step`-th number."""
-
-    def pass_on(number: int) -> None:
-        if number % step == 0:
-            call(number)
-
-    return pass_on
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -56,6 +56,8 @@ TOPICS = (
     TopicSpec("headrace.events.v1", max_message_bytes=64 * _KIB),
     TopicSpec("headrace.events.backfill.v1", max_message_bytes=64 * _KIB),
     TopicSpec("headrace.events.dlq.v1", retention_ms=14 * _DAY_MS),
+    # Longer than the letters themselves: a marker must not go before its letter.
+    TopicSpec("headrace.events.dlq.replayed.v1", retention_ms=15 * _DAY_MS),
     TopicSpec("headrace.items.v1", is_compacted=True, max_message_bytes=64 * _KIB),
     TopicSpec("headrace.served.v1"),
     TopicSpec("headrace.samples.v1"),

@@ -76,3 +76,15 @@ class DeadLetter(_message.Message):
     reason: str
     record_time_ms: int
     def __init__(self, raw: _Optional[bytes] = ..., topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., reason: _Optional[str] = ..., record_time_ms: _Optional[int] = ...) -> None: ...
+
+class ReplayedLetter(_message.Message):
+    __slots__ = ("reason", "event_id", "topic", "replayed_time_ms")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    event_id: str
+    topic: str
+    replayed_time_ms: int
+    def __init__(self, reason: _Optional[str] = ..., event_id: _Optional[str] = ..., topic: _Optional[str] = ..., replayed_time_ms: _Optional[int] = ...) -> None: ...

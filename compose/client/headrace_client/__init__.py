@@ -20,11 +20,12 @@ from headrace_client.errors import (
 )
 from headrace_client.producer import Ack, EventProducer
 from headrace_client.recommender import Recommender
-from headrace_client.records import EVENTS_TOPIC, ITEMS_TOPIC, Event, Item
+from headrace_client.records import EVENTS_TOPIC, HISTORY_TOPIC, ITEMS_TOPIC, Event, Item
 from headrace_client.serving_pb2 import RankedItem, RankResponse, RecommendResponse, SimilarItemsResponse
 
 __all__ = [
     "EVENTS_TOPIC",
+    "HISTORY_TOPIC",
     "ITEMS_TOPIC",
     "Ack",
     "AsyncRecommender",

@@ -11,9 +11,15 @@ from typing import Any, Self
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from headrace_client.errors import BrokerUnavailableError, BufferFullError, NotAcknowledgedError
+from headrace_client.errors import (
+    BrokerUnavailableError,
+    BufferFullError,
+    InvalidRecordError,
+    NotAcknowledgedError,
+)
 from headrace_client.records import (
     EVENTS_TOPIC,
+    HISTORY_TOPIC,
     ITEMS_TOPIC,
     Event,
     Item,
@@ -86,6 +92,23 @@ class EventProducer:
         key, value = encode_event(complete_event(event))
         return self._send(EVENTS_TOPIC, key, value)
 
+    def send_history(self, event: Event) -> Future[Ack]:
+        """Send an event of the past, however old; raises as `send` does.
+
+        It needs its own `event_time_ms`, and an `event_id` that is the same whenever this event is sent.
+
+        Raises:
+            InvalidRecordError: one of the two is missing, or a field breaks a limit; nothing was sent.
+        """
+        if not event.event_id or not event.event_time_ms:
+            raise InvalidRecordError("an event of the past needs its own event_id and event_time_ms")
+        key, value = encode_event(event)
+        return self._send(HISTORY_TOPIC, key, value)
+
+    def send_record(self, topic: str, key: bytes | None, value: bytes) -> Future[Ack]:
+        """Send bytes as they are, for tools that repeat records; raises as `send` does."""
+        return self._send(topic, key, value)
+
     def announce(self, item: Item) -> Future[Ack]:
         """Announce an item's current state; raises as `send` does."""
         key, value = encode_item(item)
@@ -122,7 +145,7 @@ class EventProducer:
     ) -> None:
         self.close()
 
-    def _send(self, topic: str, key: bytes, value: bytes | None) -> Future[Ack]:
+    def _send(self, topic: str, key: bytes | None, value: bytes | None) -> Future[Ack]:
         if not self._places.acquire(timeout=self._block_s):
             raise BufferFullError(
                 f"{self._max_pending} records wait for their acknowledgement and none came for {self._block_s:g} s;"

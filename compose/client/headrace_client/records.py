@@ -13,6 +13,8 @@ from typing import Any
 from headrace_client.errors import InvalidRecordError
 
 EVENTS_TOPIC = "headrace.events.v1"
+HISTORY_TOPIC = "headrace.events.backfill.v1"
+"""Events of the past: no age limit."""
 ITEMS_TOPIC = "headrace.items.v1"
 MAX_ID_BYTES = 128
 MAX_RECORD_BYTES = 60 * 1024
@@ -115,7 +117,7 @@ def check_id(name: str, text: str) -> None:
         raise InvalidRecordError(f"{name} is not valid text: {error}") from error
     if not 1 <= length <= MAX_ID_BYTES:
         raise InvalidRecordError(f"{name} must have 1-{MAX_ID_BYTES} bytes, not {length}: {text[:40]!r}")
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text):
         raise InvalidRecordError(f"{name} must not contain control characters: {text!r}")
 
 

@@ -1,0 +1,53 @@
+"""Dead letters are read as the job writes them, and chosen by reason, age and place."""
+
+from __future__ import annotations
+
+import pytest
+
+from compose.dlq_letters import DlqUsageError, Selection, decode_letter, parse_since
+from tests.compose.dead_letters import HOUR_MS, NOW_MS, letter, letter_json
+
+
+def test_a_letter_is_read_as_it_was_written() -> None:
+    """Any bytes come back."""
+    one = letter(b"\xff\x00{")
+    assert decode_letter(letter_json(one)) == one
+    assert one.letter_id == "headrace.events.v1:2:7"
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{}", b"[]", letter_json(letter()).replace(b'"raw": "', b'"raw": "*')])
+def test_what_is_no_letter_is_passed_over(value: bytes | None) -> None:
+    """A stranger's record in the topic ends no command."""
+    assert decode_letter(value) is None
+
+
+def test_a_selection_narrows_by_everything_given() -> None:
+    """Nothing given means all."""
+    one = letter()
+    assert Selection().wants(one)
+    assert Selection({"unknown_action"}, NOW_MS, {one.letter_id}).wants(one)
+    assert not Selection({"too_old"}).wants(one)
+    assert not Selection(since_ms=NOW_MS + 1).wants(one)
+    assert not Selection(letter_ids={"headrace.events.v1:2:8"}).wants(one)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        ("90m", NOW_MS - 90 * 60_000),
+        ("2 h", NOW_MS - 2 * HOUR_MS),
+        ("7d", NOW_MS - 7 * 24 * HOUR_MS),
+        ("2024-01-31T11:20:00", 1_706_700_000_000),
+        ("2024-01-31T12:20:00+01:00", 1_706_700_000_000),
+    ],
+)
+def test_since_is_an_age_or_a_time(text: str, expected: int | None) -> None:
+    """A time without a zone is UTC."""
+    assert parse_since(text, NOW_MS) == expected
+
+
+def test_since_that_is_neither_is_one_sentence() -> None:
+    """With both forms."""
+    with pytest.raises(DlqUsageError, match=r"an age like 90m, 6h or 7d, or an ISO time, not 'yesterday'"):
+        parse_since("yesterday")
