@@ -16,6 +16,7 @@ from typing import IO
 import msgspec
 
 from compose.errors import StackError
+from compose.imports.errors import EventsFileError
 from compose.imports.events_file import ImportOptions
 
 _VERSION = 1
@@ -50,7 +51,7 @@ def backfill_key(path: Path, options: ImportOptions) -> str:
     """Return what names this file under this mapping: its content and all that decides about ids and events.
 
     Raises:
-        StackError: the file cannot be read.
+        EventsFileError: the file cannot be read.
     """
     digest = hashlib.sha256(f"{options.salt}\n{options.mapping.model_dump_json()}\n".encode())
     try:
@@ -58,7 +59,7 @@ def backfill_key(path: Path, options: ImportOptions) -> str:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
     except OSError as error:
-        raise BackfillProgressError(f"cannot read {path}: {error.strerror or error}") from error
+        raise EventsFileError(f"cannot read {path}: {error.strerror or error}") from error
     return digest.hexdigest()[:32]
 
 

@@ -38,9 +38,7 @@ def scan_topic(bootstrap: str, topic: str, since_ms: int | None = None) -> Itera
         )
         yield from _records(consumer, topic, since_ms)
     except KafkaError as error:
-        raise StackNotRunningError(
-            f"Kafka at {bootstrap} does not answer ({error}); `headrace up` starts it"
-        ) from error
+        raise StackNotRunningError(f"no Kafka answers at {bootstrap} ({error}); `headrace up` starts it") from error
     finally:
         if consumer is not None:
             consumer.close()

@@ -10,8 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 def import_progress() -> Progress:
     """Return a progress display; nothing is shown where stderr is no terminal."""
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    # Not only transient: into a log file even an empty display would write a line.
+    return Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal)
 
 
 def every(step: int, call: Callable[[int], object]) -> Callable[[int], None]:

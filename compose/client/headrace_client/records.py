@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ ITEMS_TOPIC = "headrace.items.v1"
 MAX_ID_BYTES = 128
 MAX_RECORD_BYTES = 60 * 1024
 """The topics take 64 KiB with key and headers."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +120,12 @@ def check_id(name: str, text: str) -> None:
         raise InvalidRecordError(f"{name} is not valid text: {error}") from error
     if not 1 <= length <= MAX_ID_BYTES:
         raise InvalidRecordError(f"{name} must have 1-{MAX_ID_BYTES} bytes, not {length}: {text[:40]!r}")
-    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text):
+    if _CONTROL.search(text):
         raise InvalidRecordError(f"{name} must not contain control characters: {text!r}")
 
 
 def _encode(fields: Mapping[str, Any]) -> bytes:
-    value = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    value = _ENCODER.encode(fields).encode()
     if len(value) > MAX_RECORD_BYTES:
         raise InvalidRecordError(f"a record must stay below {MAX_RECORD_BYTES} bytes, this one has {len(value)}")
     return value
