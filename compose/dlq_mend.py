@@ -189,12 +189,12 @@ def _with_event_id(event: dict[str, Any], letter: DeadLetter) -> dict[str, Any]:
 
 
 def _is_too_old(event: Mapping[str, Any], rules: ReplayRules) -> bool:
-    time_ms = event.get("event_time_ms")
+    time_ms: Any = event.get("event_time_ms")
     return _is_whole(time_ms) and time_ms < rules.now_ms - rules.app.features.horizon_h * _HOUR_MS
 
 
 def _key_of(event: Mapping[str, Any]) -> bytes | None:
-    user_id = event.get("user_id")
+    user_id: Any = event.get("user_id")
     return user_id.encode() if _is_id(user_id) else None
 
 

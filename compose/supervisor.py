@@ -6,6 +6,7 @@ looks at every part ten times a second; what it knows is published as a tuple of
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
 import time
@@ -20,6 +21,7 @@ from compose.processes import ProcessRecord, end_all, spawn
 _LOOK_S = 0.1
 _HEALTHY_S = 60.0
 _BAD_CONFIGURATION = 2
+_REAP_S = 5.0
 
 
 class PartState(StrEnum):
@@ -214,6 +216,10 @@ class Supervisor:
             records = [run.record for run in runs if run.record is not None]
             end_all(records, self._layout.stack.stop_timeout_s, _reaper(runs))
         for run in self._runs.values():
+            if run.process is not None:
+                # A JVM's first thread is gone before its last, and can be collected only then.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    run.process.wait(_REAP_S)
             run.state, run.record = PartState.STOPPED, None
         self._publish()
 

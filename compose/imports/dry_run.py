@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.progress import Progress
+
 from compose.imports.events_file import EventsFile, ImportOptions
 from compose.imports.progress import every, import_progress
 from compose.imports.survey import Survey
@@ -22,13 +24,13 @@ def survey_files(paths: Sequence[Path], options: ImportOptions) -> list[Survey]:
     Raises:
         EventsFileError: one cannot be used.
     """
-    surveys = []
     with import_progress() as progress:
-        for path in paths:
-            bar = progress.add_task(f"checking {path.name}", total=None)
-            show = every(_SHOWN_EVERY, lambda row, bar=bar: progress.update(bar, completed=row))
-            surveys.append(EventsFile(path, options).survey(show))
-    return surveys
+        return [_survey_one(path, options, progress) for path in paths]
+
+
+def _survey_one(path: Path, options: ImportOptions, progress: Progress) -> Survey:
+    bar = progress.add_task(f"checking {path.name}", total=None)
+    return EventsFile(path, options).survey(every(_SHOWN_EVERY, lambda row: progress.update(bar, completed=row)))
 
 
 def print_surveys(surveys: Sequence[Survey], topic: str, as_json: bool) -> None:

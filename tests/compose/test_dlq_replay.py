@@ -44,6 +44,7 @@ def test_each_letter_is_sent_and_then_marked() -> None:
     producer = ScriptedProducer()
     summary = replay_letters([letter(event_id=None)], (), RULES, producer)
     (topic, key, _), (marker_topic, marker_key, marker) = producer.records
+    assert marker_key is not None
     assert (topic, key, marker_topic, marker_key) == (EVENTS_TOPIC, b"ada", MARKERS_TOPIC, b"headrace.events.v1:2:7")
     told = json.loads(marker)
     assert told["replayed_time_ms"] > 0
