@@ -24,6 +24,7 @@ _COUNTED = {
 }
 """Reasons of events that features and organic learning have used: once their id is forgotten they would count twice."""
 _HOUR_MS = 3_600_000
+_MAX_DEPTH = 16
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,10 @@ def prepare(letter: DeadLetter, rules: ReplayRules) -> Resend | Left:
 def problem_of(event: Mapping[str, Any], app: AppConfig) -> str:
     """Return the reason code that the streaming job would give this event, empty where it takes it.
 
-    Age, depth and size are not judged here.
+    Age and size are not judged here.
     """
+    if _is_deeper(event, _MAX_DEPTH):
+        return "too_deep"
     for name in _ID_FIELDS:
         if event.get(name) is None:
             return f"missing_{name}"
@@ -191,6 +194,14 @@ def _with_event_id(event: dict[str, Any], letter: DeadLetter) -> dict[str, Any]:
 def _is_too_old(event: Mapping[str, Any], rules: ReplayRules) -> bool:
     time_ms: Any = event.get("event_time_ms")
     return _is_whole(time_ms) and time_ms < rules.now_ms - rules.app.features.horizon_h * _HOUR_MS
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Say whether objects and lists nest deeper than `levels`."""
+    if not isinstance(value, (Mapping, list)):
+        return False
+    inner = value.values() if isinstance(value, Mapping) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def _key_of(event: Mapping[str, Any]) -> bytes | None:

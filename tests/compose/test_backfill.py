@@ -129,7 +129,7 @@ def test_history_counts_once_in_the_features(stack: RunningStack, tmp_path: Path
     """A killed and repeated backfill gives the counters of the file, event by event."""
     app = load_app_config(stack.config_path)
     user_id = unique("user")
-    io = TopicIo(stack.endpoints, "headrace.features.user_counters.v1")
+    io = TopicIo(stack.endpoints, "headrace.features.user_activity.v1")
     rows = [event(user_id, f"i{n % 7}", ["view", "click", "like"][n % 3], n * DAY_MS // 40) for n in range(2000)]
     path = write_jsonl(tmp_path / "e.jsonl", [{k: v for k, v in row.items() if k != "event_id"} for row in rows])
     headrace_json(stack, "backfill", path)
@@ -137,7 +137,7 @@ def test_history_counts_once_in_the_features(stack: RunningStack, tmp_path: Path
     expected = plain_counters(app, rows)
 
     def is_equal(found: list[dict[str, Any]]) -> bool:
-        counters = row_counters(found[-1]) if found else {}
+        counters = row_counters(found[-1]["counters"]) if found else {}
         return counters.keys() == expected.keys() and all(
             counters[key] == pytest.approx(expected[key], rel=1e-9) for key in expected
         )

@@ -100,7 +100,7 @@ def test_what_stays_is_said_with_the_reason(kafka_only: RunningStack, producer: 
 def test_a_mended_event_counts_once(stack: RunningStack) -> None:
     """The real job refuses it, takes it after the mend, and takes it only once."""
     app, user_id = load_app_config(stack.config_path), unique("user")
-    io = TopicIo(stack.endpoints, "headrace.features.user_counters.v1")
+    io = TopicIo(stack.endpoints, "headrace.features.user_activity.v1")
     broken = event(user_id, "tea", "clck")
     sent = io.send(EVENTS_TOPIC, user_id, broken)
     place = f"{sent.topic}:{sent.partition}:{sent.offset}"
@@ -111,7 +111,7 @@ def test_a_mended_event_counts_once(stack: RunningStack) -> None:
     last = event(user_id, "cup", "view")
     io.send(EVENTS_TOPIC, user_id, last)
     expected = plain_counters(app, [{**broken, "action": "like"}, last])
-    io.follow(lambda rows: rows and _equal(row_counters(rows[-1]), expected), user_id)
+    io.follow(lambda rows: rows and _equal(row_counters(rows[-1]["counters"]), expected), user_id)
     io.close()
 
 

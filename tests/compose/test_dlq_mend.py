@@ -29,6 +29,16 @@ def sent(one: DeadLetter, by: ReplayRules) -> tuple[Resend, dict[str, Any]]:
     return record, json.loads(record.value)
 
 
+def nested(levels: int) -> Any:
+    """Lists within lists."""
+    return [nested(levels - 1)] if levels else 1
+
+
+def test_the_allowed_depth_is_allowed() -> None:
+    """Sixteen levels, the event itself among them."""
+    assert isinstance(prepare(letter(extra=nested(15)), rules()), Resend)
+
+
 def test_a_record_that_is_good_by_now_goes_out_as_it_was() -> None:
     """Byte for byte, for example once its action is declared."""
     one = letter(raw_event().replace(b", ", b" ,  "))
@@ -79,6 +89,7 @@ def test_a_record_without_a_usable_id_gets_its_place_as_one(event_id: Any) -> No
         (letter(value="much"), "still bad_value"),
         (letter(request_id=5), "still bad_request_id"),
         (letter(context=[]), "still bad_context"),
+        (letter(extra=nested(16)), "still too_deep"),
         (letter(b"{", "not_json"), "not_json"),
         (letter(b"[" * 100_000, "too_deep"), "not_json"),
         (letter(event_time_ms=NOW_MS - 25 * HOUR_MS), "too_old"),
