@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from features.config import AppConfig, ConfigError, StrictConfig, load_app_config, load_section
+from features.label_config import load_labels
 from serving.config import ServingConfig
 from streams.config import StreamsConfig
 from trainer.config import TrainerConfig
@@ -101,6 +102,7 @@ def load_headrace_config(path: Path) -> HeadraceConfig:
         serving=load_section(path, "serving", ServingConfig),
         stack=load_stack_config(path),
     )
+    load_labels(path, config.app)
     needed = _JOBS * config.streams.parallelism
     if needed > config.stack.task_slots:
         raise ConfigError(

@@ -6,6 +6,7 @@ looks at every part ten times a second; what it knows is published as a tuple of
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import threading
 import time
@@ -213,6 +214,8 @@ class Supervisor:
             runs = [r for r in self._runs.values() if r.process is not None and bool(r.part.needs) is is_first]
             records = [run.record for run in runs if run.record is not None]
             end_all(records, self._layout.stack.stop_timeout_s, _reaper(runs))
+            for run in runs:
+                _collect(run)
         for run in self._runs.values():
             run.state, run.record = PartState.STOPPED, None
         self._publish()
@@ -230,6 +233,13 @@ class Supervisor:
         with self._changed:
             self._statuses = statuses
             self._changed.notify_all()
+
+
+def _collect(run: _Run) -> None:
+    """Wait for a process that was ended: a JVM's first thread is gone a moment before its last one."""
+    assert run.process is not None
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        run.process.wait(timeout=5.0)
 
 
 def _reaper(runs: list[_Run]) -> Callable[[], None]:
