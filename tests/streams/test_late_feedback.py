@@ -6,6 +6,9 @@ import base64
 import json
 import os
 import signal
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,9 @@ from compose.local_stack import LocalStack
 from compose.part import Part, python_module
 from features.config import load_app_config
 from features.label_config import Labels, load_labels
-from tests.running_stack import ROOT, RunningStack
+from tests.running_stack import ROOT, RunningStack, wait_for
 from tests.streams.event_maker import event, served, unique
-from tests.streams.topic_io import DEAD_LETTERS, EVENTS, SAMPLES, SERVED, TopicIo
+from tests.streams.topic_io import DEAD_LETTERS, EVENTS, SAMPLES, SERVED, TopicIo, flink_json
 from trainer.samples import decode_sample
 
 pytestmark = pytest.mark.stack
@@ -149,15 +152,37 @@ def _is_all(number: int) -> Any:
     return lambda rows: sum(row["kind"] != "impression" for row in rows) >= number
 
 
-def test_what_waits_survives_a_killed_taskmanager(io: TopicIo, letters: TopicIo, waiting: RunningStack) -> None:
-    """Lists and feedback that were waiting come out once the job is back, each at least once and no other."""
-    before = waiting.local.restarts("taskmanager-1")
+@pytest.mark.parametrize("stop", ["kill", "restore"])
+def test_what_waits_survives(io: TopicIo, letters: TopicIo, waiting: RunningStack, stop: str) -> None:
+    """A list and feedback that stand in a checkpoint come out behind a killed TaskManager and behind a restore."""
     shown = served(unique("user"), ["a"])
     lost = event(shown["user_id"], "a", request_id=unique("request"))
     io.send(SERVED, shown["request_id"], shown)
-    io.send(EVENTS, shown["user_id"], lost)
-    os.kill(waiting.local.pid_of("taskmanager-1"), signal.SIGKILL)
-    waiting.local.wait_ready("taskmanager-1", timeout_s=90, after_restarts=before + 1)
+    sent = io.send(EVENTS, shown["user_id"], lost)
+    job_id = wait_for(lambda: _job_with_checkpoint(waiting, sent.record_time_ms + 300), "a checkpoint of both")
+    {"kill": _kill_taskmanager, "restore": _restore_job}[stop](waiting, job_id)
     impression = io.follow(_has("impression"), shown["user_id"])[0]
     assert decode_sample(json.dumps(impression).encode()).request_id == shown["request_id"]
     assert letters.follow(lambda rows: any(_event_of(row) == lost for row in rows))
+
+
+def _job_with_checkpoint(waiting: RunningStack, after_ms: int) -> str:
+    """Return the id of the running job once it has a checkpoint that began after `after_ms`, else nothing."""
+    jobs = flink_json(waiting.endpoints, "/jobs/overview")["jobs"]
+    job_id = str(next(job["jid"] for job in jobs if job["state"] == "RUNNING"))
+    newest = flink_json(waiting.endpoints, f"/jobs/{job_id}/checkpoints")["latest"]["completed"]
+    return job_id if newest and newest["trigger_timestamp"] > after_ms else ""
+
+
+def _kill_taskmanager(waiting: RunningStack, _job_id: str) -> None:
+    before = waiting.local.restarts("taskmanager-1")
+    os.kill(waiting.local.pid_of("taskmanager-1"), signal.SIGKILL)
+    waiting.local.wait_ready("taskmanager-1", timeout_s=90, after_restarts=before + 1)
+
+
+def _restore_job(waiting: RunningStack, job_id: str) -> None:
+    cancel = urllib.request.Request(f"http://{waiting.endpoints.flink}/jobs/{job_id}", method="PATCH")
+    urllib.request.urlopen(cancel, timeout=10).close()
+    wait_for(lambda: flink_json(waiting.endpoints, f"/jobs/{job_id}")["state"] == "CANCELED", "the end of the job")
+    files = ["--config", str(CONFIG), "--endpoints", str(waiting.local.endpoints_path)]
+    subprocess.run([sys.executable, "-m", "streams", "--job", "sample", "--restore", *files], cwd=ROOT, check=True)

@@ -184,11 +184,12 @@ def test_a_refusal_is_a_negative_of_its_own(shop: Learner) -> None:
     assert _kinds(shop.ranker.recent[1]) == {TRUSTED_LABEL}
 
 
-def test_both_sides_in_one_batch_are_learnt_as_in_two(shop: Learner) -> None:
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_both_sides_in_one_batch_are_learnt_as_in_two(shop: Learner, order: Sequence[int]) -> None:
     """A click and a dismissal of one item: neither hides the other."""
     _, correction = served_pair(shop, 1, user=1, clicked=2)
     both = [_feedback(correction, "e1", "click", {"click": 1.0}), _feedback(correction, "e2", "dismiss", {"gone": 0.0})]
-    assert _learnt_weights(shop, [both]) == {(1.0, 1): 1, (0.5, 0): 1}
+    assert _learnt_weights(shop, [[both[number] for number in order]]) == {(1.0, 1): 1, (0.5, 0): 1}
 
 
 def test_an_organic_event_is_a_positive_where_a_head_says_so(shop: Learner) -> None:
