@@ -9,6 +9,7 @@ from pydantic import Field
 
 from compose.imports.mapping import MappingConfig, load_mappings
 from features.config import AppConfig, ConfigError, StrictConfig, load_app_config, load_section
+from features.label_config import load_labels
 from serving.config import ServingConfig
 from streams.config import StreamsConfig
 from trainer.config import TrainerConfig
@@ -105,6 +106,7 @@ def load_headrace_config(path: Path) -> HeadraceConfig:
         stack=load_stack_config(path),
         imports=load_mappings(path),
     )
+    load_labels(path, config.app)
     needed = _JOBS * config.streams.parallelism
     if needed > config.stack.task_slots:
         raise ConfigError(

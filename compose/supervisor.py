@@ -215,6 +215,8 @@ class Supervisor:
             runs = [r for r in self._runs.values() if r.process is not None and bool(r.part.needs) is is_first]
             records = [run.record for run in runs if run.record is not None]
             end_all(records, self._layout.stack.stop_timeout_s, _reaper(runs))
+            for run in runs:
+                _collect(run)
         for run in self._runs.values():
             if run.process is not None:
                 # A JVM's first thread is gone before its last, and can be collected only then.
@@ -236,6 +238,13 @@ class Supervisor:
         with self._changed:
             self._statuses = statuses
             self._changed.notify_all()
+
+
+def _collect(run: _Run) -> None:
+    """Wait for a process that was ended: a JVM's first thread is gone a moment before its last one."""
+    assert run.process is not None
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        run.process.wait(timeout=5.0)
 
 
 def _reaper(runs: list[_Run]) -> Callable[[], None]:

@@ -20,7 +20,19 @@ from features.strict_config import StrictConfig
 
 __all__ = ["Condition", "StrictConfig", "parse_condition"]
 
-SECTIONS = ("name", "actions", "surfaces", "features", "streams", "trainer", "serving", "stack", "imports")
+SECTIONS = (
+    "name",
+    "actions",
+    "surfaces",
+    "features",
+    "labels",
+    "quality",
+    "imports",
+    "streams",
+    "trainer",
+    "serving",
+    "stack",
+)
 """Top-level keys of `headrace.yaml`."""
 
 NEUTRAL, POSITIVE, NEGATIVE = 0, 1, -1

@@ -76,7 +76,7 @@ class SampleItem(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., position: _Optional[int] = ..., propensity: _Optional[float] = ..., row: _Optional[_Iterable[float]] = ..., labels: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class Sample(_message.Message):
-    __slots__ = ("sample_id", "kind", "request_id", "user_id", "feature_schema_hash", "user_row", "context", "items", "event_id", "action", "value", "outcome", "event_time_ms", "served_time_ms", "broker_time_ms")
+    __slots__ = ("sample_id", "kind", "request_id", "user_id", "feature_schema_hash", "user_row", "context", "items", "event_id", "action", "value", "outcome", "event_time_ms", "served_time_ms", "broker_time_ms", "label_policy")
     class ContextEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class Sample(_message.Message):
     EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     SERVED_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     BROKER_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_POLICY_FIELD_NUMBER: _ClassVar[int]
     sample_id: str
     kind: str
     request_id: str
@@ -114,4 +115,5 @@ class Sample(_message.Message):
     event_time_ms: int
     served_time_ms: int
     broker_time_ms: int
-    def __init__(self, sample_id: _Optional[str] = ..., kind: _Optional[str] = ..., request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., feature_schema_hash: _Optional[str] = ..., user_row: _Optional[_Iterable[float]] = ..., context: _Optional[_Mapping[str, str]] = ..., items: _Optional[_Iterable[_Union[SampleItem, _Mapping]]] = ..., event_id: _Optional[str] = ..., action: _Optional[str] = ..., value: _Optional[float] = ..., outcome: _Optional[int] = ..., event_time_ms: _Optional[int] = ..., served_time_ms: _Optional[int] = ..., broker_time_ms: _Optional[int] = ...) -> None: ...
+    label_policy: str
+    def __init__(self, sample_id: _Optional[str] = ..., kind: _Optional[str] = ..., request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., feature_schema_hash: _Optional[str] = ..., user_row: _Optional[_Iterable[float]] = ..., context: _Optional[_Mapping[str, str]] = ..., items: _Optional[_Iterable[_Union[SampleItem, _Mapping]]] = ..., event_id: _Optional[str] = ..., action: _Optional[str] = ..., value: _Optional[float] = ..., outcome: _Optional[int] = ..., event_time_ms: _Optional[int] = ..., served_time_ms: _Optional[int] = ..., broker_time_ms: _Optional[int] = ..., label_policy: _Optional[str] = ...) -> None: ...

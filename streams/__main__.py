@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from features.config import AppConfig, ConfigError, load_app_config, load_endpoints, load_section
+from features.label_config import Labels, load_labels
 from streams.config import StreamsConfig
 from streams.errors import ClusterError, StreamsError
 from streams.flink_rest import FlinkRest
@@ -28,10 +29,10 @@ _DEFAULT_JARS = Path(__file__).resolve().parent.parent / ".jars"
 log = logging.getLogger("streams")
 
 
-def build_job(name: str, app: AppConfig, streams: StreamsConfig, bootstrap: str) -> SqlJob:
+def build_job(name: str, app: AppConfig, labels: Labels, streams: StreamsConfig, bootstrap: str) -> SqlJob:
     """Return the job named `feature_job`, `feature_job.next` or `sample_job`."""
     if name == "sample_job":
-        return sample_job(app, streams, bootstrap)
+        return sample_job(app, labels, streams, bootstrap)
     return feature_job(app, streams, bootstrap, name.removeprefix("feature_job"))
 
 
@@ -43,6 +44,7 @@ def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
         StreamsError: the cluster does not take a job.
     """
     app = load_app_config(options.config)
+    labels = load_labels(options.config, app)
     streams = load_section(options.config, "streams", StreamsConfig)
     endpoints = load_endpoints(options.endpoints)
     if not endpoints.flink:
@@ -50,7 +52,7 @@ def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
     rest = FlinkRest(endpoints.flink)
     flink_dir = Path(endpoints.state) / "flink"
     names = JOBS if options.job == "all" else (f"{options.job}_job{NEXT if options.next else ''}",)
-    jobs = {name: build_job(name, app, streams, endpoints.kafka) for name in names}
+    jobs = {name: build_job(name, app, labels, streams, endpoints.kafka) for name in names}
     ids = _submit_missing(jobs, streams, rest, flink_dir, options)
     write_whole(flink_dir / "jobs.json", json.dumps(_known_ids(flink_dir) | ids))
     return ids

@@ -20,8 +20,6 @@ class StreamsConfig(StrictConfig):
     """Completed checkpoints kept per job for `--restore`."""
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
     """`hashmap` is 5-10 times faster here; `rocksdb` holds state larger than the heap."""
-    label_window_h: float = Field(24.0, gt=0)
-    """Hours a served list waits for feedback: later feedback makes no sample."""
     buffer_timeout_ms: int = Field(5, ge=0)
     """Milliseconds a record may wait in a network buffer between operators."""
     linger_ms: int = Field(5, ge=0)

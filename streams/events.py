@@ -19,6 +19,9 @@ EVENTS = "events"
 """The view of deduplicated events: event_id, user_id, item_id, action, event_time_ms, value, request_id, context_json,
 outcome, record_time_ms, proctime."""
 
+ORIGIN = "`topic`, `partition`, `offset`, `raw`"
+"""Columns of `EVENTS` where it keeps the origin: what a dead letter of feedback needs. Other events have no `raw`."""
+
 CHECKED = "checked_records"
 """The view of all records with their `reason`, null for those that can be used."""
 
@@ -27,13 +30,18 @@ _RECORD = "`raw`, `topic`, `partition`, `offset`, `record_time_ms`"
 _FIELDS = "`event_id`, `user_id`, `item_id`, `action`, `event_time_ms`, `value`, `request_id`, `context_json`"
 
 
-def event_views(app: AppConfig) -> list[View]:
-    """Return the views from `RAW_TABLES` to `CHECKED` and `EVENTS`, in the order of their definition."""
+def event_views(app: AppConfig, with_origin: bool = False) -> list[View]:
+    """Return the views from `RAW_TABLES` to `CHECKED` and `EVENTS`, in the order of their definition.
+
+    Args:
+        app: actions, horizon, clock skew.
+        with_origin: add the columns `ORIGIN` to `EVENTS`; they cost where nobody reads them.
+    """
     return [
         View("raw_records", _raw_records()),
         View(CHECKED, _checked_records(app)),
-        View("valid_events", _valid_events(app)),
-        View(EVENTS, _deduplicated()),
+        View("valid_events", _valid_events(app, with_origin)),
+        View(EVENTS, _deduplicated(with_origin)),
     ]
 
 
@@ -90,10 +98,11 @@ FROM raw_records
 CROSS JOIN LATERAL TABLE(CHECK_EVENT(`raw`)) AS c (`fault`, {_FIELDS})"""
 
 
-def _valid_events(app: AppConfig) -> str:
+def _valid_events(app: AppConfig, with_origin: bool) -> str:
     skew_ms = int(app.features.clock_skew_s * 1000)
+    origin = "`topic`, `partition`, `offset`, CASE WHEN `request_id` IS NOT NULL THEN `raw` END AS `raw`,\n  "
     return f"""SELECT `event_id`, `user_id`, `item_id`, `action`, `value`, `request_id`, `context_json`,
-  `record_time_ms`,
+  {origin if with_origin else ""}`record_time_ms`,
   CASE WHEN `event_time_ms` > `record_time_ms` + {skew_ms} THEN `record_time_ms` + {skew_ms}
     ELSE `event_time_ms` END AS `event_time_ms`,
   {outcome_case(app)} AS `outcome`,
@@ -102,9 +111,9 @@ FROM {CHECKED}
 WHERE `reason` IS NULL"""
 
 
-def _deduplicated() -> str:
+def _deduplicated(with_origin: bool) -> str:
     columns = "`event_id`, `user_id`, `item_id`, `action`, `event_time_ms`, `value`, `request_id`, `context_json`"
-    return f"""SELECT {columns}, `outcome`, `record_time_ms`, `proctime`
+    return f"""SELECT {columns}, `outcome`, `record_time_ms`, `proctime`{f", {ORIGIN}" if with_origin else ""}
 FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY `event_id` ORDER BY `proctime` ASC) AS `copy`
   FROM valid_events

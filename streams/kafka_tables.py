@@ -116,7 +116,8 @@ def samples_table(bootstrap: str, streams: StreamsConfig) -> str:
   `outcome` INT,
   `event_time_ms` BIGINT,
   `served_time_ms` BIGINT,
-  `broker_time_ms` BIGINT
+  `broker_time_ms` BIGINT,
+  `label_policy` STRING
 ) WITH (
   {options(_sink(bootstrap, SAMPLES_TOPIC, streams) | {"connector": "kafka"} | key | json)}
 )"""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from features.config import AppConfig
+from features.label_config import Labels
 from streams.compiled_plan import NEVER_MS, StateRule
-from streams.config import StreamsConfig
 from streams.counters import longest_epoch_ms
 
 _HOUR_MS = 3_600_000
@@ -22,14 +22,16 @@ def feature_rules(app: AppConfig) -> list[StateRule]:
     ]
 
 
-def sample_rules(app: AppConfig, streams: StreamsConfig) -> list[StateRule]:
-    """Return the rules of the sample job."""
+def sample_rules(app: AppConfig, labels: Labels) -> list[StateRule]:
+    """Return the rules of the sample job; what waits for its window (streams/delays.py) forgets itself."""
     window_ms = event_window_ms(app)
-    label_ms = round(streams.label_window_h * _HOUR_MS)
+    # Twice the horizon: whether feedback comes too late is decided by broker times, never by what was forgotten.
+    lists_ms = 2 * labels.horizon_ms
     return [
         StateRule("stream-exec-deduplicate", r"key=\[event_id\]", (window_ms,)),
-        StateRule("stream-exec-deduplicate", r"key=\[request_id\]", (max(window_ms, label_ms),)),
-        StateRule("stream-exec-join", r"request_id = request_id0", (window_ms, label_ms)),
+        StateRule("stream-exec-deduplicate", r"key=\[request_id\]", (max(window_ms, lists_ms),)),
+        StateRule("stream-exec-join", r"request_id = request_id0", (lists_ms, lists_ms)),
+        StateRule("stream-exec-over-aggregate", r"partitionBy=\[request_id\]", (lists_ms, lists_ms)),
     ]
 
 

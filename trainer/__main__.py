@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
+from features.label_config import Labels, load_labels
 from trainer.config import TrainerConfig, config_hash
 from trainer.errors import CheckpointError
 
@@ -40,16 +41,17 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         app = load_app_config(options.config)
+        labels = load_labels(options.config, app)
         config = load_section(options.config, "trainer", TrainerConfig)
         endpoints = load_endpoints(options.endpoints)
-        _train(app, config, endpoints, stop)
+        _train(app, labels, config, endpoints, stop)
     except (ConfigError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def _train(app: AppConfig, config: TrainerConfig, endpoints: Endpoints, stop: threading.Event) -> None:
+def _train(app: AppConfig, labels: Labels, config: TrainerConfig, endpoints: Endpoints, stop: threading.Event) -> None:
     """Restore, connect, run."""
     # Imported here: torch takes seconds, a mistake in the configuration is told at once.
     import torch
@@ -62,7 +64,7 @@ def _train(app: AppConfig, config: TrainerConfig, endpoints: Endpoints, stop: th
     from trainer.version_files import list_versions
 
     torch.set_num_threads(config.num_threads)
-    learner = Learner(app, config.learner, _device(config))
+    learner = Learner(app, config.learner, _device(config), labels=labels)
     state = Path(endpoints.state)
     checkpoints = CheckpointStore(state / "trainer" / "checkpoints", config.keep_checkpoints)
     checkpoint = _restore(learner, checkpoints)
@@ -140,7 +142,8 @@ def _restore(learner: Learner, checkpoints: CheckpointStore) -> Checkpoint | Non
     checkpoint = checkpoints.read_newest()
     if checkpoint is None:
         return None
-    if checkpoint.config_hash != config_hash(learner.app, learner.config) or not learner.fits(checkpoint.state):
+    own_hash = config_hash(learner.app, learner.config, learner.labels)
+    if checkpoint.config_hash != own_hash or not learner.fits(checkpoint.state):
         aside = checkpoints.set_aside()
         logger.warning(
             "the configuration changed since the last checkpoint: learning anew from the log, old state is in %s", aside

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from features.config import AppConfig, StrictConfig
+from features.label_config import Labels
 
 
 class LearnerConfig(StrictConfig):
@@ -29,7 +30,8 @@ class LearnerConfig(StrictConfig):
     replay_rows: int = Field(100_000, ge=0, le=10_000_000)
     """Ranker rows of recent lists kept for replay: 8 MB a 50,000 rows."""
     fake_negatives: Literal["corrected", "trusted"] = "corrected"
-    """Immediate negatives of served lists: importance-weighted because some become positive later, or taken as true."""
+    """Negatives of lists under `labels.policy: immediate`: importance-weighted because some become positive later, or
+    taken as true. Under `wait` they always are."""
     learnt_once_limit: int = Field(2_000_000, ge=1000)
     """Labels remembered, so that a replayed sample is learnt once; the oldest go first. About 100 bytes each."""
     seed: int = Field(17, ge=0)
@@ -71,7 +73,8 @@ class TrainerConfig(StrictConfig):
         return self
 
 
-def config_hash(app: AppConfig, learner: LearnerConfig) -> str:
+def config_hash(app: AppConfig, learner: LearnerConfig, labels: Labels) -> str:
     """Name what the weights depend on beside the samples: 16 hex digits."""
-    text = json.dumps([app.model_dump(mode="json"), learner.model_dump(mode="json")], sort_keys=True)
+    weights = [[rule.head, rule.value, rule.weight] for rule in labels.rules]
+    text = json.dumps([app.model_dump(mode="json"), learner.model_dump(mode="json"), weights], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -16,15 +16,17 @@ import torch
 from numpy.typing import NDArray
 
 from features.candidates import CandidateList
-from features.config import POSITIVE, AppConfig
+from features.config import AppConfig
+from features.label_config import Labels, derived_labels
 from features.model_inputs import feature_schema_hash, ranker_input_names
 from trainer.config import LearnerConfig
 from trainer.errors import SampleError
 from trainer.list_builder import ListBuilder, UserMoment
 from trainer.metrics import PrequentialMetrics
 from trainer.model import Model
+from trainer.open_lists import OpenList
 from trainer.optimizer_state import with_prefix
-from trainer.ranker_learner import LabelledList, ListBatch, RankerLearner
+from trainer.ranker_learner import ListBatch, RankerLearner
 from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
 from trainer.tower_learner import Positive, TowerLearner
 
@@ -61,26 +63,9 @@ class LearnerState:
 
 
 @dataclass
-class _OpenList:
-    """A list of this batch before it is learnt."""
-
-    inputs: NDArray[np.float32]
-    labels: NDArray[np.float32]
-    weights: NDArray[np.float32]
-    is_served: bool
-    target: int = -1
-    """Where the organic target stands, -1 for served lists."""
-    rows: NDArray[np.int64] | None = None
-    """(n,) catalogue rows of an organic list."""
-    is_scored: bool = False
-    """Whether this organic list counts for the hit rate."""
-    row_of: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass
 class _Prepared:
-    lists: list[_OpenList] = field(default_factory=list)
-    served: dict[str, _OpenList] = field(default_factory=dict)
+    lists: list[OpenList] = field(default_factory=list)
+    served: dict[str, OpenList] = field(default_factory=dict)
     positives: list[Positive] = field(default_factory=list)
     missed: int = 0
     """Scored organic positives whose target no candidate source found."""
@@ -94,13 +79,20 @@ class Learner:
         config: sizes and rates.
         device: `cpu` or `cuda`.
         lists_only_seen: build lists of items that had an event only, as `evaluate` must.
+        labels: what events teach, and their weights; those of the app's actions by default.
     """
 
     def __init__(
-        self, app: AppConfig, config: LearnerConfig, device: str = "cpu", lists_only_seen: bool = False
+        self,
+        app: AppConfig,
+        config: LearnerConfig,
+        device: str = "cpu",
+        lists_only_seen: bool = False,
+        labels: Labels | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.app = app
+        self.labels = labels or derived_labels(app)
         self.config = config
         self.schema_hash = feature_schema_hash(app.features)
         self.num_inputs = len(ranker_input_names(app.features))
@@ -194,19 +186,27 @@ class Learner:
             return
         is_new = self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
         self.progress.duplicates += not is_new
+        known = self._known(sample)
         if sample.kind == "correction":
             try:
-                self._open_correction(sample, prepared)
+                self._open_correction(sample, known, prepared)
             except SampleError as error:  # The list is of no use, what the user did still counts.
                 self.refuse(error.reason)
         if is_new:
             moment = self.builder.moment(event.user_id, event.event_time_ms)
-            if event.outcome == POSITIVE:
+            if 1 in known.values():
                 if sample.kind == "organic":
-                    self._open_organic(event, moment, prepared)
+                    self._open_organic(event, self._weight(known), moment, prepared)
                 self._add_positive(event, moment, prepared)
             self.builder.count_event(event)
             self.progress.events += 1
+
+    def _known(self, sample: Sample) -> dict[str, int]:
+        """Return what the event says of its item by head; where the sample does not say, what its action means."""
+        if sample.items[0].known:
+            return sample.items[0].known
+        said = self.labels.labels_of(sample.action or "", sample.value, sample.outcome or 0)
+        return {head: int(value) for head, value in said.items()}
 
     def _open_impression(self, sample: Sample, prepared: _Prepared) -> None:
         open_list = self._served(sample, prepared)
@@ -215,43 +215,46 @@ class Learner:
             item_ids = [item.item_id for item in sample.items]
             self.builder.count_shown(sample.user_id, sample.request_id, sample.event_time_ms, item_ids)
         for item in sample.items:
-            row = _row_in(open_list, item.item_id)
-            if self.learnt_once.add(label_key(sample.request_id, item.item_id, HEAD, 0)) and not open_list.labels[row]:
-                open_list.weights[row] = 1.0
+            row = open_list.row(item.item_id)
+            if self.learnt_once.add(label_key(sample.request_id, item.item_id, HEAD, 0)):
+                open_list.assume_negative(row)
 
-    def _open_correction(self, sample: Sample, prepared: _Prepared) -> None:
-        label = sample.items[0].label
-        if label is None:
-            return
-        open_list = self._served(sample, prepared)
-        assert sample.request_id
-        row = _row_in(open_list, sample.items[0].item_id)
-        if self.learnt_once.add(label_key(sample.request_id, sample.items[0].item_id, HEAD, label)):
-            open_list.labels[row] = label
-            open_list.weights[row] = self._reward(sample.action or "") if label else 1.0
+    def _open_correction(self, sample: Sample, known: Mapping[str, int], prepared: _Prepared) -> None:
+        item_id = sample.items[0].item_id
+        for head, value in sorted(known.items(), key=lambda said: -said[1]):
+            open_list = self._served(sample, prepared)
+            assert sample.request_id
+            row = open_list.row(item_id)
+            if not self.learnt_once.add(label_key(sample.request_id, item_id, head, value)):
+                continue
+            if open_list.contradicts(row, value):
+                del prepared.served[sample.request_id]
+                open_list = self._served(sample, prepared)
+            if value:
+                self.learnt_once.add(label_key(sample.request_id, item_id, HEAD, 1))
+                was_negative = label_key(sample.request_id, item_id, HEAD, 0) in self.learnt_once
+                open_list.take_positive(row, self.labels.weight_of(head, 1), was_negative)
+            else:
+                open_list.take_negative(row, self.labels.weight_of(head, 0))
 
-    def _served(self, sample: Sample, prepared: _Prepared) -> _OpenList:
+    def _served(self, sample: Sample, prepared: _Prepared) -> OpenList:
         """Return this batch's list of the request: impression and correction in one batch are one list."""
         assert sample.request_id
         found = prepared.served.get(sample.request_id)
         if found is None:
             shown = served_list(sample, self.num_inputs, self.schema_hash)
-            found = prepared.served[sample.request_id] = _OpenList(
-                inputs=shown.inputs,
-                labels=self._known_labels(sample.request_id, shown),
-                weights=np.zeros(len(shown.item_ids), dtype=np.float32),
-                is_served=True,
-                row_of={item_id: row for row, item_id in enumerate(shown.item_ids)},
-            )
+            known = self._wanted(sample.request_id, shown)
+            found = OpenList.of_served(shown.inputs, shown.item_ids, known, sample.is_immediate)
+            prepared.served[sample.request_id] = found
             prepared.lists.append(found)
         return found
 
-    def _known_labels(self, request_id: str, shown: ServedList) -> NDArray[np.float32]:
+    def _wanted(self, request_id: str, shown: ServedList) -> NDArray[np.float32]:
         """Return which items of the list were learnt as positive before; they are no negatives of the softmax."""
         keys = (label_key(request_id, item_id, HEAD, 1) for item_id in shown.item_ids)
         return np.array([float(key in self.learnt_once) for key in keys], dtype=np.float32)
 
-    def _open_organic(self, event: Event, moment: UserMoment, prepared: _Prepared) -> None:
+    def _open_organic(self, event: Event, weight: float, moment: UserMoment, prepared: _Prepared) -> None:
         """Build the list this user would have been ranked on; the ranker learns it only if it holds the target."""
         is_scored = moment.state.is_known and event.item_id not in moment.state.consumed
         self.progress.skipped_cold += not moment.state.is_known
@@ -261,14 +264,7 @@ class Learner:
         if candidates is None or not len(found):
             prepared.missed += is_scored
             return
-        size = len(candidates.rows)
-        labels = np.zeros(size, dtype=np.float32)
-        labels[found[0]] = 1.0
-        weights = np.ones(size, dtype=np.float32)
-        weights[found[0]] = self._reward(event.action)
-        prepared.lists.append(
-            _OpenList(candidates.inputs, labels, weights, False, int(found[0]), candidates.rows, is_scored)
-        )
+        prepared.lists.append(OpenList.of_organic(candidates.inputs, candidates.rows, int(found[0]), weight, is_scored))
 
     def _candidates(self, event: Event, moment: UserMoment) -> CandidateList:
         scores = self.tower.scores(event.user_id, moment)
@@ -278,11 +274,10 @@ class Learner:
         row = self.builder.items.ensure_row(event.item_id)
         prepared.positives.append(Positive(event.user_id, row, moment.history_rows, moment.state.history_outcomes))
 
-    def _reward(self, action: str) -> float:
-        known = self.app.actions.get(action)
-        return 1.0 if known is None else known.reward
+    def _weight(self, known: Mapping[str, int]) -> float:
+        return sum(self.labels.weight_of(head, 1) for head, value in known.items() if value)
 
-    def _predict(self, lists: Sequence[_OpenList]) -> list[NDArray[np.float32]]:
+    def _predict(self, lists: Sequence[OpenList]) -> list[NDArray[np.float32]]:
         """Score all rows with the weights from before this batch; one array (n,) a list."""
         if not lists:
             return []
@@ -290,7 +285,7 @@ class Learner:
         ends = np.cumsum([len(open_list.labels) for open_list in lists])
         return np.split(logits, ends[:-1])
 
-    def _measure(self, lists: Sequence[_OpenList], logits: Sequence[NDArray[np.float32]], missed: int) -> None:
+    def _measure(self, lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]], missed: int) -> None:
         served = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_served]
         scored = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_scored]
         ranks = [_rank_of(scores, open_list.target) for open_list, scores in scored]
@@ -306,10 +301,10 @@ class Learner:
                 np.repeat(np.arange(len(served)), [len(scores) for _, scores in served]),
             )
 
-    def _learn(self, lists: Sequence[_OpenList], positives: Sequence[Positive]) -> None:
+    def _learn(self, lists: Sequence[OpenList], positives: Sequence[Positive]) -> None:
         step = self.progress.step = self.progress.step + 1
         if lists:
-            batch = ListBatch.of_lists([LabelledList(o.inputs, o.labels, o.weights, o.is_served) for o in lists])
+            batch = ListBatch.of_lists([open_list.labelled() for open_list in lists])
             self.progress.non_finite_steps += not self.ranker.learn_batch(batch, step)
             self.recent_inputs = lists[-1].inputs[:32]
         if positives:
@@ -319,18 +314,6 @@ class Learner:
 def _rank_of(scores: NDArray[np.float32], target: int) -> int:
     """Return the place of a row, from 0, as a stable sort gives it: ties before it count against it."""
     return int((scores > scores[target]).sum() + (scores[:target] == scores[target]).sum())
-
-
-def _row_in(open_list: _OpenList, item_id: str) -> int:
-    """Return where an item stands in a list.
-
-    Raises:
-        SampleError: two samples of one request show different lists.
-    """
-    row = open_list.row_of.get(item_id)
-    if row is None:
-        raise SampleError("not_in_list", f"item {item_id!r:.80} does not stand in the list of its request")
-    return row
 
 
 def _names_with_prefix(names: Mapping[str, list[str]], prefix: str) -> dict[str, list[str]]:

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+TRUSTED_LABEL, FIRST_LABEL, CHANGED_LABEL = 0, 1, 2
+"""How sure a label is: it stays; it is the first word on an item that was shown a moment ago; it is a positive whose
+item had been learnt as negative."""
+
 
 def ranker_loss(
     logits: Tensor, labels: Tensor, weights: Tensor, list_of: Tensor, num_lists: int, softmax_weight: float
@@ -45,16 +49,21 @@ def listwise_softmax(logits: Tensor, labels: Tensor, list_of: Tensor, num_lists:
     return -(share * log_softmax).sum() / (positives > 0).sum().clamp(min=1)
 
 
-def fake_negative_weights(logits: Tensor, labels: Tensor) -> Tensor:
-    """Weight immediate labels of served lists, where every positive was first seen as a negative.
+def fake_negative_weights(logits: Tensor, kinds: Tensor) -> Tensor:
+    """Weight labels where every shown item was taken for a negative before its positive could come.
 
-    `(1 + p)` for positives and `(1 - p)(1 + p)` for negatives, p the model's own estimate: the fake negative
-    weighted loss of Ktena et al. 2019 (https://arxiv.org/abs/1907.06558). (T,), (T,) -> (T,)
+    Importance weights of the fake negative weighted loss, Ktena et al. 2019
+    (https://arxiv.org/abs/1907.06558). With p the true rate, positives on top of as many negatives are seen as
+    `b(1) = p / (1 + p)`, `b(0) = 1 / (1 + p)`, so `p / b(1) = 1 + p` and `(1 - p) / b(0) = (1 - p)(1 + p)`; the model's
+    own estimate stands for p and gets no gradient. The paper's positives all are `CHANGED_LABEL` and its negatives all
+    `FIRST_LABEL`. A positive that came before its negative was learnt is a first word too: with any share of those the
+    true rate stays the optimum. `TRUSTED_LABEL` weighs 1. (T,), (T,) -> (T,)
     """
     with torch.no_grad():
         estimate = torch.sigmoid(logits)
-        weights: Tensor = (1.0 + estimate) * torch.where(labels > 0.5, 1.0, 1.0 - estimate)
-        return weights
+        changed = 1.0 + estimate
+        weights = torch.where(kinds == FIRST_LABEL, (1.0 - estimate) * changed, torch.ones_like(estimate))
+        return torch.where(kinds == CHANGED_LABEL, changed, weights)
 
 
 def sampled_softmax(scores: Tensor, log_q: Tensor, targets: Tensor) -> Tensor:

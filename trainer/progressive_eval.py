@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import torch
 
 from features.config import AppConfig, ConfigError, load_app_config, load_section
+from features.label_config import load_labels
 from trainer.config import TrainerConfig, config_hash
 from trainer.learner import Learner
 from trainer.samples import Sample, SampleItem
@@ -111,7 +112,7 @@ def evaluate(
         "samples": learner.progress.samples,
         "wall_s": wall_s,
         "events_per_s": len(samples) / wall_s,
-        "config_hash": config_hash(learner.app, learner.config),
+        "config_hash": config_hash(learner.app, learner.config, learner.labels),
     }
 
 
@@ -148,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         app = load_app_config(options.config)
+        labels = load_labels(options.config, app)
         config = load_section(options.config, "trainer", TrainerConfig)
         samples = read_samples(options.events, app, options.action)
         items = read_items(options.items) if options.items else {}
@@ -155,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     torch.set_num_threads(config.num_threads)
-    learner = Learner(app, config.learner, lists_only_seen=True)
+    learner = Learner(app, config.learner, lists_only_seen=True, labels=labels)
     print(json.dumps(evaluate(learner, samples, items, options.score_from), indent=2))
     return 0
 

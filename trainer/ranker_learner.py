@@ -31,8 +31,10 @@ class LabelledList:
     """(n,) 1 positive, 0 negative."""
     weights: NDArray[np.float32]
     """(n,) of the BCE term; 0 where the label was learnt before or is unknown."""
+    kinds: NDArray[np.int8]
+    """(n,) how sure each label is, see `trainer.loss`."""
     is_served: bool
-    """True for a list a person saw: its negatives are judged, though maybe too early."""
+    """True for a list a person saw."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class ListBatch:
     labels: NDArray[np.float32]
     """(T,)"""
     weights: NDArray[np.float32]
+    """(T,)"""
+    kinds: NDArray[np.int8]
     """(T,)"""
     list_of: NDArray[np.int64]
     """(T,)"""
@@ -58,6 +62,7 @@ class ListBatch:
             inputs=np.concatenate([labelled.inputs for labelled in lists]),
             labels=np.concatenate([labelled.labels for labelled in lists]),
             weights=np.concatenate([labelled.weights for labelled in lists]),
+            kinds=np.concatenate([labelled.kinds for labelled in lists]),
             list_of=np.repeat(np.arange(len(lists)), sizes),
             is_served=np.array([labelled.is_served for labelled in lists]),
         )
@@ -70,6 +75,7 @@ class ListBatch:
             inputs=np.concatenate([batch.inputs for batch in batches]),
             labels=np.concatenate([batch.labels for batch in batches]),
             weights=np.concatenate([batch.weights for batch in batches]),
+            kinds=np.concatenate([batch.kinds for batch in batches]),
             list_of=np.concatenate(
                 [batch.list_of + end - len(batch.is_served) for batch, end in zip(batches, ends, strict=True)]
             ),
@@ -86,6 +92,7 @@ class ListBatch:
                     inputs=self.inputs[first:last],
                     labels=self.labels[first:last],
                     weights=self.weights[first:last],
+                    kinds=self.kinds[first:last],
                     list_of=self.list_of[first:last] - start,
                     is_served=self.is_served[start : start + size],
                 )
@@ -148,8 +155,7 @@ class RankerLearner:
         logits = self.ranker(self._tensor(batch.inputs), ~self._tensor(batch.is_served)[list_of])
         weights = self._tensor(batch.weights)
         if self._config.fake_negatives == "corrected":
-            corrected = fake_negative_weights(logits, labels)
-            weights = torch.where(self._tensor(batch.is_served)[list_of], weights * corrected, weights)
+            weights = weights * fake_negative_weights(logits, self._tensor(batch.kinds))
         loss = ranker_loss(logits, labels, weights, list_of, len(batch.is_served), self._config.softmax_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

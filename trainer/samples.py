@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from trainer.errors import SampleError
 
 HEAD = "positive"
-"""The one thing the ranker predicts; labels of every positive action count for it."""
+"""The one thing the ranker predicts; every head's positives count for it, and what was shown is its negative."""
 
 _MAX_ITEMS = 501
 """A list of 500, and the labelled item that a correction puts before it."""
@@ -38,10 +38,14 @@ class SampleItem(msgspec.Struct, frozen=True):
     labels: dict[str, float | None] | None = None
 
     @property
+    def known(self) -> dict[str, int]:
+        """Head -> 1 wanted or 0 unwanted, of the heads of which something is known."""
+        return {head: int(value > 0.5) for head, value in (self.labels or {}).items() if value is not None}
+
+    @property
     def label(self) -> int | None:
-        """1 where any action says positive, 0 where one says negative, None where nothing is known."""
-        known = [value for value in (self.labels or {}).values() if value is not None]
-        return None if not known else int(max(known) > 0.5)
+        """1 where any head says wanted, 0 where only unwanted ones say something, None where nothing is known."""
+        return max(self.known.values(), default=None)
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -74,6 +78,12 @@ class Sample(msgspec.Struct, frozen=True):
     outcome: int | None = 0
     served_time_ms: int | None = 0
     broker_time_ms: int | None = 0
+    label_policy: str | None = ""
+
+    @property
+    def is_immediate(self) -> bool:
+        """Whether its list was taken for negatives as soon as it was served; older samples do not say, but were."""
+        return self.label_policy != "wait"
 
     @property
     def event(self) -> Event | None:

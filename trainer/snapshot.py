@@ -43,7 +43,7 @@ def build_version(learner: Learner, label: VersionLabel) -> Version:
         created_time_ms=label.created_time_ms,
         feature_service=user_service(learner.app.features),
         feature_schema_hash=learner.schema_hash,
-        config_hash=config_hash(learner.app, learner.config),
+        config_hash=config_hash(learner.app, learner.config, learner.labels),
         sample_offsets=dict(label.offsets),
         metrics={**learner.metrics.values(), "samples": float(progress.samples), "steps": float(progress.step)},
         canary_scores=tuple(Model.from_dense(dense).rank(canary_inputs).tolist()),

@@ -200,7 +200,7 @@ class Trainer:
         checkpoint = Checkpoint(
             state=self._learner.state(),
             offsets=dict(self.offsets),
-            config_hash=config_hash(self._learner.app, self._learner.config),
+            config_hash=config_hash(self._learner.app, self._learner.config, self._learner.labels),
             last_version=self._publisher.last_version or self._parent_version,
         )
         self._written = self._writer.submit(self._write_checkpoint, checkpoint)

@@ -1,17 +1,26 @@
-"""The sample job: served lists and events become impressions, corrections and organic samples."""
+"""The sample job: served lists and events become impressions, corrections and organic samples, or dead letters."""
 
 from __future__ import annotations
 
 from features.config import AppConfig
+from features.label_config import Labels
 from streams.config import StreamsConfig
 from streams.events import RAW_TABLES, event_views
 from streams.job import SqlJob
-from streams.kafka_tables import BACKFILL_TOPIC, EVENTS_TOPIC, raw_events_table, samples_table, served_table
+from streams.kafka_tables import (
+    BACKFILL_TOPIC,
+    EVENTS_TOPIC,
+    dead_letters_table,
+    raw_events_table,
+    samples_table,
+    served_table,
+)
+from streams.late_feedback import insert_late_feedback, late_feedback_views
 from streams.retention import sample_rules
-from streams.sample_joiner import insert_samples, sample_views
+from streams.sample_joiner import feedback_views, insert_samples, sample_views
 
 
-def sample_job(app: AppConfig, streams: StreamsConfig, bootstrap: str) -> SqlJob:
+def sample_job(app: AppConfig, labels: Labels, streams: StreamsConfig, bootstrap: str) -> SqlJob:
     """Return the job's statements."""
     group = f"{app.name}-sample-job"
     topics = zip(RAW_TABLES, (EVENTS_TOPIC, BACKFILL_TOPIC), strict=True)
@@ -19,11 +28,18 @@ def sample_job(app: AppConfig, streams: StreamsConfig, bootstrap: str) -> SqlJob
         *(raw_events_table(bootstrap, group, topic, table) for table, topic in topics),
         served_table(bootstrap, group),
         samples_table(bootstrap, streams),
+        dead_letters_table(bootstrap, streams),
+    ]
+    views = [
+        *event_views(app, with_origin=True),
+        *feedback_views(),
+        *late_feedback_views(labels),
+        *sample_views(labels),
     ]
     return SqlJob(
         name=group,
         tables=tables,
-        views=[*event_views(app), *sample_views()],
-        inserts=[insert_samples()],
-        state_rules=sample_rules(app, streams),
+        views=views,
+        inserts=[*insert_samples(), insert_late_feedback()],
+        state_rules=sample_rules(app, labels),
     )

@@ -29,6 +29,17 @@ def event(user_id: str, item_id: str, action: str = "click", age_ms: int = 0, **
     return required | {"event_time_ms": now_ms() - age_ms} | fields
 
 
+def served(user_id: str, items: list[str], **fields: Any) -> dict[str, Any]:
+    """Return a served list; each item's row holds its position and a half."""
+    rows = [
+        {"item_id": item, "position": n, "score": 0.1, "propensity": 0.5, "source": "tower", "row": [n, 0.5]}
+        for n, item in enumerate(items)
+    ]
+    identity = {"request_id": unique("request"), "user_id": user_id, "surface": "default", "arm": ""}
+    shown = {"served_time_ms": now_ms(), "model_version": "1.1", "feature_schema_hash": "hash", "user_row": [1, 2.5]}
+    return identity | shown | {"context": {"page": "home"}, "items": rows, "learn": True} | fields
+
+
 def plain_counters(app: AppConfig, events: Iterable[dict[str, Any]]) -> dict[tuple[int, int], list[float]]:
     """Return events, positives and negatives by (half-life, epoch) for this and the previous epoch."""
     unique_events = {e["event_id"]: e for e in reversed(list(events))}.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.running_stack import RunningStack
-from tests.streams.event_maker import event, now_ms, unique
-from tests.streams.topic_io import EVENTS, SAMPLES, SERVED, TopicIo, restarts
+from tests.streams.event_maker import event, now_ms, served, unique
+from tests.streams.topic_io import BACKFILL, DEAD_LETTERS, EVENTS, SAMPLES, SERVED, TopicIo, restarts
 from trainer.samples import decode_sample
 
 pytestmark = pytest.mark.stack
@@ -24,15 +25,12 @@ def io(stack: RunningStack) -> Iterator[TopicIo]:
     opened.close()
 
 
-def served(user_id: str, items: list[str], **fields: Any) -> dict[str, Any]:
-    """A served list; each item's row holds its position and a half."""
-    rows = [
-        {"item_id": item, "position": n, "score": 0.1, "propensity": 0.5, "source": "tower", "row": [n, 0.5]}
-        for n, item in enumerate(items)
-    ]
-    identity = {"request_id": unique("request"), "user_id": user_id, "surface": "default", "arm": ""}
-    shown = {"served_time_ms": now_ms(), "model_version": "1.1", "feature_schema_hash": "hash", "user_row": [1, 2.5]}
-    return identity | shown | {"context": {"page": "home"}, "items": rows, "learn": True} | fields
+@pytest.fixture
+def letters(stack: RunningStack) -> Iterator[TopicIo]:
+    """Follows the dead letters."""
+    opened = TopicIo(stack.endpoints, DEAD_LETTERS)
+    yield opened
+    opened.close()
 
 
 def count(number: int) -> Any:
@@ -128,6 +126,49 @@ def test_feedback_that_its_list_cannot_explain_is_organic(io: TopicIo, case: str
 
 def _is_organic(row: dict[str, Any]) -> bool:
     return bool(row["kind"] == "organic")
+
+
+def test_the_same_action_twice_makes_two_corrections(io: TopicIo) -> None:
+    """Two ids are two events; that the label is learnt once is the learner's business."""
+    shown = served(unique("user"), ["a", "b"])
+    io.send(SERVED, shown["request_id"], shown)
+    clicks = [event(shown["user_id"], "a", request_id=shown["request_id"]) for _ in range(2)]
+    io.send_all(EVENTS, clicks)
+    rows = io.follow(count(3), shown["user_id"])
+    assert {row["event_id"] for row in rows if row["kind"] == "correction"} == {c["event_id"] for c in clicks}
+
+
+def test_samples_of_lists_say_the_policy_they_were_made_under(io: TopicIo) -> None:
+    """The learner weighs by it; an organic sample has none."""
+    shown = served(unique("user"), ["a", "b"])
+    io.send(SERVED, shown["request_id"], shown)
+    io.send_all(EVENTS, [event(shown["user_id"], "a", request_id=shown["request_id"]), event(shown["user_id"], "b")])
+    policies = {row["kind"]: row.get("label_policy") for row in io.follow(count(3), shown["user_id"])}
+    assert policies == {"impression": "immediate", "correction": "immediate", "organic": None}
+
+
+def test_feedback_after_the_horizon_is_a_dead_letter(io: TopicIo, letters: TopicIo) -> None:
+    """It labels nothing; its original bytes and place are kept. One just inside the horizon corrects."""
+    user_id = unique("user")
+    ages_ms = (90_000_000, 86_000_000)
+    lists = [served(user_id, ["a"], served_time_ms=now_ms() - age_ms) for age_ms in ages_ms]
+    clicks = [event(user_id, "a", request_id=shown["request_id"]) for shown in lists]
+    for shown in lists:
+        io.send(SERVED, shown["request_id"], shown)
+    late, _ = [io.send(EVENTS, user_id, click) for click in clicks]
+    rows = io.follow(lambda rows: "correction" in kinds(rows), user_id)
+    assert [row["request_id"] for row in rows if row["kind"] == "correction"] == [lists[1]["request_id"]]
+    letter = letters.follow(lambda rows: any(row["reason"] == "after_horizon" for row in rows))[-1]
+    assert json.loads(base64.b64decode(letter["raw"])) == clicks[0]
+    place = (late.topic, late.partition, late.offset, late.record_time_ms)
+    assert tuple(letter[k] for k in ("topic", "partition", "offset", "record_time_ms")) == place
+
+
+def test_history_is_organic_whatever_list_it_names(io: TopicIo) -> None:
+    """Events of the backfill topic belong to lists that nobody kept."""
+    past = event(unique("user"), "a", age_ms=90 * 86_400_000, request_id=unique("request"))
+    io.send(BACKFILL, past["user_id"], past)
+    assert kinds(io.follow(count(1), past["user_id"])) == ["organic"]
 
 
 def test_an_item_shown_twice_makes_one_correction(io: TopicIo) -> None:

@@ -79,12 +79,13 @@ class TopicIo:
 def restarts(endpoints: Endpoints) -> int:
     """Count the restarts of all running jobs."""
     return sum(
-        int(_get(endpoints, f"/jobs/{job['jid']}/metrics?get=numRestarts")[0]["value"])
-        for job in _get(endpoints, "/jobs/overview")["jobs"]
+        int(flink_json(endpoints, f"/jobs/{job['jid']}/metrics?get=numRestarts")[0]["value"])
+        for job in flink_json(endpoints, "/jobs/overview")["jobs"]
         if job["state"] == "RUNNING"
     )
 
 
-def _get(endpoints: Endpoints, path: str) -> Any:
+def flink_json(endpoints: Endpoints, path: str) -> Any:
+    """Ask the JobManager."""
     with urllib.request.urlopen(f"http://{endpoints.flink}{path}", timeout=10) as response:
         return json.load(response)

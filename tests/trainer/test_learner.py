@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from features.config import AppConfig
+from features.config import ActionConfig, AppConfig
+from features.label_config import HeadConfig, LabelsConfig, resolve_labels
 from tests.trainer.conftest import organic, sample_stream, served_pair
 from trainer.config import LearnerConfig
 from trainer.learner import Learner
+from trainer.loss import CHANGED_LABEL, FIRST_LABEL, TRUSTED_LABEL
+from trainer.ranker_learner import ListBatch
 from trainer.samples import Sample
 
 
@@ -82,6 +85,41 @@ def test_impression_and_correction_are_learnt_once_in_any_order(learner: Learner
     assert weights[(1.0, 0)] == 5 if order == (0, 1) else weights[(1.0, 0)] in {4, 5}
 
 
+@pytest.mark.parametrize("clicked_first", [True, False])
+def test_a_waited_impression_teaches_no_negative_of_what_is_known_to_be_wanted(
+    learner: Learner, clicked_first: bool
+) -> None:
+    """Under `wait` the positive comes first; where it came after the window its item was a negative before."""
+    pair = [msgspec.structs.replace(sample, label_policy="wait") for sample in served_pair(learner, 1, 1, clicked=2)]
+    batches = [[sample] for sample in (reversed(pair) if clicked_first else pair)]
+    assert _learnt_weights(learner, batches) == {(1.0, 1): 1, (1.0, 0): 4 if clicked_first else 5}
+
+
+@pytest.mark.parametrize(
+    ("policy", "kinds"),
+    [("immediate", [FIRST_LABEL, CHANGED_LABEL]), ("", [FIRST_LABEL, CHANGED_LABEL]), ("wait", [TRUSTED_LABEL] * 2)],
+)
+def test_only_labels_made_at_once_are_corrected_for_fake_negatives(
+    learner: Learner, policy: str, kinds: list[int]
+) -> None:
+    """A shown item is a first word, its later positive a change; samples that say no policy were made at once."""
+    for sample in served_pair(learner, 1, user=1, clicked=2):
+        learner.learn_batch([msgspec.structs.replace(sample, label_policy=policy)])
+    assert [_kinds(batch) for batch in learner.ranker.recent] == [{kind} for kind in kinds]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_positive_that_was_never_a_negative_is_a_first_word(learner: Learner, order: Sequence[int]) -> None:
+    """Merged in one batch, its negative was not learnt: there is nothing to make up for."""
+    pair = served_pair(learner, 1, user=1, clicked=2)
+    learner.learn_batch([pair[number] for number in order])
+    assert _kinds(learner.ranker.recent[0]) == {FIRST_LABEL}
+
+
+def _kinds(batch: ListBatch) -> set[int]:
+    return {int(kind) for kind, weight in zip(batch.kinds, batch.weights, strict=True) if weight}
+
+
 def test_impression_and_correction_in_one_batch_are_one_list(learner: Learner) -> None:
     """Merged first: the clicked item is a positive and never a negative."""
     weights = _learnt_weights(learner, [served_pair(learner, 1, user=1, clicked=2)])
@@ -98,6 +136,70 @@ def _learnt_weights(learner: Learner, batches: Sequence[Sequence[Sample]]) -> di
             if weight:
                 counts[(weight, int(label))] = counts.get((weight, int(label)), 0) + 1
     return counts
+
+
+def _feedback(correction: Sample, event_id: str, action: str, labels: dict[str, float | None]) -> Sample:
+    """Another event on the item of a correction."""
+    first = msgspec.structs.replace(correction.items[0], labels=labels)
+    items = [first, *correction.items[1:]]
+    return msgspec.structs.replace(correction, sample_id=event_id, event_id=event_id, action=action, items=items)
+
+
+@pytest.fixture
+def shop() -> Learner:
+    """A learner of an app with heads of its own."""
+    actions = {"click": ActionConfig(outcome="positive"), "view": ActionConfig(), "dismiss": ActionConfig()}
+    heads = {
+        "click": HeadConfig(actions=("click",), weight=1),
+        "dwell": HeadConfig(actions=("view",), when="value >= 30", weight=3),
+        "gone": HeadConfig(actions=("dismiss",), value=0, weight=0.5),
+    }
+    app = AppConfig(actions=actions)
+    return Learner(app, LearnerConfig(embedding_dim=8), labels=resolve_labels(LabelsConfig(heads=heads), app))
+
+
+def test_every_head_is_learnt_once_with_its_weight(shop: Learner) -> None:
+    """A click and a long view of one item are two positives; the same action twice is one."""
+    impression, correction = served_pair(shop, 1, user=1, clicked=2)
+    click = _feedback(correction, "e1", "click", {"click": 1.0})
+    dwell = _feedback(correction, "e2", "view", {"dwell": 1.0})
+    again = _feedback(correction, "e3", "click", {"click": 1.0})
+    weights = _learnt_weights(shop, [[impression], [click], [dwell], [again]])
+    assert weights == {(1.0, 0): 5, (1.0, 1): 1, (3.0, 1): 1}
+    assert shop.progress.events == 3
+
+
+def test_heads_of_one_batch_add_up(shop: Learner) -> None:
+    """Two positives of one row weigh what both would."""
+    _, correction = served_pair(shop, 1, user=1, clicked=2)
+    click, dwell = (_feedback(correction, head, head, {head: 1.0}) for head in ("click", "dwell"))
+    assert _learnt_weights(shop, [[click, dwell]]) == {(4.0, 1): 1}
+
+
+def test_a_refusal_is_a_negative_of_its_own(shop: Learner) -> None:
+    """What was shown is assumed to be unwanted; that it was dismissed is certain, and learnt beside it."""
+    impression, correction = served_pair(shop, 1, user=1, clicked=2)
+    dismissed = _feedback(correction, "e1", "dismiss", {"gone": 0.0})
+    assert _learnt_weights(shop, [[impression], [dismissed]]) == {(1.0, 0): 5, (0.5, 0): 1}
+    assert _kinds(shop.ranker.recent[1]) == {TRUSTED_LABEL}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_both_sides_in_one_batch_are_learnt_as_in_two(shop: Learner, order: Sequence[int]) -> None:
+    """A click and a dismissal of one item: neither hides the other."""
+    _, correction = served_pair(shop, 1, user=1, clicked=2)
+    both = [_feedback(correction, "e1", "click", {"click": 1.0}), _feedback(correction, "e2", "dismiss", {"gone": 0.0})]
+    assert _learnt_weights(shop, [[both[number] for number in order]]) == {(1.0, 1): 1, (0.5, 0): 1}
+
+
+def test_an_organic_event_is_a_positive_where_a_head_says_so(shop: Learner) -> None:
+    """A long view is neutral to the counters and wanted by the model; a short one is neither."""
+    long, short = (msgspec.structs.replace(organic(n, 1, n, outcome=0), value=v) for n, v in ((0, 30.0), (1, 29.0)))
+    steps = [shop.tower.frequency.last_step.size]
+    for sample in (short, long):
+        shop.learn_batch([sample])
+        steps.append(shop.tower.frequency.last_step.size)
+    assert steps == [0, 0, 2]
 
 
 def test_neutral_feedback_feeds_the_counters_but_not_the_ranker(learner: Learner) -> None:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from trainer.loss import FrequencyEstimate, fake_negative_weights, listwise_softmax, ranker_loss, sampled_softmax
+from trainer.loss import (
+    CHANGED_LABEL,
+    FIRST_LABEL,
+    TRUSTED_LABEL,
+    FrequencyEstimate,
+    fake_negative_weights,
+    listwise_softmax,
+    ranker_loss,
+    sampled_softmax,
+)
 
 LOGITS = torch.tensor([1.0, 2.0, -1.0, 0.5, 3.0])
 LABELS = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0])
@@ -34,17 +44,26 @@ def test_ranker_loss_is_weighted_bce_plus_softmax() -> None:
     assert np.isclose(ranker_loss(LOGITS, LABELS, weights, LIST_OF, 2, 0.3).item(), pointwise + 0.3 * listwise)
 
 
-def test_fake_negative_weights_make_the_true_rate_the_optimum() -> None:
-    """With every positive seen as a negative first, the gradient at the true rate is zero."""
+@pytest.mark.parametrize("share_first", [0.0, 0.3, 1.0])
+def test_fake_negative_weights_make_the_true_rate_the_optimum(share_first: float) -> None:
+    """The gradient at the true rate is zero, however many positives come before their negative was learnt."""
     rate = 0.2
-    logit = torch.full((2,), float(np.log(rate / (1.0 - rate))), requires_grad=True)
-    labels = torch.tensor([1.0, 0.0])
-    shares = torch.tensor([rate, 1.0])  # Of all impressions: positives come on top of as many negatives.
-    weights = fake_negative_weights(logit, labels)
+    logit = torch.full((3,), float(np.log(rate / (1.0 - rate))), requires_grad=True)
+    labels, kinds = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([CHANGED_LABEL, FIRST_LABEL, FIRST_LABEL])
+    seen = rate * share_first
+    shares = torch.tensor([rate - seen, seen, 1.0 - seen])  # Of all shown items.
+    weights = fake_negative_weights(logit, kinds)
     losses = torch.nn.functional.binary_cross_entropy_with_logits(logit, labels, reduction="none")
     (shares * weights * losses).sum().backward()  # type: ignore[no-untyped-call]
     assert logit.grad is not None
     assert abs(logit.grad.sum().item()) < 1e-6
+
+
+def test_fake_negative_weights_are_those_of_the_paper() -> None:
+    """1 + p for a positive that was a negative before, (1 - p)(1 + p) for a negative, 1 where a label stays."""
+    chances = torch.tensor([0.25, 0.25, 0.25])
+    weights = fake_negative_weights(torch.logit(chances), torch.tensor([CHANGED_LABEL, FIRST_LABEL, TRUSTED_LABEL]))
+    assert np.allclose(weights.numpy(), [1.25, 0.75 * 1.25, 1.0])
 
 
 def test_sampled_softmax_subtracts_log_q() -> None:

@@ -1,0 +1,118 @@
+"""A list of the current micro-batch, while samples still say what is known of its items.
+
+Letters: `n` items of a list, `F` ranker inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import SampleError
+from trainer.loss import CHANGED_LABEL, FIRST_LABEL, TRUSTED_LABEL
+from trainer.ranker_learner import LabelledList
+
+
+@dataclass
+class OpenList:
+    """A list before it is learnt: each row holds evidence for one side only."""
+
+    inputs: NDArray[np.float32]
+    """(n, F)"""
+    labels: NDArray[np.float32]
+    """(n,) 1 where the item is known to be wanted, learnt now or before."""
+    weights: NDArray[np.float32]
+    """(n,) 0 where nothing new is learnt."""
+    kinds: NDArray[np.int8]
+    """(n,) how sure a label is, see `trainer.loss`."""
+    is_served: bool
+    is_immediate: bool = False
+    """Whether its negatives were assumed at once, so that some of them are wrong."""
+    target: int = -1
+    """Where the organic target stands, -1 for served lists."""
+    rows: NDArray[np.int64] | None = None
+    """(n,) catalogue rows of an organic list."""
+    is_scored: bool = False
+    """Whether this organic list counts for the hit rate."""
+    row_of: dict[str, int] = field(default_factory=dict)
+    _assumed: set[int] = field(default_factory=set)
+    _refused: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of_served(
+        cls, inputs: NDArray[np.float32], item_ids: tuple[str, ...], known: NDArray[np.float32], is_immediate: bool
+    ) -> OpenList:
+        """Open a list that was shown; `known` (n,) says which items were learnt as wanted before."""
+        size = len(item_ids)
+        return cls(
+            inputs,
+            labels=known,
+            weights=np.zeros(size, dtype=np.float32),
+            kinds=np.full(size, TRUSTED_LABEL, dtype=np.int8),
+            is_served=True,
+            is_immediate=is_immediate,
+            row_of={item_id: row for row, item_id in enumerate(item_ids)},
+        )
+
+    @classmethod
+    def of_organic(
+        cls, inputs: NDArray[np.float32], rows: NDArray[np.int64], target: int, weight: float, is_scored: bool
+    ) -> OpenList:
+        """Open the list that an organic positive would have been ranked on."""
+        size = len(rows)
+        labels, weights = np.zeros(size, dtype=np.float32), np.ones(size, dtype=np.float32)
+        labels[target], weights[target] = 1.0, weight
+        kinds = np.full(size, TRUSTED_LABEL, dtype=np.int8)
+        return cls(inputs, labels, weights, kinds, False, target=target, rows=rows, is_scored=is_scored)
+
+    def row(self, item_id: str) -> int:
+        """Return where an item stands.
+
+        Raises:
+            SampleError: two samples of one request show different lists.
+        """
+        row = self.row_of.get(item_id)
+        if row is None:
+            raise SampleError("not_in_list", f"item {item_id!r:.80} does not stand in the list of its request")
+        return row
+
+    def contradicts(self, row: int, value: int) -> bool:
+        """Say whether this batch already brought evidence for the other side; then the list must be opened anew."""
+        if value:
+            return row in self._refused
+        return bool(self.weights[row] and self.labels[row])
+
+    def assume_negative(self, row: int) -> None:
+        """Take an item that was shown for unwanted, unless it is known to be wanted."""
+        self._assumed.add(row)
+        if not self.labels[row]:
+            if not self.weights[row]:
+                self.kinds[row] = FIRST_LABEL if self.is_immediate else TRUSTED_LABEL
+            self.weights[row] += 1.0
+
+    def take_positive(self, row: int, weight: float, was_negative: bool) -> None:
+        """Learn that an item is wanted; what was only assumed in this batch is never learnt.
+
+        Args:
+            row: the item.
+            weight: of this evidence; that of several heads adds up.
+            was_negative: whether an earlier batch learnt it as negative.
+        """
+        is_more = self.labels[row] and self.weights[row]
+        self.weights[row] = weight + (self.weights[row] if is_more else 0.0)
+        self.labels[row] = 1.0
+        if self.is_immediate:
+            self.kinds[row] = CHANGED_LABEL if was_negative and row not in self._assumed else FIRST_LABEL
+
+    def take_negative(self, row: int, weight: float) -> None:
+        """Learn that a user said no to an item: certain, other than an assumed negative."""
+        self._refused.add(row)
+        self.labels[row] = 0.0
+        self.weights[row] += weight
+        self.kinds[row] = TRUSTED_LABEL
+
+    def labelled(self) -> LabelledList:
+        """Return the list as the ranker learns it."""
+        return LabelledList(self.inputs, self.labels, self.weights, self.kinds, self.is_served)
