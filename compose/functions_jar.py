@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,10 +34,10 @@ def functions_jar(root: Path = PROJECT_ROOT) -> Path:
     return root / ".jars" / "functions" / JAR_NAME
 
 
-def sources_digest() -> str:
+def sources_digest(sources: Path = SOURCES) -> str:
     """Return a digest of all sources and of the names of Flink's jars."""
     digest = hashlib.sha256()
-    for path in [*sorted(SOURCES.glob("*.java")), *_flink_jars()]:
+    for path in [*sorted(sources.glob("*.java")), *_flink_jars()]:
         digest.update(path.name.encode() + b"\0")
         if path.suffix == ".java":
             digest.update(path.read_bytes())
@@ -47,34 +48,38 @@ def is_current(jar: Path, digest: str) -> bool:
     """Say whether the jar is whole and was made of what `digest` names."""
     try:
         with zipfile.ZipFile(jar) as archive:
-            return archive.read(_DIGEST_ENTRY).decode() == digest
-    except (OSError, KeyError, zipfile.BadZipFile):
+            return archive.testzip() is None and archive.read(_DIGEST_ENTRY).decode() == digest
+    except (OSError, KeyError, zipfile.BadZipFile, zlib.error):
         return False
 
 
-def build_functions(root: Path = PROJECT_ROOT) -> bool:
+def build_functions(root: Path = PROJECT_ROOT, sources: Path = SOURCES) -> bool:
     """Compile the functions unless the jar is current; say whether it was built.
+
+    Args:
+        root: the checkout with the compiler in its `.jars`.
+        sources: folder of the Java files.
 
     Raises:
         NotInstalledError: the compiler or Java is missing, or the sources do not compile.
     """
-    digest, jar = sources_digest(), functions_jar(root)
+    digest, jar = sources_digest(sources), functions_jar(root)
     if is_current(jar, digest):
         return False
     with tempfile.TemporaryDirectory() as folder:
-        _compile(Path(folder), root)
+        _compile(sources, Path(folder), root)
         _pack(Path(folder), jar, digest)
     return True
 
 
-def _compile(target: Path, root: Path) -> None:
+def _compile(sources: Path, target: Path, root: Path) -> None:
     compiler = class_path("tools", root)
     jars = os.pathsep.join(str(jar) for jar in _flink_jars())
     # `--release` would look for a JDK's list of its own past; source and target do without.
     options = [f"-{_JAVA_VERSION}", "-classpath", jars, "-d", str(target), "-encoding", "UTF-8", "-warn:none"]
     command = [str(java_home() / "bin" / "java"), "-jar", str(compiler[0]), *options]
     done = subprocess.run(
-        [*command, *(str(path) for path in sorted(SOURCES.glob("*.java")))], capture_output=True, text=True, check=False
+        [*command, *(str(path) for path in sorted(sources.glob("*.java")))], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise NotInstalledError(f"streams/java does not compile:\n{(done.stderr or done.stdout).strip()}")

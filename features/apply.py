@@ -83,7 +83,7 @@ def _check_meanings(store: FeatureStore, views: list[FeatureView], services: lis
 
 
 def _describe_change(diff: Any) -> str:
-    """Turn one entry of Feast's plan into `create feature view user_counters`; unchanged objects give nothing."""
+    """Turn one entry of Feast's plan into `create feature view user_activity`; unchanged objects give nothing."""
     verb = diff.transition_type.name.lower()
     if verb == "unchanged":
         return ""
@@ -99,13 +99,15 @@ def _bound_view(view: FeatureView, state: Path) -> FeatureView:
 
 
 def _ensure_feature_log(view: FeatureView) -> None:
-    """Write an empty parquet file with the view's columns where the batch source has none yet."""
+    """Write an empty parquet file with the view's columns where the batch source has no rows yet."""
     path = Path(view.batch_source.path)
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
     columns = [pa.field(field.name, _arrow_type(field.dtype)) for field in [*view.entity_columns, *view.features]]
     columns.append(pa.field(view.batch_source.timestamp_field, pa.timestamp("ms", tz="UTC")))
+    if path.exists() and (
+        pq.read_metadata(path).num_rows or pq.read_schema(path).names == [one.name for one in columns]
+    ):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.schema(columns).empty_table(), path)
 
 

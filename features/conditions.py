@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from features.strict_config import StrictConfig
@@ -29,6 +30,7 @@ class Condition(StrictConfig):
         }[self.operator]
 
 
+@lru_cache
 def parse_condition(text: str) -> Condition:
     """Parse `value OP number`.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,7 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from features.conditions import Condition, parse_condition
-from features.declared_features import DeclaredFeature, check_names
+from features.declared_features import DeclaredFeature, check_names, check_spans
 from features.strict_config import StrictConfig
 
 __all__ = ["Condition", "StrictConfig", "parse_condition"]
@@ -126,8 +127,7 @@ class FeaturesConfig(StrictConfig):
     @field_validator("half_lives_s")
     @classmethod
     def _ascend(cls, half_lives: tuple[float, ...]) -> tuple[float, ...]:
-        if not half_lives or half_lives[0] < 1 or list(half_lives) != sorted(set(half_lives)):
-            raise ValueError(f"half_lives_s must ascend and start at 1 s or more, not {list(half_lives)}")
+        check_spans("half_lives_s", half_lives)
         return half_lives
 
 
@@ -261,6 +261,11 @@ def nearest_name(word: str, known: tuple[str, ...] | list[str]) -> str:
 def _describe(problem: Any, model: type[BaseModel]) -> str:
     """Turn one Pydantic problem into `path: message, with the nearest known name for unknown keys`."""
     path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "value_error":  # Our own sentence: it names the value.
+        return f"{path}: {problem['ctx']['error']}" if path else str(problem["ctx"]["error"])
+    if problem["type"] == "literal_error":
+        known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+        return f"{path}: unknown value {problem['input']!r:.80}{nearest_name(str(problem['input']), known)}"
     if problem["type"] != "extra_forbidden":
         return f"{path or 'value'}: {problem['msg']} (got {problem['input']!r:.80})"
     return f"unknown key {path!r}{nearest_name(str(problem['loc'][-1]), _fields_at(model, problem['loc'][:-1]))}"

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -35,6 +35,19 @@ OF_VALUES = ("sum", "mean", "max", "last")
 """Aggregations of the event's `value`; events without one are passed over."""
 _SUMS = {"count": 1, "sum": 1, "mean": 2, "ratio": 2}
 _NAME = re.compile(r"^(user|item|global)_[a-z][a-z0-9_]{0,55}$")
+_LONGEST_S = 31_536_000.0
+"""A year: the longest half-life and window."""
+RESERVED_NAMES = frozenset(
+    {
+        *("user_id", "user_counters", "user_activity_event_time_ms", "user_exposure_event_time_ms"),
+        *(f"user_history_{what}" for what in ("item_ids", "actions", "times_ms", "outcomes", "length")),
+        *("user_category_names", "user_category_counts", "user_shown_item_ids", "user_shown_times_ms"),
+        *("user_item_shown", "user_item_shown_age", "user_positive_rate"),
+        *("item_id", "item_counters", "item_exposure", "item_age", "item_is_new"),
+        *("item_activity_event_time_ms", "item_exposure_event_time_ms", "global_activity_event_time_ms"),
+    }
+)
+"""What Headrace itself calls so in rows and model inputs; a test holds them complete."""
 
 
 class DeclaredFeature(StrictConfig):
@@ -51,7 +64,7 @@ class DeclaredFeature(StrictConfig):
     """Only events whose value meets the condition, for example `value >= 4`."""
     half_lives_s: tuple[float, ...] = ()
     """Decay with these half-lives (seconds, ascending): one number each. For `count`, `sum`, `mean`, `ratio`."""
-    window_s: float | None = Field(None, gt=0, le=31_536_000)
+    window_s: float | None = None
     """Or look at a sliding window (seconds): the events of this window-aligned span and the share of the one before
     that a window ending now still covers. For the same four."""
     positives: tuple[str, ...] = ()
@@ -80,12 +93,18 @@ class DeclaredFeature(StrictConfig):
             )
         if self.half_lives_s and self.window_s:
             raise ValueError("half_lives_s and window_s exclude each other; declare two features")
-        lives = self.half_lives_s
-        if lives and (lives[0] < 1 or list(lives) != sorted(set(lives))):
-            raise ValueError(f"half_lives_s must ascend and start at 1 s or more, not {list(lives)}")
+        if self.half_lives_s:
+            check_spans("half_lives_s", self.half_lives_s)
+        if self.window_s is not None:
+            check_spans("window_s", (self.window_s,))
         for field, owner in (("positives", "ratio"), ("of", "distinct")):
             if bool(getattr(self, field)) != (self.aggregation == owner):
                 raise ValueError(f"`{field}` belongs to `aggregation: {owner}`, and {owner} needs it")
+        passed_over = set(self.positives).difference(self.actions or self.positives)
+        if passed_over:
+            raise ValueError(
+                f"positives {sorted(passed_over)} are not among the actions, so they would never be counted"
+            )
         return self
 
     @property
@@ -124,23 +143,50 @@ class DeclaredFeature(StrictConfig):
         return value is not None or self.aggregation not in OF_VALUES
 
     def definition(self) -> str:
-        """Name the meaning: 16 hex digits over all but the description."""
+        """Name the meaning: 16 hex digits over all but the description and the order of actions."""
         fields = self.model_dump(mode="json", exclude={"description"})
+        fields |= {name: sorted(fields[name]) for name in ("actions", "positives")}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def check_names(declared: Mapping[str, DeclaredFeature]) -> None:
-    """Refuse names that do not say their entity.
+def check_spans(field: str, seconds: Sequence[float]) -> None:
+    """Refuse half-lives and windows that Flink and Python would not cut into the same epochs.
 
     Raises:
-        ValueError: a name is not `<entity>_<what>` in lower case, or says another entity than the feature's.
+        ValueError: they do not ascend, are not between 1 s and a year, or are no whole milliseconds.
     """
+    if not seconds or not all(1.0 <= one <= _LONGEST_S for one in seconds) or list(seconds) != sorted(set(seconds)):
+        raise ValueError(f"{field} must ascend and lie between 1 s and {_LONGEST_S:.0f} s, not {list(seconds)}")
+    if any(abs(one * 1000.0 - round(one * 1000.0)) > 1e-6 for one in seconds):
+        raise ValueError(f"{field} must be whole milliseconds, not {list(seconds)}")
+
+
+def check_names(declared: Mapping[str, DeclaredFeature]) -> None:
+    """Refuse names that do not say their entity, or that mean something already.
+
+    Raises:
+        ValueError: a name is not `<entity>_<what>` in lower case, says another entity than the feature's, or is taken.
+    """
+    inputs = [name for one in declared.items() for name in input_names(*one)]
     for name, feature in declared.items():
         if not _NAME.match(name) or not name.startswith(f"{feature.entity}_"):
             raise ValueError(
                 f"{name!r}: a feature of entity {feature.entity} is called {feature.entity}_<what>, "
                 "in lower case letters, digits and _, at most 63 long"
             )
+        if name in RESERVED_NAMES:
+            raise ValueError(f"{name!r} is a name of Headrace's own; call the feature {name}_of_ours, for example")
+        if len(feature.half_lives_s) > 1 and (
+            twice := [one for one in input_names(name, feature) if inputs.count(one) > 1]
+        ):
+            raise ValueError(f"{name!r} gives a model input {twice[0]!r}, which is another feature's name; rename one")
+
+
+def input_names(name: str, feature: DeclaredFeature) -> tuple[str, ...]:
+    """Return the names of a feature's model inputs: its own, with the half-life in seconds where it has several."""
+    if len(feature.half_lives_s) < 2:
+        return (name,)
+    return tuple(f"{name}_{half_life_s:.12g}s" for half_life_s in feature.half_lives_s)
 
 
 def of_entity(declared: Mapping[str, DeclaredFeature], entity: str) -> dict[str, DeclaredFeature]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.config import EPOCH_HALF_LIVES
 from features.declared_features import DeclaredFeature
-from features.declared_values import EPOCH_HALF_LIVES
 from features.distinct_counts import SIZE, add_text, estimate
 
 

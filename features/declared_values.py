@@ -11,21 +11,17 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from features.declared_features import DeclaredFeature
+from features.config import EPOCH_HALF_LIVES
+from features.declared_features import DeclaredFeature, input_names
 
-EPOCH_HALF_LIVES = 40
 _MAX_EXPONENT = 500.0
 """A clock far behind a landmark must not overflow; 2^500 is "now or later" for every use."""
 _HOUR_MS = 3.6e6
 
 
 def value_names(declared: Mapping[str, DeclaredFeature]) -> tuple[str, ...]:
-    """Return the names of the values in order: the feature's, with its half-life in seconds where it has several."""
-    names: list[str] = []
-    for name, feature in declared.items():
-        spans = feature.half_lives_s if len(feature.half_lives_s) > 1 else ()
-        names += [f"{name}_{half_life_s:g}s" for half_life_s in spans] or [name]
-    return tuple(names)
+    """Return the names of the values in order."""
+    return tuple(input_name for one in declared.items() for input_name in input_names(*one))
 
 
 def declared_values(

@@ -175,10 +175,11 @@ class UserTable:
         newest_first = user.history[::-1]
         rows = np.fromiter(user.category_rows.values(), dtype=np.int64, count=len(user.category_rows))
         category_counts = self._category_counters.read(now_ms, rows)[:, 0]  # (C, 3)
+        named = sorted(zip(user.category_rows, category_counts, strict=True), key=lambda one: (-one[1][0], one[0]))
         return UserState(
             user_id=user_id,
             counts=self._counters.read(now_ms, np.array([user.row]))[0],
-            category_counts=dict(zip(user.category_rows, category_counts, strict=True)),
+            category_counts=dict(named[: self._features.categories_per_user]),
             history_item_ids=tuple(entry[2] for entry in newest_first),
             history_outcomes=np.array([entry[3] for entry in newest_first], dtype=np.int8),
             history_times_ms=np.array([entry[0] for entry in newest_first], dtype=np.int64),

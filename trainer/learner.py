@@ -209,11 +209,12 @@ class Learner:
         return {head: int(value) for head, value in said.items()}
 
     def _open_impression(self, sample: Sample, prepared: _Prepared) -> None:
-        open_list = self._served(sample, prepared)
         assert sample.request_id
+        # A fallback's list has no rows to learn from; what it showed was shown all the same.
         if self.learnt_once.add(label_key(sample.request_id, "", "shown", 0)):
             item_ids = [item.item_id for item in sample.items]
             self.builder.count_shown(sample.user_id, sample.request_id, sample.event_time_ms, item_ids)
+        open_list = self._served(sample, prepared)
         for item in sample.items:
             row = open_list.row(item.item_id)
             if self.learnt_once.add(label_key(sample.request_id, item.item_id, HEAD, 0)):

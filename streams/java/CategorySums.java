@@ -67,7 +67,10 @@ public class CategorySums extends AggregateFunction<RowData, CategorySums.Sums> 
       if (categories.isNullAt(index) || !CheckEvent.isId(categories.getString(index).toString())) {
         continue;
       }
-      int at = placeOf(sums, categories.getString(index));
+      int at = placeOf(sums, categories.getString(index), sign > 0);
+      if (at < 0) {
+        continue;
+      }
       EpochSums.add(sums.numbers, at * WIDTH, timeMs / epochMs, weight, amounts);
     }
     dropEmpty(sums);
@@ -97,12 +100,19 @@ public class CategorySums extends AggregateFunction<RowData, CategorySums.Sums> 
     return byEpoch != 0 ? byEpoch : byEvents != 0 ? byEvents : sums.names.getString(left).compareTo(sums.names.getString(right));
   }
 
-  private static int placeOf(Sums sums, StringData name) {
+  /**
+   * Returns where a category stands, appending it where {@code isAnew}; else -1 for an unknown one: what an event added
+   * may be gone already, epochs ago, and must not be taken back from nothing.
+   */
+  private static int placeOf(Sums sums, StringData name, boolean isAnew) {
     int size = sums.names.size();
     for (int index = 0; index < size; index++) {
       if (sums.names.getString(index).equals(name)) {
         return index;
       }
+    }
+    if (!isAnew) {
+      return -1;
     }
     Object[] names = new Object[size + 1];
     for (int index = 0; index < size; index++) {

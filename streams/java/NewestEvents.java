@@ -47,7 +47,7 @@ public class NewestEvents extends AggregateFunction<RowData, NewestEvents.Entrie
     return new Entries();
   }
 
-  /** Adds one event; it falls out at once where {@code limit} newer ones are known. */
+  /** Adds one event; it falls out at once where it or {@code limit} newer ones are known. */
   public void accumulate(
       Entries entries,
       Integer limit,
@@ -62,7 +62,9 @@ public class NewestEvents extends AggregateFunction<RowData, NewestEvents.Entrie
       at--;
     }
     int drop = size >= limit ? 1 : 0;
-    if (at < drop) {
+    // An event comes again when the categories of its item change.
+    boolean isKnown = at > 0 && timeMs == entries.timesMs[at - 1] && id.equals(entries.ids.getString(at - 1));
+    if (at < drop || isKnown) {
       return;
     }
     entries.timesMs = inserted(entries.timesMs, at, drop, timeMs);

@@ -58,7 +58,8 @@ public class NewestShown extends AggregateFunction<RowData, NewestShown.Lists> {
     while (at < lists.timesMs.length && isNewer(lists, at, timeMs, requestId)) {
       before += lists.sizes[at++];
     }
-    if (before >= limit) {
+    // Lists that name no item take no place among those that count, so nothing would ever push them out.
+    if (before >= limit || itemIds.length == 0) {
       return;
     }
     int kept = at;
