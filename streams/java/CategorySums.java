@@ -97,7 +97,10 @@ public class CategorySums extends AggregateFunction<RowData, CategorySums.Sums> 
   private static int compare(Sums sums, int left, int right) {
     int byEpoch = Double.compare(sums.numbers[right * WIDTH], sums.numbers[left * WIDTH]);
     int byEvents = Double.compare(sums.numbers[right * WIDTH + 1], sums.numbers[left * WIDTH + 1]);
-    return byEpoch != 0 ? byEpoch : byEvents != 0 ? byEvents : sums.names.getString(left).compareTo(sums.names.getString(right));
+    if (byEpoch != 0 || byEvents != 0) {
+      return byEpoch != 0 ? byEpoch : byEvents;
+    }
+    return Texts.compare(sums.names.getString(left), sums.names.getString(right));
   }
 
   /**

@@ -88,7 +88,7 @@ public class NewestEvents extends AggregateFunction<RowData, NewestEvents.Entrie
   }
 
   private static boolean isBefore(long timeMs, StringData id, long otherMs, StringData otherId) {
-    return timeMs < otherMs || (timeMs == otherMs && id.compareTo(otherId) < 0);
+    return timeMs < otherMs || (timeMs == otherMs && Texts.compare(id, otherId) < 0);
   }
 
   private static long[] inserted(long[] column, int at, int drop, long value) {

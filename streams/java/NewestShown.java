@@ -90,7 +90,7 @@ public class NewestShown extends AggregateFunction<RowData, NewestShown.Lists> {
 
   private static boolean isNewer(Lists lists, int at, long timeMs, StringData requestId) {
     long other = lists.timesMs[at];
-    return other > timeMs || (other == timeMs && lists.requestIds.getString(at).compareTo(requestId) > 0);
+    return other > timeMs || (other == timeMs && Texts.compare(lists.requestIds.getString(at), requestId) > 0);
   }
 
   /** Puts a list at place {@code at}, before whose first item stand {@code before} items, and keeps up to {@code kept}. */

@@ -29,7 +29,7 @@ public class NewestValue extends AggregateFunction<double[], NewestValue.Newest>
       Long timeMs,
       @DataTypeHint(value = "STRING", bridgedTo = StringData.class) StringData id,
       Double value) {
-    if (timeMs > newest.timeMs || (timeMs == newest.timeMs && id.compareTo(newest.id) > 0)) {
+    if (timeMs > newest.timeMs || (timeMs == newest.timeMs && Texts.compare(id, newest.id) > 0)) {
       newest.timeMs = timeMs;
       // The argument lies in a buffer that the next record overwrites.
       newest.id = ((BinaryStringData) id).copy();

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.config import FeaturesConfig
+from features.declared_table import CountedEvent
 from features.feature_topics import TOPIC_BY_VIEW, FeatureRow
 
 NOW_MS = 1_790_000_000_000
+NUM_HALF_LIVES = len(FeaturesConfig().half_lives_s)
 
 
 @dataclass(frozen=True)
@@ -24,49 +26,74 @@ class Record:
     partition: int = 0
 
 
-def counts(half_life: int, epoch: int, events: float, positives: float = 0.0, negatives: float = 0.0) -> dict[str, Any]:
-    """One `DecayedCounts`."""
+def span(epoch: int, events: float, positives: float = 0.0, negatives: float = 0.0) -> list[float]:
+    """The seven numbers of one half-life, nothing in the epoch before."""
+    return [epoch, events, positives, negatives, 0.0, 0.0, 0.0]
+
+
+def counters(events: float) -> list[float]:
+    """Counters with one number."""
+    return span(7, events) + [0.0] * 7 * (NUM_HALF_LIVES - 1)
+
+
+def user_value(user_id: str, events: float = 1.0, event_time_ms: int = NOW_MS, **fields: Any) -> bytes:
+    """A `UserActivity` with one number; what Flink has nothing to say of is null."""
+    names = ("history_item_ids", "history_actions", "history_times_ms", "history_outcomes")
+    nulls = dict.fromkeys((*names, "category_names", "category_counts"))
+    row = {"entity_id": user_id, "counters": counters(events), **nulls, "event_time_ms": event_time_ms}
+    return json.dumps(row | fields).encode()
+
+
+def history(entries: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
+    """The history columns of clicks, newest first: (item_id, event_time_ms)."""
     return {
-        "half_life": half_life,
-        "epoch": epoch,
-        "events": events,
-        "positives": positives,
-        "negatives": negatives,
+        "history_item_ids": [item_id for item_id, _ in entries],
+        "history_actions": ["click"] * len(entries),
+        "history_times_ms": [time_ms for _, time_ms in entries],
+        "history_outcomes": [1] * len(entries),
     }
 
 
-def counter_value(entity_id: str, events: float, event_time_ms: int = NOW_MS) -> bytes:
-    """A `CounterRow` with one number."""
-    row = {"entity_id": entity_id, "counters": [counts(0, 7, events)], "event_time_ms": event_time_ms}
-    return json.dumps(row).encode()
-
-
-def history_value(user_id: str, entries: Sequence[tuple[str, int, str]]) -> bytes:
-    """A `HistoryRow` of clicks: (item_id, event_time_ms, event_id)."""
-    row = {
-        "entity_id": user_id,
-        "entries": [
-            {"item_id": item, "action": "click", "event_time_ms": time_ms, "event_id": event, "outcome": 1}
-            for item, time_ms, event in entries
-        ],
-        "event_time_ms": max((time_ms for _, time_ms, _ in entries), default=0),
+def categories(entries: Sequence[tuple[str, int, float]]) -> dict[str, list[Any]]:
+    """The category columns: (category, epoch, events)."""
+    return {
+        "category_names": [name for name, _, _ in entries],
+        "category_counts": [number for _, epoch, events in entries for number in span(epoch, events)],
     }
-    return json.dumps(row).encode()
 
 
-def category_value(user_id: str, entries: Sequence[tuple[str, int, float]]) -> bytes:
-    """A `CategoryRow`: (category, epoch, events)."""
-    row = {
-        "entity_id": user_id,
-        "categories": [
-            {"category": name, "epoch": epoch, "events": events, "positives": 0.0, "negatives": 0.0}
-            for name, epoch, events in entries
-        ],
-        "event_time_ms": NOW_MS,
-    }
-    return json.dumps(row).encode()
+def item_value(item_id: str, events: float = 1.0, event_time_ms: int = NOW_MS, **fields: Any) -> bytes:
+    """An `ItemActivity` with one number."""
+    row = {"entity_id": item_id, "counters": counters(events), "event_time_ms": event_time_ms}
+    return json.dumps(row | fields).encode()
 
 
-def decoded(view: str, key: str, value: bytes | None, record_time_ms: int = NOW_MS) -> FeatureRow:
-    """The row of a record under the default limits."""
-    return TOPIC_BY_VIEW[view].decode(key.encode(), value, record_time_ms, FeaturesConfig())
+def shown_value(user_id: str, entries: Sequence[tuple[str, int]]) -> bytes:
+    """A `UserExposure`, newest first: (item_id, served_time_ms)."""
+    columns = {"shown_item_ids": [item for item, _ in entries], "shown_times_ms": [time_ms for _, time_ms in entries]}
+    return json.dumps({"entity_id": user_id, **columns, "event_time_ms": NOW_MS}).encode()
+
+
+def exposure_value(item_id: str, lists: float, expected: float, clicks: float, epoch: int = 7) -> bytes:
+    """An `ItemExposure` with numbers at the shortest half-life."""
+    exposure = span(epoch, lists, expected, clicks) + [0.0] * 7 * (NUM_HALF_LIVES - 1)
+    return json.dumps({"entity_id": item_id, "exposure": exposure, "event_time_ms": NOW_MS}).encode()
+
+
+def global_value(**features: Any) -> bytes:
+    """The one `GlobalActivity`."""
+    return json.dumps({"entity_id": "all", "features": features, "event_time_ms": NOW_MS}).encode()
+
+
+def decoded(
+    view: str, key: str, value: bytes | None, record_time_ms: int = NOW_MS, config: FeaturesConfig | None = None
+) -> FeatureRow:
+    """The row of a record, under the default limits where no others are given."""
+    return TOPIC_BY_VIEW[view].decode(key.encode(), value, record_time_ms, config or FeaturesConfig())
+
+
+def counted(
+    item_id: str = "i", time_ms: int = NOW_MS, event_id: str = "e", user_id: str = "u", **fields: Any
+) -> CountedEvent:
+    """An event as tables count it: a click without a value unless said."""
+    return CountedEvent(event_id, user_id, item_id, fields.get("action", "click"), fields.get("value"), time_ms)

@@ -11,7 +11,7 @@ from features.consumed_items import consumed_key
 from features.errors import TakenOverError, WentBackError
 from features.feast_rows import FeastRows, decode_version, version_field
 from features.online_writer import OnlineWriter, can_be_running, next_version_ms, process_identity
-from tests.features.feature_records import NOW_MS, counter_value, decoded, history_value
+from tests.features.feature_records import NOW_MS, decoded, history, user_value
 
 ROWS = FeastRows("headrace")
 ELSEWHERE = "another-host/1/0.00"
@@ -30,13 +30,13 @@ def claimed_writer(client: Any, limit: int = 2000) -> OnlineWriter:
 
 
 def stored_version(client: Any, user_id: str = "u1") -> int:
-    """The version of a user's counters in Redis."""
-    return decode_version(client.hget(ROWS.key("user_counters", user_id), version_field("user_counters")))
+    """The version of a user's row in Redis."""
+    return decode_version(client.hget(ROWS.key("user_activity", user_id), version_field("user_activity")))
 
 
 def row(events: float = 1.0, record_time_ms: int = NOW_MS) -> Any:
-    """A row of u1's counters."""
-    return decoded("user_counters", "u1", counter_value("u1", events), record_time_ms)
+    """A row of u1."""
+    return decoded("user_activity", "u1", user_value("u1", events), record_time_ms)
 
 
 @pytest.mark.parametrize(("last_ms", "record_ms", "version_ms"), [(0, 5, 5), (5, 5, 6), (9, 5, 10), (5, 9, 9)])
@@ -57,7 +57,7 @@ def test_the_last_write_wins_within_one_millisecond(redis_client: Any) -> None:
     writer = claimed_writer(redis_client)
     for events in (1.0, 2.0, 3.0):
         writer.write_rows([row(events)], {})
-    stored = redis_client.hgetall(ROWS.key("user_counters", "u1"))
+    stored = redis_client.hgetall(ROWS.key("user_activity", "u1"))
     assert stored == dict(ROWS.mapping(row(3.0), NOW_MS + 2))
 
 
@@ -101,7 +101,7 @@ def test_a_former_owner_cannot_write(redis_client: Any) -> None:
     owner.write_rows([row(2.0)], {"t:0": 9})
     with pytest.raises(TakenOverError):
         former.write_rows([row(1.0, NOW_MS + 99)], {"t:0": 5})
-    assert redis_client.hgetall(ROWS.key("user_counters", "u1")) == dict(ROWS.mapping(row(2.0), NOW_MS))
+    assert redis_client.hgetall(ROWS.key("user_activity", "u1")) == dict(ROWS.mapping(row(2.0), NOW_MS))
     assert redis_client.hget("headrace:headrace:ingester", "t:0") == b"9"
 
 
@@ -140,7 +140,7 @@ def test_a_write_whose_answer_was_lost_may_be_repeated(redis_client: Any) -> Non
 def test_consumed_sets_keep_the_newest_items(redis_client: Any) -> None:
     """Over the limit the oldest go."""
     writer = claimed_writer(redis_client, limit=2)
-    for entries in ([("a", 1, "e1"), ("b", 2, "e2")], [("b", 2, "e2"), ("c", 3, "e3")]):
-        writer.write_rows([decoded("user_history", "u1", history_value("u1", entries))], {})
+    for entries in ([("b", 2), ("a", 1)], [("c", 3), ("b", 2)]):
+        writer.write_rows([decoded("user_activity", "u1", user_value("u1", **history(entries)))], {})
     stored = redis_client.zrange(consumed_key("headrace", "u1"), 0, -1, withscores=True)
     assert stored == [(b"b", 2.0), (b"c", 3.0)]
