@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from features.config import EPOCH_HALF_LIVES
-from features.counter_rows import DecayedTable, flatten_counters
+from features.counter_rows import DecayedTable
 
 HALF_LIVES_S = (60.0, 3600.0)
 EVENTS = [(1_700_000_000_000 + 37_000 * step, (step % 3) - 1) for step in range(400)]
@@ -26,21 +26,21 @@ def plain_sums(half_life_s: float) -> list[float]:
     return sums
 
 
-def travelling_counters() -> list[dict[str, float]]:
-    """Write the row as the feature job does: sums by half-life and epoch against the epoch's start."""
-    sums: dict[tuple[int, int], dict[str, float]] = defaultdict(
-        lambda: dict.fromkeys(("events", "positives", "negatives"), 0.0)
-    )
-    for time_ms, outcome in EVENTS:
-        for index, half_life_s in enumerate(HALF_LIVES_S):
-            epoch_ms = EPOCH_HALF_LIVES * half_life_s * 1000
+def travelling_row() -> list[float]:
+    """Write the row as the feature job does: of each half-life the two newest epochs, against their starts."""
+    row: list[float] = []
+    for half_life_s in HALF_LIVES_S:
+        epoch_ms = EPOCH_HALF_LIVES * half_life_s * 1000
+        sums: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+        for time_ms, outcome in EVENTS:
             epoch = int(time_ms // epoch_ms)
             weight = 2.0 ** ((time_ms - epoch * epoch_ms) / (1000 * half_life_s))
-            entry = sums[index, epoch]
-            entry["events"] += weight
-            entry["positives"] += weight * (outcome > 0)
-            entry["negatives"] += weight * (outcome < 0)
-    return [{"half_life": index, "epoch": epoch, **entry} for (index, epoch), entry in sums.items()]
+            sums[epoch] = [
+                total + weight * is_one
+                for total, is_one in zip(sums[epoch], (True, outcome > 0, outcome < 0), strict=True)
+            ]
+        row += [max(sums), *sums[max(sums)], *sums[max(sums) - 1]]
+    return row
 
 
 def test_counts_equal_plain_python_in_any_order() -> None:
@@ -55,11 +55,10 @@ def test_counts_equal_plain_python_in_any_order() -> None:
 
 def test_two_newest_epochs_hold_the_sum_to_one_part_in_2_to_the_40() -> None:
     """Six epochs of the short half-life are crossed; what the row drops is below 2^-40 of the newest event."""
-    counters = travelling_counters()
-    assert len({entry["epoch"] for entry in counters if entry["half_life"] == 0}) >= 3
+    assert (EVENTS[-1][0] - EVENTS[0][0]) / (EPOCH_HALF_LIVES * HALF_LIVES_S[0] * 1000) >= 3
     table = DecayedTable(HALF_LIVES_S)
     row = table.append_row()
-    table.set_row(row, np.array(flatten_counters(counters, len(HALF_LIVES_S))))
+    table.set_row(row, np.array(travelling_row()))
     expected = np.array([plain_sums(half_life_s) for half_life_s in HALF_LIVES_S])
     np.testing.assert_allclose(table.read(NOW_MS)[row], expected, rtol=1e-9, atol=2.0**-38)
 
@@ -87,11 +86,19 @@ def test_checkpoint_arrays_restore_the_table() -> None:
     np.testing.assert_array_equal(table.read(NOW_MS), other.read(NOW_MS))
 
 
-@pytest.mark.parametrize(
-    "counters", [[], [{"half_life": 1, "epoch": 3, "events": 1.0, "positives": 0.0, "negatives": 1.0}]]
-)
-def test_missing_half_lives_are_zero(counters: list[dict[str, float]]) -> None:
-    """A half-life without events takes its seven numbers all the same."""
-    flat = flatten_counters(counters, 2)
-    assert len(flat) == 14
-    assert flat[:7] == [0.0] * 7
+def test_a_row_of_zeros_reads_as_nothing() -> None:
+    """An entity without events may be written before it has any."""
+    table = DecayedTable(HALF_LIVES_S)
+    row = table.append_row()
+    table.set_row(row, np.zeros(14))
+    assert not table.read(NOW_MS)[row].any()
+    table.add(row, NOW_MS, 1)
+    assert table.read(NOW_MS)[row, 0].tolist() == [1.0, 1.0, 0.0]
+
+
+def test_amounts_are_added_as_they_are() -> None:
+    """What is expected of a list is a fraction, decayed like a count."""
+    table = DecayedTable((60.0,))
+    row = table.append_row()
+    table.add_amounts(row, NOW_MS - 60_000, np.array([1.0, 0.1, 0.0]))
+    assert table.read(NOW_MS)[row, 0].tolist() == pytest.approx([0.5, 0.05, 0.0])
