@@ -168,7 +168,7 @@ async def serve_recommender(endpoints: Endpoints, num_items: int) -> None:
 
     from serving.config import ServingConfig
     from serving.feature_client import RedisUserRows
-    from serving.item_features import ITEM_COUNTERS_TOPIC, ITEMS_TOPIC
+    from serving.item_features import ITEMS_TOPIC, ROW_TOPICS
     from serving.server import MODELS_TOPIC, Connections, Server, ServerSettings
     from tests.fakes import FakeBroker, FakeProducer
     from tests.serving.serving_parts import APP
@@ -177,7 +177,7 @@ async def serve_recommender(endpoints: Endpoints, num_items: int) -> None:
     item_ids = tuple(f"item-{number:05d}" for number in range(num_items))
     fill_model_store(endpoints, item_ids)
     fill_users(endpoints, item_ids)
-    broker = FakeBroker([ITEMS_TOPIC, ITEM_COUNTERS_TOPIC, MODELS_TOPIC])
+    broker = FakeBroker([ITEMS_TOPIC, *ROW_TOPICS, MODELS_TOPIC])
     settings = ServerSettings(APP, ServingConfig(max_concurrent_rpcs=1024), endpoints, "127.0.0.1:0")
 
     class DroppingProducer(FakeProducer):
@@ -217,17 +217,22 @@ def fill_model_store(endpoints: Endpoints, item_ids: tuple[str, ...]) -> None:
 
 
 def fill_items(table: Any, item_ids: tuple[str, ...]) -> None:
-    """Give items categories and some events."""
+    """Give items categories, some events and some lists that showed them."""
+    from features.declared_table import CountedEvent
+
     random = np.random.default_rng(2)
     now_ms = time.time_ns() // 1_000_000
     for number, item_id in enumerate(item_ids):
         table.set_item(item_id, [f"genre-{number % 18}", f"genre-{number % 7}"], published_time_ms=now_ms - number)
     for row in random.integers(0, len(item_ids), size=20_000).tolist():
-        table.add_event(row, now_ms - int(random.integers(0, 3_600_000)), 1)
+        event = CountedEvent("", "", item_ids[row], "click", None, now_ms - int(random.integers(0, 3_600_000)))
+        table.add_event(row, event, 1)
+    for start in range(0, len(item_ids), LIST_LENGTH):
+        table.add_shown(item_ids[start : start + LIST_LENGTH], now_ms)
 
 
 def fill_users(endpoints: Endpoints, item_ids: tuple[str, ...]) -> None:
-    """Write rows and consumed sets of users with a full history."""
+    """Write rows and consumed sets of users with a full history and full exposure."""
     import pandas as pd
     from redis import Redis
 
@@ -237,7 +242,7 @@ def fill_users(endpoints: Endpoints, item_ids: tuple[str, ...]) -> None:
     from tests.serving.serving_parts import APP
 
     store = open_store(endpoints, APP)
-    apply_features(store)
+    apply_features(store, APP.features)
     host, _, port = endpoints.redis.partition(":")
     random = np.random.default_rng(3)
     now_ms = time.time_ns() // 1_000_000
@@ -247,18 +252,20 @@ def fill_users(endpoints: Endpoints, item_ids: tuple[str, ...]) -> None:
     counters = [[now_ms // 2_400_000, 9.0, 5.0, 1.0, 3.0, 2.0, 0.0] * len(APP.features.half_lives_s)] * NUM_USERS
     categories = [[f"genre-{number}" for number in range(18)]] * NUM_USERS
     frames = {
-        "user_counters": {"user_counters": counters, "user_counters_event_time_ms": now_ms},
-        "user_categories": {
+        "user_activity": {
+            "user_counters": counters,
             "user_category_names": categories,
             "user_category_counts": [[now_ms // 3_456_000_000, 9.0, 5.0, 1.0, 3.0, 2.0, 0.0] * 18] * NUM_USERS,
-            "user_categories_event_time_ms": now_ms,
-        },
-        "user_history": {
             "user_history_item_ids": history,
             "user_history_actions": [["click"] * 50] * NUM_USERS,
             "user_history_times_ms": [[now_ms] * 50] * NUM_USERS,
             "user_history_outcomes": [[1] * 50] * NUM_USERS,
-            "user_history_event_time_ms": now_ms,
+            "user_activity_event_time_ms": now_ms,
+        },
+        "user_exposure": {
+            "user_shown_item_ids": [one * 4 for one in history],
+            "user_shown_times_ms": [[now_ms] * 200] * NUM_USERS,
+            "user_exposure_event_time_ms": now_ms,
         },
     }
     for view, columns in frames.items():

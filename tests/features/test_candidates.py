@@ -10,11 +10,14 @@ from features.co_visitation import CoVisitation
 from features.config import CandidatesConfig, FeaturesConfig
 from features.item_table import ItemTable
 from features.model_inputs import feature_schema_hash, ranker_input_names, user_input_names
-from features.user_state import UserState, UserTable, cold_user_state, user_state_from_row
+from features.user_state import UserState, UserTable, cold_user_state
+from tests.features.declared import DECLARING, feature
+from tests.features.feature_records import counted
 
 FEATURES = FeaturesConfig()
 NOW_MS = 1_700_000_000_000
-SMALL = CandidatesConfig(co_visitation=3, popularity=3, tower=3, fresh=2)
+SMALL = FEATURES.model_copy(update={"candidates": CandidatesConfig(co_visitation=3, popularity=3, tower=3, fresh=2)})
+NOTHING = np.zeros(0, np.int64)
 
 
 class Shop:
@@ -25,9 +28,9 @@ class Shop:
         for k in range(20):
             self.items.set_item(f"i{k}", ["a" if k % 2 else "b"], published_time_ms=NOW_MS - 3_600_000 * (20 - k))
             for _ in range(k):
-                self.items.add_event(k, NOW_MS, 1)
+                self.items.add_event(k, counted(f"i{k}", NOW_MS), 1)
         for k in (0, 1):
-            self.users.add_event("u", f"i{k}", ["b"], NOW_MS + k, f"e{k}", 1)
+            self.users.add_event(counted(f"i{k}", NOW_MS + k, f"e{k}"), ["b"], 1)
         self.pairs.add(np.array([1]), 7)
 
     def history(self, user: UserState) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -47,7 +50,7 @@ def test_a_list_holds_each_allowed_item_once(shop: Shop) -> None:
     excluded = catalog.excluded.copy()
     excluded[[0, 1]] = True
     tower = np.arange(20.0)[::-1]
-    found = build_list(user, shop.history(user), catalog, excluded, shop.pairs, tower, SMALL)
+    found = build_list(user, shop.history(user), NOTHING, catalog, excluded, shop.pairs, tower, SMALL)
     assert len(set(found.rows.tolist())) == len(found.rows) == len(found.sources)
     assert not {0, 1} & set(found.rows.tolist())
     assert dict(zip(found.rows.tolist(), found.sources, strict=True))[7] == "covisitation"
@@ -57,7 +60,7 @@ def test_a_list_holds_each_allowed_item_once(shop: Shop) -> None:
 def test_inputs_follow_the_named_schema(shop: Shop) -> None:
     """Every list has one finite column per declared name and the user's part in it."""
     user, catalog = shop.users.state("u", NOW_MS), Catalog.of_table(shop.items, NOW_MS)
-    found = build_list(user, shop.history(user), catalog, catalog.excluded, shop.pairs, None, SMALL)
+    found = build_list(user, shop.history(user), NOTHING, catalog, catalog.excluded, shop.pairs, None, SMALL)
     names = ranker_input_names(FEATURES)
     assert found.inputs.shape == (len(found.rows), len(names))
     assert len(found.user_inputs) == len(user_input_names(FEATURES))
@@ -73,7 +76,7 @@ def test_given_candidates_are_ranked_as_given(shop: Shop) -> None:
     user = cold_user_state("x", FEATURES)
     given = np.array([3, 0, 5])
     excluded = np.arange(20) == 0
-    found = build_list(user, np.zeros(0, np.int64), catalog, excluded, shop.pairs, None, SMALL, given)
+    found = build_list(user, NOTHING, NOTHING, catalog, excluded, shop.pairs, None, SMALL, given)
     assert found.rows.tolist() == [3, 5]
     assert found.sources == ("given", "given")
 
@@ -83,7 +86,7 @@ def test_an_empty_catalogue_gives_an_empty_list() -> None:
     table = ItemTable(FEATURES)
     catalog = Catalog.of_table(table, NOW_MS)
     user = cold_user_state("x", FEATURES)
-    found = build_list(user, np.zeros(0, np.int64), catalog, catalog.excluded, CoVisitation(4), None, SMALL)
+    found = build_list(user, NOTHING, NOTHING, catalog, catalog.excluded, CoVisitation(4), None, SMALL)
     assert found.inputs.shape == (0, len(ranker_input_names(FEATURES)))
 
 
@@ -105,38 +108,46 @@ def test_table_rows_map_a_version_onto_the_table(shop: Shop) -> None:
     assert catalog.counts[:, 0, 1].tolist() == [5.0, 2.0]
 
 
-def test_a_feast_row_and_the_in_process_table_give_the_same_user(shop: Shop) -> None:
-    """History, counts and categories agree between the two ways."""
-    expected = shop.users.state("u", NOW_MS + 1)
-    epoch_row = []
-    for half_life_s in FEATURES.half_lives_s:
-        epoch_ms = 40_000 * half_life_s
-        epoch = (NOW_MS + 1) // epoch_ms
-        sums = sum(2.0 ** ((NOW_MS + k - epoch * epoch_ms) / (1000 * half_life_s)) for k in (0, 1))
-        epoch_row += [epoch, sums, sums, 0.0, 0.0, 0.0, 0.0]
-    row = {
-        "user_counters": epoch_row,
-        "user_category_names": ["b"],
-        "user_category_counts": epoch_row[-7:],
-        "user_history_item_ids": ["i1", "i0"],
-        "user_history_outcomes": [1, 1],
-        "user_history_times_ms": [NOW_MS + 1, NOW_MS],
-    }
-    state = user_state_from_row("u", row, {"i0", "i1"}, NOW_MS + 1, FEATURES)
-    np.testing.assert_allclose(state.counts, expected.counts)
-    np.testing.assert_allclose(state.category_counts["b"], expected.category_counts["b"])
-    assert state.history_item_ids == expected.history_item_ids
-    assert state.is_known
-
-
-@pytest.mark.parametrize("bad", [None, [1.0], [float("nan")] * 28])
-def test_a_misshapen_feast_row_counts_as_nothing(bad: list[float] | None) -> None:
-    """A bad row degrades to a cold user instead of failing the request."""
-    state = user_state_from_row("u", {"user_counters": bad}, set(), NOW_MS, FEATURES)
-    assert state.counts.sum() == 0.0
-    assert not state.is_known
-
-
 def test_the_schema_hash_changes_with_the_half_lives() -> None:
     """Another set of half-lives is another schema."""
     assert feature_schema_hash(FEATURES) != feature_schema_hash(FeaturesConfig(half_lives_s=(60.0,)))
+
+
+def test_the_schema_hash_changes_with_what_a_declared_feature_means() -> None:
+    """Equal names are not enough; a description does not matter."""
+    meanings = [{"actions": ["view"]}, {"actions": ["click"]}, {}]
+    configs = [FeaturesConfig(declared={"user_seen": feature("user", "count", **fields)}) for fields in meanings]
+    assert len({feature_schema_hash(config) for config in [FEATURES, *configs]}) == 4
+    said = feature("user", "count", actions=["view"], description="What was viewed.")
+    assert feature_schema_hash(FeaturesConfig(declared={"user_seen": said})) == feature_schema_hash(configs[0])
+
+
+def test_no_two_inputs_share_a_name() -> None:
+    """Declared or not."""
+    names = ranker_input_names(DECLARING)
+    assert len(set(names)) == len(names)
+
+
+def test_exposure_and_declared_features_reach_the_ranker() -> None:
+    """Each in the column of its name: the item's, the user's and the one of all."""
+    items, users = ItemTable(DECLARING), UserTable(DECLARING)
+    for event in (counted("i1", NOW_MS, "a", action="view"), counted("i1", NOW_MS, "b", action="like")):
+        items.add_event(items.ensure_row("i1"), event, 0)
+        users.add_event(event, (), 0)
+    items.add_shown(["i0", "i1"], NOW_MS)
+    users.add_shown("u", "r", NOW_MS, ["i0", "i1"])
+    user, catalog = users.state("u", NOW_MS), Catalog.of_table(items, NOW_MS)
+    shown, given = items.rows_of(user.shown_item_ids), items.rows_of(["i1"])
+    found = build_list(user, NOTHING, shown, catalog, catalog.excluded, CoVisitation(8), None, DECLARING, given)
+    inputs = dict(zip(ranker_input_names(DECLARING), found.inputs[0].tolist(), strict=True))
+    expected = {
+        "item_lists_decay_1m": 1.0,
+        "user_item_shown": 1.0,
+        "user_views": 1.0,
+        "item_audience": 1.0,
+        "global_likes": 1.0,
+    }
+    assert {name: pytest.approx(np.log1p(value), rel=1e-3) for name, value in expected.items()} == {
+        name: inputs[name] for name in expected
+    }
+    assert inputs["item_like_share"] == pytest.approx(np.log((1 + 2) / (2 + 20) / 0.1))

@@ -62,7 +62,11 @@ def test_what_flink_says_nothing_of_is_nothing_yet(view: str, config: FeaturesCo
     fields = decoded(view, "x", plain(**dict.fromkeys(names)), config=config).fields
     assert fields == decoded(view, "x", plain(), config=config).fields
     assert set(fields) == set(TOPIC_BY_VIEW[view].fields_of(config))
-    numbers = {name: value for name, value in fields.items() if name in config.declared or "counters" in name}
+    numbers = {
+        name: value
+        for name, value in fields.items()
+        if name in config.declared or name in ("user_counters", "item_counters", "item_exposure")
+    }
     assert all(value == [0.0] * len(value) and value for value in numbers.values() if isinstance(value, list))
 
 

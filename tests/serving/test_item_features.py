@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
-from features.config import EPOCH_HALF_LIVES, FeaturesConfig
-from serving.item_features import ITEM_COUNTERS_TOPIC, ITEMS_TOPIC, ItemFeatures
+from features.config import EPOCH_HALF_LIVES
+from serving.item_features import ITEMS_TOPIC, ROW_TOPICS, ItemFeatures
 from tests.fakes import FakeBroker, FakeRecord
+from tests.features.declared import DECLARING
+from tests.features.feature_records import exposure_value, global_value, item_value, span
 
 NOW_MS = 1_790_000_000_000
+ITEM_ACTIVITY, ITEM_EXPOSURE, GLOBAL_ACTIVITY = ROW_TOPICS
+HALF_LIFE_MS = 60_000
+EPOCH = NOW_MS // (EPOCH_HALF_LIVES * HALF_LIFE_MS)
+LANDMARK_MS = EPOCH * EPOCH_HALF_LIVES * HALF_LIFE_MS
 
 
 def feed(items: ItemFeatures, *records: FakeRecord) -> None:
@@ -27,7 +34,7 @@ def item(item_id: str, **fields: Any) -> FakeRecord:
 @pytest.fixture
 def items() -> ItemFeatures:
     """A feed that is not started."""
-    return ItemFeatures(FakeBroker(()).connect, FeaturesConfig())
+    return ItemFeatures(FakeBroker(()).connect, DECLARING)
 
 
 def test_item_record_sets_categories_and_availability(items: ItemFeatures) -> None:
@@ -47,15 +54,42 @@ def test_null_value_removes_an_item(items: ItemFeatures) -> None:
     assert items.table.available(NOW_MS).tolist() == [True]
 
 
+def row(topic: str, key: str, value: bytes | None) -> FakeRecord:
+    """Return a record of a feature topic."""
+    return FakeRecord(topic, 0, 0, key.encode(), value)
+
+
 def test_counter_row_is_read_as_of_now(items: ItemFeatures) -> None:
     """A sum of one event at the landmark of its epoch counts half after one half-life."""
-    half_life_ms = 60_000
-    epoch = NOW_MS // (EPOCH_HALF_LIVES * half_life_ms)
-    counters = [{"half_life": 0, "epoch": epoch, "events": 1.0, "positives": 1.0, "negatives": 0.0}]
-    value = json.dumps({"entity_id": "a", "counters": counters, "event_time_ms": NOW_MS}).encode()
-    feed(items, FakeRecord(ITEM_COUNTERS_TOPIC, 0, 0, b"a", value))
-    landmark_ms = epoch * EPOCH_HALF_LIVES * half_life_ms
-    assert items.table.counts(landmark_ms + half_life_ms)[0, 0].tolist() == pytest.approx([0.5, 0.5, 0.0])
+    feed(items, row(ITEM_ACTIVITY, "a", item_value("a", counters=[*span(EPOCH, 1.0, 1.0), *[0.0] * 21])))
+    assert items.table.counts(LANDMARK_MS + HALF_LIFE_MS)[0, 0].tolist() == pytest.approx([0.5, 0.5, 0.0])
+
+
+def test_exposure_row_is_read_as_of_now(items: ItemFeatures) -> None:
+    """Lists, expected clicks and clicks; an item may be shown before anything else is known of it."""
+    feed(items, row(ITEM_EXPOSURE, "a", exposure_value("a", 4.0, 0.4, 1.0, EPOCH)))
+    assert items.table.exposures(LANDMARK_MS + HALF_LIFE_MS)[0, 0].tolist() == pytest.approx([2.0, 0.2, 0.5])
+    assert not items.table.counts(LANDMARK_MS).any()
+
+
+def test_declared_features_arrive_with_their_rows(items: ItemFeatures) -> None:
+    """The item's end to end in the order of declaration, zeros for those the job does not know yet."""
+    features = {"item_rating": [9.0, 2.0], "item_audience": [3.0], "item_like_share": [1.0], "item_silence": None}
+    feed(items, row(ITEM_ACTIVITY, "a", item_value("a", features=features)))
+    feed(items, row(GLOBAL_ACTIVITY, "all", global_value(global_likes=[8.0])))
+    assert items.table.declared.row(0).tolist() == [9.0, 2.0, 0.0, 0.0, 3.0, *[0.0] * 6]
+    assert items.table.global_declared.row(0).tolist() == [8.0]
+    assert items.table.item_ids == ["a"]
+
+
+@pytest.mark.parametrize("topic", ROW_TOPICS)
+def test_deleted_row_leaves_what_decays_by_itself(items: ItemFeatures, topic: str) -> None:
+    """A tombstone is no bad record and takes no item away."""
+    feed(items, row(ITEM_ACTIVITY, "a", item_value("a", features={"item_audience": [3.0]})))
+    before = items.table.declared.row(0).copy()
+    feed(items, row(topic, "a", None))
+    np.testing.assert_array_equal(items.table.declared.row(0), before)
+    assert (items.unreadable_records, items.table.item_ids) == (0, ["a"])
 
 
 @pytest.mark.parametrize(
@@ -64,8 +98,11 @@ def test_counter_row_is_read_as_of_now(items: ItemFeatures) -> None:
         FakeRecord(ITEMS_TOPIC, 0, 0, b"a", b"not json"),
         FakeRecord(ITEMS_TOPIC, 0, 0, b"a", b'{"title": "no id"}'),
         FakeRecord(ITEMS_TOPIC, 0, 0, None, None),
-        FakeRecord(ITEM_COUNTERS_TOPIC, 0, 0, b"a", b'{"counters": "none"}'),
-        FakeRecord(ITEM_COUNTERS_TOPIC, 0, 0, b"\xff", b"{}"),
+        FakeRecord(ITEM_ACTIVITY, 0, 0, b"a", b'{"counters": "none"}'),
+        FakeRecord(ITEM_ACTIVITY, 0, 0, b"\xff", b"{}"),
+        FakeRecord(ITEM_ACTIVITY, 0, 0, b"a", item_value("a", counters=[1.0])),
+        FakeRecord(ITEM_EXPOSURE, 0, 0, b"a", item_value("a", exposure=[1.0])),
+        FakeRecord(GLOBAL_ACTIVITY, 0, 0, b"all", b'{"features": {}}'),
     ],
 )
 def test_unreadable_record_is_counted_and_skipped(items: ItemFeatures, record: FakeRecord) -> None:

@@ -10,6 +10,7 @@ import pytest
 from protos import serving_pb2 as pb
 from serving import errors
 from serving.servicer import STATUS_OF
+from tests.features.feature_records import counted
 from tests.serving.serving_parts import ITEM_IDS, SCORE_STEP, World, make_version
 from trainer.version_files import write_version
 
@@ -36,8 +37,8 @@ async def test_unknown_user_gets_a_full_answer_of_the_model(world: World) -> Non
 async def test_missing_model_is_answered_by_popularity(world: World) -> None:
     """Before the first version the most popular items are served and the reason is named."""
     now_ms = time.time_ns() // 1_000_000
-    world.items.add_event(world.items.ensure_row("quiet"), now_ms, 0)
-    world.items.add_event(world.items.ensure_row("loved"), now_ms, 1)
+    for item_id, outcome in (("quiet", 0), ("loved", 1)):
+        world.items.add_event(world.items.ensure_row(item_id), counted(item_id, now_ms), outcome)
     async with world.recommender_stub() as stub:
         reply = await stub.Recommend(pb.RecommendRequest(user_id="ann"))
     assert [item.item_id for item in reply.items] == ["loved", "quiet"]

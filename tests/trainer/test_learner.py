@@ -210,11 +210,34 @@ def test_neutral_feedback_feeds_the_counters_but_not_the_ranker(learner: Learner
     assert learner.builder.items.row_of("i1") == 0
 
 
-def test_impressions_feed_no_counters(learner: Learner) -> None:
-    """Being shown is no event: neither items nor users come of it."""
-    learner.learn_batch([served_pair(learner, 1, user=1, clicked=2)[0]])
-    assert len(learner.builder.items) == 0
+def test_impressions_feed_exposure_but_no_counters(learner: Learner) -> None:
+    """Being shown is no event: lists count once, nobody becomes known by them, nothing becomes popular."""
+    impression, _ = served_pair(learner, 1, user=1, clicked=2)
+    learner.learn_batch([impression, impression])
+    items, now_ms = learner.builder.items, impression.event_time_ms
+    user = learner.builder.users.state("u1", now_ms)
     assert learner.progress.events == 0
+    assert not items.counts(now_ms).any()
+    assert (user.is_known, user.counts.any(), user.history_item_ids) == (False, False, ())
+    assert user.shown_item_ids == ("i0", "i1", "i2", "i3", "i4")
+    assert items.exposures(now_ms)[:, 0].tolist() == [[1.0, 0.2, 0.0]] * 5
+
+
+def test_positive_answer_to_a_list_is_a_list_click(learner: Learner) -> None:
+    """Of the item that was clicked, once; an organic positive is none."""
+    pair = served_pair(learner, 1, user=1, clicked=2)
+    learner.learn_batch([*pair, pair[1], organic(9, user=1, item=3)])
+    clicks = learner.builder.items.exposures(pair[1].event_time_ms)[:, 0, 2]
+    assert clicks.tolist() == pytest.approx([0.0, 0.0, 1.0, 0.0, 0.0])
+
+
+def test_list_of_no_use_was_shown_all_the_same(learner: Learner) -> None:
+    """A fallback's list has no rows to learn from; what the user saw of it counts, as in the streams."""
+    impression, _ = served_pair(learner, 1, user=1, clicked=2)
+    learner.schema_hash = "another"
+    learner.learn_batch([impression])
+    assert learner.progress.refused == {"schema": 1}
+    assert len(learner.builder.users.state("u1", impression.event_time_ms).shown_item_ids) == 5
 
 
 def test_rows_of_another_schema_are_refused_and_counted(learner: Learner) -> None:
