@@ -146,7 +146,7 @@ def declared_row(feature: DeclaredFeature, lines: Sequence[Line]) -> NDArray[np.
 @pytest.mark.parametrize("seed", range(3))
 def test_histories_and_exposure_are_equal(java: Run, seed: int) -> None:
     """The same newest ones in the same order, ties by the bytes of the ids."""
-    lines = [*changes(seed), *lists(seed)]
+    lines: list[Line] = [*changes(seed), *lists(seed)]
     printed, user = java(shuffled(lines, seed)), user_of(lines, START_MS)
     assert printed["history"][0].split(",") == list(user.history_item_ids)
     assert numbers(printed["history"][1]) == user.history_times_ms.tolist()

@@ -44,7 +44,7 @@ def user_value(user_id: str, events: float = 1.0, event_time_ms: int = NOW_MS, *
     return json.dumps(row | fields).encode()
 
 
-def history(entries: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
+def history(entries: Sequence[tuple[str, int]]) -> dict[str, Any]:
     """The history columns of clicks, newest first: (item_id, event_time_ms)."""
     return {
         "history_item_ids": [item_id for item_id, _ in entries],
@@ -54,7 +54,7 @@ def history(entries: Sequence[tuple[str, int]]) -> dict[str, list[Any]]:
     }
 
 
-def categories(entries: Sequence[tuple[str, int, float]]) -> dict[str, list[Any]]:
+def categories(entries: Sequence[tuple[str, int, float]]) -> dict[str, Any]:
     """The category columns: (category, epoch, events)."""
     return {
         "category_names": [name for name, _, _ in entries],

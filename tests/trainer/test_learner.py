@@ -218,7 +218,9 @@ def test_impressions_feed_exposure_but_no_counters(learner: Learner) -> None:
     user = learner.builder.users.state("u1", now_ms)
     assert learner.progress.events == 0
     assert not items.counts(now_ms).any()
-    assert (user.is_known, user.counts.any(), user.history_item_ids) == (False, False, ())
+    assert not user.is_known
+    assert not user.counts.any()
+    assert not user.history_item_ids
     assert user.shown_item_ids == ("i0", "i1", "i2", "i3", "i4")
     assert items.exposures(now_ms)[:, 0].tolist() == [[1.0, 0.2, 0.0]] * 5
 
