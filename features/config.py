@@ -20,6 +20,8 @@ from features.strict_config import StrictConfig
 
 __all__ = ["Condition", "StrictConfig", "parse_condition"]
 
+from features.feature_log_config import FeatureLogConfig
+
 SECTIONS = ("name", "actions", "surfaces", "features", "streams", "trainer", "serving", "stack")
 """Top-level keys of `headrace.yaml`."""
 
@@ -95,6 +97,8 @@ class FeaturesConfig(StrictConfig):
     """Event times further ahead of broker time than this are clamped."""
     co_visitation_neighbours: int = Field(128, ge=1, le=4096)
     """Neighbours kept per item."""
+    feature_log: FeatureLogConfig = Field(default_factory=FeatureLogConfig)
+    """Every row written online, kept in parquet files for point-in-time reads."""
     candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)
     """Sizes of the candidate sources, the same for server, trainer and `evaluate`."""
 

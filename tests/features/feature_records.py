@@ -11,6 +11,7 @@ from features.config import FeaturesConfig
 from features.feature_topics import TOPIC_BY_VIEW, FeatureRow
 
 NOW_MS = 1_790_000_000_000
+NUM_HALF_LIVES = len(FeaturesConfig().half_lives_s)
 
 
 @dataclass(frozen=True)
@@ -24,47 +25,48 @@ class Record:
     partition: int = 0
 
 
-def counts(half_life: int, epoch: int, events: float, positives: float = 0.0, negatives: float = 0.0) -> dict[str, Any]:
-    """One `DecayedCounts`."""
-    return {
-        "half_life": half_life,
-        "epoch": epoch,
-        "events": events,
-        "positives": positives,
-        "negatives": negatives,
-    }
-
-
 def counter_value(entity_id: str, events: float, event_time_ms: int = NOW_MS) -> bytes:
-    """A `CounterRow` with one number."""
-    row = {"entity_id": entity_id, "counters": [counts(0, 7, events)], "event_time_ms": event_time_ms}
-    return json.dumps(row).encode()
+    """A `UserActivity` or `ItemActivity` with that many events at every half-life."""
+    return row_value(entity_id, event_time_ms, counters=[7.0, events, 0.0, 0.0, 0.0, 0.0, 0.0] * NUM_HALF_LIVES)
 
 
 def history_value(user_id: str, entries: Sequence[tuple[str, int, str]]) -> bytes:
-    """A `HistoryRow` of clicks: (item_id, event_time_ms, event_id)."""
-    row = {
-        "entity_id": user_id,
-        "entries": [
-            {"item_id": item, "action": "click", "event_time_ms": time_ms, "event_id": event, "outcome": 1}
-            for item, time_ms, event in entries
-        ],
-        "event_time_ms": max((time_ms for _, time_ms, _ in entries), default=0),
-    }
-    return json.dumps(row).encode()
+    """A `UserActivity` with clicks, newest first by (event_time_ms, event_id): (item_id, event_time_ms, event_id)."""
+    newest = sorted(entries, key=lambda entry: entry[1:], reverse=True)
+    return row_value(
+        user_id,
+        max((time_ms for _, time_ms, _ in entries), default=0),
+        history_item_ids=[item_id for item_id, _, _ in newest],
+        history_actions=["click"] * len(newest),
+        history_times_ms=[time_ms for _, time_ms, _ in newest],
+        history_outcomes=[1] * len(newest),
+    )
 
 
 def category_value(user_id: str, entries: Sequence[tuple[str, int, float]]) -> bytes:
-    """A `CategoryRow`: (category, epoch, events)."""
-    row = {
-        "entity_id": user_id,
-        "categories": [
-            {"category": name, "epoch": epoch, "events": events, "positives": 0.0, "negatives": 0.0}
-            for name, epoch, events in entries
-        ],
-        "event_time_ms": NOW_MS,
-    }
-    return json.dumps(row).encode()
+    """A `UserActivity` with categories: (category, epoch, events)."""
+    return row_value(
+        user_id,
+        NOW_MS,
+        category_names=[name for name, _, _ in entries],
+        category_counts=[n for _, epoch, events in entries for n in (float(epoch), events, 0.0, 0.0, 0.0, 0.0, 0.0)],
+    )
+
+
+def shown_value(user_id: str, shown: Sequence[tuple[str, int]]) -> bytes:
+    """A `UserExposure`: (item_id, time_ms)."""
+    ids, times_ms = [item_id for item_id, _ in shown], [time_ms for _, time_ms in shown]
+    return row_value(user_id, NOW_MS, shown_item_ids=ids, shown_times_ms=times_ms)
+
+
+def exposure_value(item_id: str, lists: float) -> bytes:
+    """An `ItemExposure` with that many lists at every half-life."""
+    return row_value(item_id, NOW_MS, exposure=[7.0, lists, 0.0, 0.0, 0.0, 0.0, 0.0] * NUM_HALF_LIVES)
+
+
+def row_value(entity_id: str, event_time_ms: int, **columns: Any) -> bytes:
+    """Any row."""
+    return json.dumps({"entity_id": entity_id, "event_time_ms": event_time_ms, **columns}).encode()
 
 
 def decoded(view: str, key: str, value: bytes | None, record_time_ms: int = NOW_MS) -> FeatureRow:

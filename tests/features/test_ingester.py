@@ -21,15 +21,16 @@ from features.consumed_items import consumed_key
 from features.errors import WentBackError
 from features.feast_rows import FeastRows
 from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_VIEW, FeatureRow
-from features.ingester import Ingester, backoff_s, newest_rows
+from features.ingester import Ingester, backoff_s, newest_rows, next_poll_size
 from features.ingester_stats import IngesterStats
+from features.model_inputs import user_service
 from features.online_writer import Claim, OnlineWriter
 from features.store import open_store
 from tests.fakes import FakeFeatureConsumer
-from tests.features.feature_records import NOW_MS, Record, category_value, counter_value, decoded, history_value
+from tests.features.feature_records import NOW_MS, Record, counter_value, decoded, history_value, shown_value
 from tests.running_stack import RunningStack, wait_for
 
-COUNTERS = TopicPartition("headrace.features.user_counters.v1", 0)
+COUNTERS = TopicPartition("headrace.features.user_activity.v1", 0)
 
 
 class FakeStop:
@@ -68,6 +69,13 @@ class FakeWriter:
             return None
         self.claims += 1
         return Claim(self.claims, 0, dict(self.offsets))
+
+    noted_round = 0
+    is_settled = True
+    exchange_ms = 1.0
+
+    def rise_above(self, version_ms: int, epoch: int) -> None:
+        """Nothing to rise above."""
 
     def write_rows(self, rows: Sequence[FeatureRow], offsets: Mapping[str, int]) -> None:
         """Keep rows and offsets, or raise the next error and keep nothing."""
@@ -118,21 +126,27 @@ def events_of(writer: FakeWriter) -> dict[str, float]:
 
 def test_the_newest_row_of_a_key_is_kept() -> None:
     """Views do not shadow each other."""
-    rows = [decoded("user_counters", "u1", counter_value("u1", n)) for n in (1.0, 2.0)]
-    other = decoded("item_counters", "u1", counter_value("u1", 9.0))
+    rows = [decoded("user_activity", "u1", counter_value("u1", n)) for n in (1.0, 2.0)]
+    other = decoded("item_activity", "u1", counter_value("u1", 9.0))
     assert newest_rows([rows[0], other, rows[1]]) == [rows[1], other]
 
 
 def test_consumed_items_of_left_out_rows_are_kept() -> None:
     """More events than a history holds may arrive between two rounds."""
     histories = [[("a", 1, "e1")], [("b", 2, "e2")], [("a", 3, "e3")]]
-    rows = [decoded("user_history", "u1", history_value("u1", entries)) for entries in histories]
+    rows = [decoded("user_activity", "u1", history_value("u1", entries)) for entries in histories]
     assert newest_rows(rows)[0].consumed == {"a": 3, "b": 2}
 
 
 def test_waits_double_up_to_a_second() -> None:
     """A healed store is found within a second, a dead one is not hammered."""
     assert [backoff_s(attempt) for attempt in (0, 1, 2, 10, 10_000)] == [0.05, 0.1, 0.2, 1.0, 1.0]
+
+
+def test_slow_transactions_shrink_and_quick_ones_grow() -> None:
+    """Down within a few rounds, up slowly, within bounds."""
+    assert [next_poll_size(1000, 25.0), next_poll_size(520, 25.0)] == [666, 500]
+    assert [next_poll_size(500, 9.0), next_poll_size(990, 9.0)] == [520, 1000]
 
 
 def test_every_row_arrives_with_its_offset(tmp_path: Path) -> None:
@@ -216,13 +230,14 @@ def test_missing_topics_are_waited_for(tmp_path: Path) -> None:
 def test_the_stats_file_says_what_happened(tmp_path: Path) -> None:
     """Rows by view, bad records and lag by topic, as `headrace status` reads them."""
     times = iter(range(NOW_MS, NOW_MS + 10**9, 700))
-    stats = IngesterStats(tmp_path / "ingester.json", now_ms=lambda: next(times))
+    stats = IngesterStats(tmp_path / "ingester.json", now_ms=lambda: next(times), log=lambda: {"rows": 3})
     stats.count_records(3, 1)
-    stats.count_write([decoded("user_counters", "u1", counter_value("u1", 1.0))], 2.5)
+    stats.count_write([decoded("user_activity", "u1", counter_value("u1", 1.0))], 2.5)
     stats.report("ingesting", lambda: {"t": 4})
     said = json.loads((tmp_path / "ingester.json").read_text())
     assert (said["state"], said["records"], said["bad_records"], said["rows_written"]) == ("ingesting", 3, 1, 1)
-    assert (said["lag"], said["rows"], said["write_ms"]["p50"]) == ({"t": 4}, {"user_counters": 1}, 2.5)
+    assert said["log"] == {"rows": 3}
+    assert (said["lag"], said["rows"], said["write_ms"]["p50"]) == ({"t": 4}, {"user_activity": 1}, 2.5)
     assert said["event_to_feature_ms"]["p50"] == 700
 
 
@@ -235,7 +250,7 @@ def test_a_flushed_redis_is_filled_again(tmp_path: Path, redis_client: Any) -> N
     Ingester(consumer, writer, FeaturesConfig(), stats, FakeStop(), lambda: None).run()
     assert consumer.has_flushed
     for user_id in ("u1", "u2"):
-        assert redis_client.hlen(FeastRows("headrace").key("user_counters", user_id)) == 3
+        assert redis_client.hlen(FeastRows("headrace").key("user_activity", user_id)) == 9
 
 
 def test_kafka_errors_start_over_from_the_stored_offsets(tmp_path: Path) -> None:
@@ -304,20 +319,19 @@ def read_row(store: FeatureStore, service: str, entity: dict[str, str]) -> dict[
 
 @pytest.mark.stack
 def test_feast_reads_what_came_over_kafka(
-    stack: RunningStack, store: FeatureStore, produce: Callable[[str, str, bytes], None]
+    stack: RunningStack, app: AppConfig, store: FeatureStore, produce: Callable[[str, str, bytes], None]
 ) -> None:
-    """All three user views, equal to the record, and the consumed set beside them."""
+    """All user views, equal to the record, and the consumed set beside them."""
     user_id = f"user-{uuid.uuid4().hex}"
     values = {
-        "user_counters": counter_value(user_id, 2.5),
-        "user_categories": category_value(user_id, [("Drama", 3, 1.5)]),
-        "user_history": history_value(user_id, [("a", 5, "e1"), ("b", 9, "e2")]),
+        "user_activity": history_value(user_id, [("a", 5, "e1"), ("b", 9, "e2")]),
+        "user_exposure": shown_value(user_id, [("a", 5)]),
     }
     expected: dict[str, Any] = {"user_id": user_id}
     for view, value in values.items():
         produce(view, user_id, value)
         expected |= decoded(view, user_id, value).fields
-    wait_for(lambda: read_row(store, "ranker_user_v1", {"user_id": user_id}) == expected, "the row in Feast")
+    wait_for(lambda: read_row(store, user_service(app.features), {"user_id": user_id}) == expected, "the row in Feast")
     host, port = stack.endpoints.redis.split(":")
     with Redis(host, int(port)) as client:
         assert client.zrange(consumed_key("headrace", user_id), 0, -1) == [b"a", b"b"]
@@ -331,7 +345,7 @@ def test_a_killed_ingester_loses_nothing_and_versions_still_rise(
     item_id, stats_path = f"item-{uuid.uuid4().hex}", Path(stack.endpoints.state) / "ingester.json"
 
     def produced_version(events: float) -> int:
-        produce("item_counters", item_id, counter_value(item_id, events))
+        produce("item_activity", item_id, counter_value(item_id, events))
         return wait_for(lambda: stored_version(store, item_id, events), "the row in Feast")
 
     first_version, first_pid = produced_version(1.0), json.loads(stats_path.read_text())["pid"]
@@ -342,7 +356,7 @@ def test_a_killed_ingester_loses_nothing_and_versions_still_rise(
 
 def stored_version(store: FeatureStore, item_id: str, events: float) -> int | None:
     """Feast's event timestamp (microseconds) of an item's row once its newest count is `events`."""
-    service = store.get_feature_service("ranker_item_v1")
+    service = max(store.list_feature_services(), key=lambda service: "item" in service.name)
     response: Any = store.get_online_features(features=service, entity_rows=[{"item_id": item_id}])
     numbers = response.to_dict()["item_counters"][0]
     if not numbers or numbers[1] != events:
