@@ -11,15 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from feast import FeatureStore, FeatureView, Project
 from feast.repo_contents import RepoContents
 
 from features.config import ConfigError, FeaturesConfig, load_app_config, load_endpoints
 from features.entities import item, scope, user
-from features.errors import FeatureChangedError
+from features.errors import FeatureChangedError, FeatureLogError
 from features.feature_fields import DEFINITION
+from features.feature_log_columns import log_layouts
+from features.feature_log_files import LOG_FOLDER, prepare_views
 from features.item_views import global_activity, item_activity, item_exposure
 from features.services import ranker_services
 from features.store import open_store
@@ -28,21 +28,19 @@ from features.user_views import user_activity, user_exposure
 ENTITIES = (user, item, scope)
 VIEWS = (user_activity, user_exposure, item_activity, item_exposure, global_activity)
 
-_ARROW_TYPES = {"String": pa.string(), "Int64": pa.int64(), "Float64": pa.float64()}
-
 
 def apply_features(store: FeatureStore, features: FeaturesConfig) -> list[str]:
     """Bring the registry in line with the list above and return one line per change; none when it was already so.
 
     Raises:
         FeatureChangedError: a declared feature would change its meaning, or leave a service that is in use.
+        FeatureLogError: the feature log holds a field of a view with another type.
     """
     Path(store.config.registry.path).parent.mkdir(parents=True, exist_ok=True)
     views = [_bound_view(make_view(features), Path(store.config.repo_path)) for make_view in VIEWS]
     services = ranker_services(features, {view.name: view for view in views})
     _check_meanings(store, views, [service.name for service in services])
-    for view in views:
-        _ensure_feature_log(view)
+    prepare_views(Path(store.config.repo_path) / LOG_FOLDER, log_layouts(features).values())
     contents = RepoContents(
         projects=[Project(name=store.project)],
         data_sources=[view.batch_source for view in views],
@@ -98,25 +96,6 @@ def _bound_view(view: FeatureView, state: Path) -> FeatureView:
     return bound
 
 
-def _ensure_feature_log(view: FeatureView) -> None:
-    """Write an empty parquet file with the view's columns where the batch source has no rows yet."""
-    path = Path(view.batch_source.path)
-    columns = [pa.field(field.name, _arrow_type(field.dtype)) for field in [*view.entity_columns, *view.features]]
-    columns.append(pa.field(view.batch_source.timestamp_field, pa.timestamp("ms", tz="UTC")))
-    if path.exists() and (
-        pq.read_metadata(path).num_rows or pq.read_schema(path).names == [one.name for one in columns]
-    ):
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.schema(columns).empty_table(), path)
-
-
-def _arrow_type(dtype: Any) -> pa.DataType:
-    """Return the Arrow type of a Feast type: String, Int64, Float64 or an Array of one of them."""
-    base = getattr(dtype, "base_type", None)
-    return pa.list_(_arrow_type(base)) if base is not None else _ARROW_TYPES[str(dtype)]
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Apply and print what changed. Exit codes: 0 done, 2 bad configuration."""
     parser = argparse.ArgumentParser(prog="python -m features.apply", description="Register the features in Feast.")
@@ -126,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         app = load_app_config(options.config)
         changes = apply_features(open_store(load_endpoints(options.endpoints), app), app.features)
-    except (ConfigError, FeatureChangedError) as error:
+    except (ConfigError, FeatureChangedError, FeatureLogError) as error:
         print(f"headrace: {error}", file=sys.stderr)
         return 2
     print("\n".join(changes) if changes else "nothing changed")

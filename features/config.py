@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from features.conditions import Condition, parse_condition
 from features.declared_features import DeclaredFeature, check_names, check_spans
+from features.feature_log_config import FeatureLogConfig
 from features.strict_config import StrictConfig
 
 __all__ = ["Condition", "StrictConfig", "parse_condition"]
@@ -108,6 +109,8 @@ class FeaturesConfig(StrictConfig):
     """Event times further ahead of broker time than this are clamped."""
     co_visitation_neighbours: int = Field(128, ge=1, le=4096)
     """Neighbours kept per item."""
+    feature_log: FeatureLogConfig = Field(default_factory=FeatureLogConfig)
+    """Every row written online, kept in parquet files for point-in-time reads."""
     candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)
     """Sizes of the candidate sources, the same for server, trainer and `evaluate`."""
 

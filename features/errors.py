@@ -3,6 +3,7 @@
     FeaturesError
     ├── BadRowError          one record cannot be used; it is counted and left out
     ├── FeatureChangedError  a declared feature changed its meaning, or left a service in use
+    ├── FeatureLogError      the feature log does not fit the view, or a file of it is damaged
     └── StoreLostError       the store and this writer disagree
         ├── TakenOverError   a newer writer claimed the store
         └── WentBackError    the store lost writes (flushed, restored, started empty)
@@ -23,6 +24,10 @@ class BadRowError(FeaturesError):
 
 class FeatureChangedError(FeaturesError):
     """Expected: the configuration would change or remove a feature that readers rely on; the message has the mend."""
+
+
+class FeatureLogError(FeaturesError):
+    """Expected: files of the feature log cannot be used; the message names the file or field and the mend."""
 
 
 class StoreLostError(FeaturesError):

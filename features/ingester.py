@@ -4,7 +4,8 @@ One round:
     1. poll what has arrived since the last round
     2. decode; a record that is no row is counted, logged and left out
     3. keep the newest row of every (view, entity)
-    4. write rows, consumed sets and offsets in one Redis transaction; while Redis is away, try again
+    4. note the rows in the feature log's journal, then write rows, consumed sets and offsets in one Redis transaction;
+       while Redis is away, try again (`features/feature_log.py` has the commit order)
 A restart goes on at the offsets that lie in Redis beside the rows. Rows are whole: reading one twice changes nothing.
 """
 
@@ -21,15 +22,17 @@ from kafka.errors import KafkaError
 from redis import RedisError
 
 from features.config import FeaturesConfig
-from features.errors import BadRowError, StoreLostError
+from features.errors import BadRowError, StoreLostError, WentBackError
 from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_NAME, FeatureRow
 from features.ingester_stats import IngesterStats
 from features.online_writer import Claim
 
 POLL_MS = 100
 """Longest wait for a record. A poll returns as soon as one is there; this only bounds the reaction to SIGTERM."""
-MAX_POLL_RECORDS = 1000
-"""Rows in one transaction: Redis answers others after about 10 ms at the latest."""
+MIN_POLL_RECORDS, MAX_POLL_RECORDS = 500, 1000
+"""Records in one transaction. More than 1,000 gain nothing: its two round trips are 1 % of the work by then."""
+MAX_EXCHANGE_MS = 10.0
+"""Redis answers nobody else meanwhile: transactions shrink when they take longer, and grow again when they do not."""
 BEAT_EVERY_S = 1.0
 PARTITIONS_EVERY_S = 30.0
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.05, 1.0
@@ -53,6 +56,21 @@ class Writer(Protocol):
     def try_claim(self) -> Claim | None:
         """Become the writer, or return None."""
 
+    @property
+    def noted_round(self) -> int:
+        """The newest round that is both in the store and in the journal."""
+
+    @property
+    def exchange_ms(self) -> float:
+        """How long the last transaction took."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no write is without an answer."""
+
+    def rise_above(self, version_ms: int, epoch: int) -> None:
+        """Never go back to a version or an epoch."""
+
     def write_rows(self, rows: Sequence[FeatureRow], offsets: Mapping[str, int]) -> None:
         """Write rows and offsets, all or nothing."""
 
@@ -63,9 +81,37 @@ class Writer(Protocol):
         """Stop being the writer."""
 
 
+class RowLog(Protocol):
+    """What the ingester needs of `FeatureLog`."""
+
+    def newest(self) -> tuple[int, int]:
+        """Return a version and an epoch that nothing in the log is above."""
+
+    def start_epoch(self, claim: Claim) -> None:
+        """Take over under a claim."""
+
+    def tick(self, noted_round: int) -> None:
+        """Flush what is due."""
+
+    def note_loss(self) -> None:
+        """Write down that the store lost rows."""
+
+    def close(self, noted_round: int | None) -> None:
+        """Flush and end."""
+
+    def summary(self) -> Mapping[str, Any]:
+        """Return figures."""
+
+
 def backoff_s(attempt: int) -> float:
     """Return the wait before try `attempt` + 1: 0.05 s doubling to 1 s, so a healed Redis is found within a second."""
     return min(_FIRST_BACKOFF_S * 2.0 ** min(attempt, 16), _MAX_BACKOFF_S)
+
+
+def next_poll_size(size: int, exchange_ms: float) -> int:
+    """Return how many records to write next: a third less after a slow transaction, a few more after a quick one."""
+    grown = size * 2 // 3 if exchange_ms > MAX_EXCHANGE_MS else size + 20
+    return min(max(grown, MIN_POLL_RECORDS), MAX_POLL_RECORDS)
 
 
 def newest_rows(rows: Iterable[FeatureRow]) -> list[FeatureRow]:
@@ -93,6 +139,7 @@ class Ingester:
         stats: what is told to the outside.
         stop: set by SIGTERM.
         on_ready: called once, when the store is claimed and the partitions are assigned.
+        log: the feature log, whose journal the writer notes rows in; None where there is none.
     """
 
     def __init__(
@@ -103,6 +150,7 @@ class Ingester:
         stats: IngesterStats,
         stop: StopSignal,
         on_ready: Callable[[], None],
+        log: RowLog | None = None,
     ) -> None:
         self._consumer = consumer
         self._writer = writer
@@ -110,20 +158,28 @@ class Ingester:
         self._stats = stats
         self._stop = stop
         self._on_ready: Callable[[], None] | None = on_ready
+        self._log = log
+        self._poll_size = MAX_POLL_RECORDS
         self._last_bad: dict[str, str] = {}
         self._last_beat_s = self._last_partitions_s = 0.0
 
     def run(self) -> None:
         """Ingest until stopped; a lost claim starts over from the offsets in the store."""
+        if self._log is not None:
+            self._writer.rise_above(*self._log.newest())
         while not self._stop.is_set():
             try:
                 if self._start():
                     self._ingest()
             except StoreLostError as error:
                 _log.warning("%s; claiming the store again", error)
+                if self._log is not None and isinstance(error, WentBackError):
+                    self._log.note_loss()
             except KafkaError as error:
                 _log.warning("Kafka does not answer (%s); starting over", error)
                 self._stop.wait(_MAX_BACKOFF_S)
+        if self._log is not None:
+            self._log.close(self._writer.noted_round if self._writer.is_settled else None)
         self._writer.release()
 
     def _start(self) -> bool:
@@ -132,6 +188,8 @@ class Ingester:
         claim = self._wait_for_claim()
         if claim is None or not partitions:
             return False
+        if self._log is not None:
+            self._log.start_epoch(claim)
         self._assign(partitions, claim.offsets)
         _log.info("ingesting %d partitions as epoch %d", len(partitions), claim.epoch)
         if self._on_ready is not None:
@@ -141,10 +199,12 @@ class Ingester:
 
     def _ingest(self) -> None:
         while not self._stop.is_set():
-            batches = self._consumer.poll(timeout_ms=POLL_MS, max_records=MAX_POLL_RECORDS)
+            batches = self._consumer.poll(timeout_ms=POLL_MS, max_records=self._poll_size)
             if batches:
                 self._ingest_batches(batches)
             self._keep_alive()
+            if self._log is not None:
+                self._log.tick(self._writer.noted_round)
             self._stats.report("ingesting", self.lag)
 
     def _ingest_batches(self, batches: Mapping[TopicPartition, Sequence[Any]]) -> None:
@@ -153,6 +213,7 @@ class Ingester:
         started_s = time.perf_counter()
         if self._persist(lambda: self._writer.write_rows(rows, offsets)):
             self._stats.count_write(rows, (time.perf_counter() - started_s) * 1000)
+            self._poll_size = next_poll_size(self._poll_size, self._writer.exchange_ms)
 
     def _decode(self, topic: str, records: Sequence[Any]) -> list[FeatureRow]:
         """Decode newest first, so that catching up skips the rows that a newer one of their key replaces."""

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from features.feature_topics import FeatureRow
+from features.feature_topics import FEATURE_TOPICS, FeatureRow
 
 FILE_EVERY_MS = 1000
 LOG_EVERY_MS = 10_000
 _WINDOW_MS = 30_000
 """Percentiles are over this much of the past, so that they say how it is now."""
 _MAX_MEASUREMENTS = 20_000
-_LATENCY_VIEW = "user_activity"
-"""Each event makes a row of this view, so its rows time the way from event to feature."""
+_LATENCY_VIEW = FEATURE_TOPICS[0].view
+"""Each event makes a row of the first view, so its rows time the way from event to feature."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,10 +31,14 @@ class IngesterStats:
     Args:
         path: the file, replaced atomically.
         now_ms: wall clock in milliseconds.
+        log: what the feature log says of itself.
     """
 
-    def __init__(self, path: Path, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, path: Path, now_ms: Callable[[], int], log: Callable[[], Mapping[str, Any]] = lambda: {}
+    ) -> None:
         self._path = path
+        self._log_summary = log
         self._now_ms = now_ms
         self._started_ms = now_ms()
         self._rows: Counter[str] = Counter()
@@ -92,6 +96,7 @@ class IngesterStats:
             "lag": dict(lag),
             "write_ms": self._write_ms.percentiles(now_ms),
             "event_to_feature_ms": self._event_to_feature_ms.percentiles(now_ms),
+            "log": dict(self._log_summary()),
         }
 
     def _log(self, summary: Mapping[str, Any], now_ms: int) -> None:

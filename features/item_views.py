@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from feast import FeatureView, Field, FileSource
+from feast import FeatureView, Field
 from feast.types import Array, Float64, Int64, String
 
 from features.config import FeaturesConfig
 from features.entities import item, scope
 from features.feature_fields import declared_fields
+from features.feature_log_source import feature_log_source
 from features.user_views import ROW_TTL
 
 
@@ -17,9 +18,7 @@ def item_activity(features: FeaturesConfig) -> FeatureView:
         name="item_activity",
         entities=[item],
         ttl=ROW_TTL,
-        source=FileSource(
-            name="item_activity_log", path="feature_log/item_activity.parquet", timestamp_field="event_timestamp"
-        ),
+        source=feature_log_source("item_activity"),
         schema=[
             Field(name="item_id", dtype=String),
             Field(name="item_counters", dtype=Array(Float64)),
@@ -36,9 +35,7 @@ def item_exposure(_features: FeaturesConfig) -> FeatureView:
         name="item_exposure",
         entities=[item],
         ttl=ROW_TTL,
-        source=FileSource(
-            name="item_exposure_log", path="feature_log/item_exposure.parquet", timestamp_field="event_timestamp"
-        ),
+        source=feature_log_source("item_exposure"),
         schema=[
             Field(name="item_id", dtype=String),
             Field(name="item_exposure", dtype=Array(Float64)),
@@ -54,9 +51,7 @@ def global_activity(features: FeaturesConfig) -> FeatureView:
         name="global_activity",
         entities=[scope],
         ttl=ROW_TTL,
-        source=FileSource(
-            name="global_activity_log", path="feature_log/global_activity.parquet", timestamp_field="event_timestamp"
-        ),
+        source=feature_log_source("global_activity"),
         schema=[
             Field(name="scope", dtype=String),
             *declared_fields(features.declared, "global"),

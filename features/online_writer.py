@@ -1,11 +1,21 @@
 """The one writer of the online store: rows, consumed sets and Kafka offsets in one Redis transaction.
 
 Two keys keep the writer single and the offsets honest:
-- `headrace:<name>:ingester`, a hash: `epoch` (which claim), `round` (how many writes), `owner`, and the next offset to
-  read of every `topic:partition`. Every write watches it and adds one round, so a write of a former owner, or one that
-  hung in a paused Redis, is refused by Redis itself. Offsets lie beside the rows they cover: whatever Redis forgets (a
-  crash, a flush), the offsets go back with it and the rows are read again.
+- `headrace:<name>:ingester`, a hash: `epoch` (which claim), `round` (its last write), `noted` (the last one that the
+  journal has), `version` (of its rows), `owner`, `unlogged` (an open gap of the feature log), `closed:<epoch>` (`noted`
+  of a former claim) and the next offset to read of every `topic:partition`. Every write watches it, so a write of a
+  former owner, or one that hung in a paused Redis, is refused by Redis itself. Offsets lie beside the rows they cover:
+  whatever Redis forgets (a crash, a flush), the offsets go back with it and the rows are read again.
 - `headrace:<name>:ingester:alive`, a string with an expiry: a second ingester waits while the first one lives.
+
+All rows of a transaction have one version, Feast's event timestamp: the clock when it was sent, strictly above the last
+one. So versions rise for every key, need no read-back, and say when the server could read the row.
+
+One write, in this order:
+    1. watch the claim; compare epoch and round with what this writer wrote last
+    2. stamp the rows and note them in the journal, with a round number of their own (`features/feature_log.py`)
+    3. rows, consumed sets, offsets, round and version in one MULTI/EXEC
+A lost answer leaves open whether 3 happened: the next try finds its round in the store, or it did not happen.
 """
 
 from __future__ import annotations
@@ -13,24 +23,27 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import psutil
 from redis import ConnectionError as RedisConnectionError
 from redis import RedisError, WatchError
 
-from features.consumed_items import queue_consumed
+from features.consumed_items import consumed_commands
 from features.errors import StoreLostError, TakenOverError, WentBackError
-from features.feast_rows import FeastRows, decode_version, version_field
+from features.feast_rows import FeastRows, encode_version
 from features.feature_topics import FeatureRow
+from features.redis_channel import RedisChannel, pack_command
 
 ALIVE_MS = 5000
 """A silent owner is replaced after this; a dead one on the same machine at once."""
-MAX_CACHED_VERSIONS = 200_000
-"""About 40 MB; versions beyond are read back from Redis when their key comes again."""
+_CLOSED = "closed:"
+MAX_CLOSED_EPOCHS = 64
+"""Last rounds of former claims that are kept, for journals that are read back late."""
+_OWN_FIELDS = ("epoch", "round", "noted", "version", "owner", "unlogged")
 
 
 @dataclass(frozen=True)
@@ -41,11 +54,40 @@ class Claim:
     round: int
     offsets: Mapping[str, int]
     """`topic:partition` -> next offset to read."""
+    noted_rounds: Mapping[int, Set[int]] = field(default_factory=dict)
+    """Former epoch -> rounds of it that are known to have reached the store, the last noted one among them."""
+    unlogged: str = ""
+    """The gap in the feature log that was open when the former writer ended."""
 
 
-def next_version_ms(last_ms: int, record_time_ms: int) -> int:
-    """Return the version of the next row of a key: Kafka's time of the record, strictly above the last one."""
-    return max(last_ms + 1, record_time_ms)
+@dataclass(frozen=True)
+class RowBatch:
+    """Rows that are written together."""
+
+    rows: Sequence[FeatureRow]
+    epoch: int
+    round: int
+    """A number of its own for every try; one that is never used again."""
+    noted_round: int
+    """The newest round of this epoch that is both in the store and in the journal."""
+    version_ms: int
+
+
+class Journal(Protocol):
+    """Notes what is about to be written online."""
+
+    def note(self, batch: RowBatch) -> str:
+        """Note a batch; return the open gap as text, empty where all is noted."""
+
+
+def next_version_ms(last_ms: int, now_ms: int) -> int:
+    """Return the version of the next transaction: the clock, strictly above the last version."""
+    return max(last_ms + 1, now_ms)
+
+
+def clock_ms() -> int:
+    """Return the wall clock in milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 def process_identity() -> str:
@@ -65,6 +107,14 @@ def can_be_running(identity: str) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class _Try:
+    """A write whose answer did not come."""
+
+    offsets: Mapping[str, int]
+    is_noted: bool
+
+
 class OnlineWriter:
     """Writes rows to Redis, alone.
 
@@ -74,21 +124,55 @@ class OnlineWriter:
         name: the app's name.
         consumed_limit: items kept per user in the consumed set.
         identity: of this process.
+        journal: notes what is written; None where nothing is logged.
+        now_ms: wall clock.
     """
 
     def __init__(
-        self, client: Any, rows: FeastRows, name: str, consumed_limit: int, identity: str | None = None
+        self,
+        client: Any,
+        rows: FeastRows,
+        name: str,
+        consumed_limit: int,
+        identity: str | None = None,
+        journal: Journal | None = None,
+        now_ms: Callable[[], int] = clock_ms,
     ) -> None:
-        self._client = client
+        self._channel = RedisChannel(client)
         self._rows = rows
         self._name = name
         self._consumed_limit = consumed_limit
         self._identity = identity or process_identity()
+        self._journal = journal
+        self._now_ms = now_ms
         self._claim_key = f"headrace:{name}:ingester"
         self._alive_key = f"headrace:{name}:ingester:alive"
-        self._epoch = 0
-        self._round = 0
-        self._versions: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._watch = pack_command("WATCH", self._claim_key)
+        self._read_claim = pack_command("HMGET", self._claim_key, "epoch", "round")
+        self._epoch = self._round = self._noted_round = self._newest_try = 0
+        self._version_ms = 0
+        self._exchange_ms = 0.0
+        self._open_tries: dict[int, _Try] = {}
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known of every try if it reached the store."""
+        return not self._open_tries
+
+    @property
+    def noted_round(self) -> int:
+        """The newest round of this claim that is known to be both in the store and in the journal."""
+        return self._noted_round
+
+    @property
+    def exchange_ms(self) -> float:
+        """How long the last transaction took from sending to its answer: at least as long as it held Redis."""
+        return self._exchange_ms
+
+    def rise_above(self, version_ms: int, epoch: int) -> None:
+        """Never write a version, or claim an epoch, at or below these; for what only the feature log remembers."""
+        self._version_ms = max(self._version_ms, version_ms)
+        self._epoch = max(self._epoch, epoch)
 
     def try_claim(self) -> Claim | None:
         """Become the writer, or return None while another one lives.
@@ -96,25 +180,41 @@ class OnlineWriter:
         Raises:
             redis.RedisError: the store does not answer.
         """
-        with self._client.pipeline(transaction=True) as pipe:
-            pipe.watch(self._claim_key, self._alive_key)
-            owner = (pipe.get(self._alive_key) or b"").decode()
-            if owner not in ("", self._identity) and can_be_running(owner):
-                return None
-            stored = {name.decode(): value.decode() for name, value in pipe.hgetall(self._claim_key).items()}
-            # A flushed store starts at 0: go on above this writer's own epoch.
-            epoch = max(int(stored.pop("epoch", 0)), self._epoch) + 1
-            pipe.multi()
-            pipe.hset(self._claim_key, mapping={"epoch": epoch, "round": 0, "owner": self._identity})
-            pipe.set(self._alive_key, self._identity, px=ALIVE_MS)
-            try:
-                pipe.execute()
-            except WatchError:
-                return None
-        self._epoch, self._round = epoch, 0
-        self._versions.clear()
-        offsets = {name: int(value) for name, value in stored.items() if name not in ("round", "owner")}
-        return Claim(epoch, 0, offsets)
+        _, alive, fields = self._channel.ask(
+            pack_command("WATCH", self._claim_key, self._alive_key),
+            pack_command("GET", self._alive_key),
+            pack_command("HGETALL", self._claim_key),
+        )
+        owner = (alive or b"").decode()
+        if owner not in ("", self._identity) and can_be_running(owner):
+            self._channel.ask(pack_command("UNWATCH"))
+            return None
+        stored = dict(zip(map(bytes.decode, fields[::2]), map(bytes.decode, fields[1::2]), strict=True))
+        # A flushed store starts at 0: go on above this writer's own epoch.
+        epoch = max(int(stored.get("epoch", 0)), self._epoch) + 1
+        try:
+            self._channel.transact(self._claim_commands(epoch, stored))
+        except WatchError:
+            return None
+        claim = _claim_from(epoch, stored, {self._epoch: {self._noted_round}})
+        self._epoch, self._round, self._noted_round, self._newest_try = epoch, 0, 0, 0
+        self._version_ms = max(self._version_ms, int(stored.get("version", 0)))
+        self._open_tries.clear()
+        return claim
+
+    def _claim_commands(self, epoch: int, stored: Mapping[str, str]) -> list[bytes]:
+        commands = [
+            pack_command("HSET", self._claim_key, "epoch", epoch, "round", 0, "noted", 0, "owner", self._identity),
+            pack_command("SET", self._alive_key, self._identity, "PX", ALIVE_MS),
+        ]
+        if "epoch" in stored:
+            closed = f"{_CLOSED}{stored['epoch']}"
+            commands.append(pack_command("HSET", self._claim_key, closed, stored.get("noted", "0")))
+        old = [name for name in stored if name.startswith(_CLOSED)]
+        if len(old) >= MAX_CLOSED_EPOCHS:
+            oldest = min(old, key=lambda name: int(name.removeprefix(_CLOSED)))
+            commands.append(pack_command("HDEL", self._claim_key, oldest))
+        return commands
 
     def beat(self) -> None:
         """Tell other ingesters that this one lives; call it about once a second.
@@ -123,12 +223,15 @@ class OnlineWriter:
             StoreLostError: see `write_rows`.
             redis.RedisError: the store does not answer.
         """
-        self._transact(lambda pipe: pipe.set(self._alive_key, self._identity, px=ALIVE_MS))
+        self._check_claim()
+        self._transact([pack_command("SET", self._alive_key, self._identity, "PX", ALIVE_MS)])
 
     def release(self) -> None:
         """Let the next ingester start at once."""
         with contextlib.suppress(StoreLostError, RedisError):
-            self._transact(lambda pipe: pipe.delete(self._alive_key))
+            self._check_claim()
+            self._transact([pack_command("DEL", self._alive_key)])
+        self._channel.close()
 
     def write_rows(self, rows: Sequence[FeatureRow], offsets: Mapping[str, int]) -> None:
         """Write rows (at most one per view and entity) and the offsets behind them; all or nothing.
@@ -138,56 +241,74 @@ class OnlineWriter:
             WentBackError: the store lost earlier writes; nothing was written.
             redis.RedisError: the store does not answer; whether it has written is open, and writing again is safe.
         """
-        versions = self._next_versions(rows)
+        landed = self._check_claim()
+        if landed is not None and landed.offsets == offsets:
+            return  # An earlier try of these rows, whose answer was lost.
+        self._newest_try += 1
+        self._version_ms = next_version_ms(self._version_ms, self._now_ms())
+        round_ = self._newest_try
+        fields: list[str | int] = ["round", self._newest_try, "version", self._version_ms]
+        is_noted = False
+        if self._journal is not None and rows:
+            batch = RowBatch(rows, self._epoch, round_, self._noted_round, self._version_ms)
+            gap = self._journal.note(batch)
+            is_noted = not gap
+            fields += ["unlogged", gap, *(("noted", round_) if is_noted else ())]
+        fields += [part for name_and_offset in offsets.items() for part in name_and_offset]
+        self._open_tries[round_] = _Try(dict(offsets), is_noted)
+        self._transact([*self._row_commands(rows), pack_command("HSET", self._claim_key, *fields)])
+        self._confirm(round_)
 
-        def queue(pipe: Any) -> None:
-            for row, version_ms in zip(rows, versions, strict=True):
-                pipe.hset(self._rows.key(row.view, row.entity_id), mapping=self._rows.mapping(row, version_ms))
-                queue_consumed(pipe, self._name, row.entity_id, row.consumed, self._consumed_limit)
+    def _row_commands(self, rows: Sequence[FeatureRow]) -> list[bytes]:
+        version = encode_version(self._version_ms)
+        hset = self._rows.hset
+        commands = []
+        for row in rows:
+            commands.append(hset(row, version))
+            if row.consumed:
+                commands += consumed_commands(self._name, row.entity_id, row.consumed, self._consumed_limit)
+        return commands
 
-        self._transact(queue, offsets)
-        self._remember(rows, versions)
+    def _transact(self, commands: Sequence[bytes]) -> None:
+        """Run commands if and only if the claim is as it was when it was last checked."""
+        started_s = time.perf_counter()
+        try:
+            self._channel.transact(commands)
+            self._exchange_ms = (time.perf_counter() - started_s) * 1000
+        except WatchError as error:
+            # Only another claim, or an answer of ours that was thought lost, touches the watched key.
+            raise RedisConnectionError("the claim changed while writing; trying again") from error
 
-    def _transact(self, queue: Callable[[Any], object], offsets: Mapping[str, int] | None = None) -> None:
-        """Run what `queue` puts on a pipeline if and only if this is still the writer."""
-        with self._client.pipeline(transaction=True) as pipe:
-            pipe.watch(self._claim_key)
-            self._check_claim(*pipe.hmget(self._claim_key, "epoch", "round"))
-            pipe.multi()
-            queue(pipe)
-            pipe.hset(self._claim_key, mapping={"round": self._round + 1, **(offsets or {})})
-            try:
-                pipe.execute()
-            except WatchError as error:
-                # Only another claim, or an answer of ours that was thought lost, touches the watched key.
-                raise RedisConnectionError("the claim changed while writing; trying again") from error
-        self._round += 1
-
-    def _check_claim(self, stored_epoch: bytes | None, stored_round: bytes | None) -> None:
+    def _check_claim(self) -> _Try | None:
+        """Watch the claim and compare it; return the try that turns out to have reached the store, if one did."""
+        _, (stored_epoch, stored_round) = self._channel.ask(self._watch, self._read_claim)
         epoch, round_ = int(stored_epoch or 0), int(stored_round or 0)
         if epoch > self._epoch:
             raise TakenOverError(f"another ingester claimed the store (epoch {epoch}, this one has {self._epoch})")
-        if (epoch, round_) < (self._epoch, self._round):
+        landed = self._open_tries.get(round_)
+        if (epoch, round_) != (self._epoch, self._round) and (epoch < self._epoch or landed is None):
             raise WentBackError(
                 f"the store is at {epoch}.{round_}, this writer had written {self._epoch}.{self._round}"
             )
-        # One round ahead: the answer to the last write was lost, the write was not.
+        if landed is not None:
+            self._confirm(round_)
+        return landed
+
+    def _confirm(self, round_: int) -> None:
         self._round = round_
+        if self._open_tries[round_].is_noted:
+            self._noted_round = round_
+        self._open_tries.clear()
 
-    def _next_versions(self, rows: Sequence[FeatureRow]) -> list[int]:
-        """Return the version of each row; unknown last versions are read back in one round trip."""
-        unknown = [row for row in rows if (row.view, row.entity_id) not in self._versions]
-        if unknown:
-            with self._client.pipeline(transaction=False) as pipe:
-                for row in unknown:
-                    pipe.hget(self._rows.key(row.view, row.entity_id), version_field(row.view))
-                last_versions = [decode_version(stored) for stored in pipe.execute()]
-            self._remember(unknown, last_versions)
-        return [next_version_ms(self._versions[row.view, row.entity_id], row.record_time_ms) for row in rows]
 
-    def _remember(self, rows: Sequence[FeatureRow], versions: Sequence[int]) -> None:
-        for row, version_ms in zip(rows, versions, strict=True):
-            self._versions[row.view, row.entity_id] = version_ms
-            self._versions.move_to_end((row.view, row.entity_id))
-        while len(self._versions) > max(MAX_CACHED_VERSIONS, len(rows)):
-            self._versions.popitem(last=False)
+def _claim_from(epoch: int, stored: Mapping[str, str], noted_rounds: dict[int, set[int]]) -> Claim:
+    """Sort the fields of a claim hash as it was before this claim; add them to the rounds that the claimant knows."""
+    former = {name.removeprefix(_CLOSED): value for name, value in stored.items() if name.startswith(_CLOSED)}
+    if "epoch" in stored:
+        former[stored["epoch"]] = stored.get("noted", "0")
+    for former_epoch, round_ in former.items():
+        noted_rounds.setdefault(int(former_epoch), set()).add(int(round_))
+    offsets = {
+        name: int(value) for name, value in stored.items() if name not in _OWN_FIELDS and not name.startswith(_CLOSED)
+    }
+    return Claim(epoch, 0, offsets, noted_rounds, stored.get("unlogged", ""))

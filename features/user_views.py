@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from feast import FeatureView, Field, FileSource
+from feast import FeatureView, Field
 from feast.types import Array, Float64, Int64, String
 
 from features.config import FeaturesConfig
 from features.entities import user
 from features.feature_fields import declared_fields
+from features.feature_log_source import feature_log_source
 
 ROW_TTL = timedelta(days=30)
 """For point-in-time joins. Online reads ignore it (Feast does not apply it there): counters decay by themselves."""
@@ -24,9 +25,7 @@ def user_activity(features: FeaturesConfig) -> FeatureView:
         name="user_activity",
         entities=[user],
         ttl=ROW_TTL,
-        source=FileSource(
-            name="user_activity_log", path="feature_log/user_activity.parquet", timestamp_field="event_timestamp"
-        ),
+        source=feature_log_source("user_activity"),
         schema=[
             Field(name="user_id", dtype=String),
             Field(name="user_counters", dtype=Array(Float64)),
@@ -49,9 +48,7 @@ def user_exposure(_features: FeaturesConfig) -> FeatureView:
         name="user_exposure",
         entities=[user],
         ttl=ROW_TTL,
-        source=FileSource(
-            name="user_exposure_log", path="feature_log/user_exposure.parquet", timestamp_field="event_timestamp"
-        ),
+        source=feature_log_source("user_exposure"),
         schema=[
             Field(name="user_id", dtype=String),
             Field(name="user_shown_item_ids", dtype=Array(String)),

@@ -237,7 +237,7 @@ def fill_users(endpoints: Endpoints, item_ids: tuple[str, ...]) -> None:
     from redis import Redis
 
     from features.apply import apply_features
-    from features.consumed_items import queue_consumed
+    from features.consumed_items import consumed_key
     from features.store import open_store
     from tests.serving.serving_parts import APP
 
@@ -272,7 +272,7 @@ def fill_users(endpoints: Endpoints, item_ids: tuple[str, ...]) -> None:
         store.write_to_online_store(view, pd.DataFrame({**common, **columns}))
     with Redis(host, int(port)) as client, client.pipeline() as pipeline:
         for user, items in zip(users, history, strict=True):
-            queue_consumed(pipeline, APP.name, user, dict.fromkeys(items, now_ms), 2000)
+            pipeline.zadd(consumed_key(APP.name, user), dict.fromkeys(items, now_ms))
         pipeline.execute()
 
 

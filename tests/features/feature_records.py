@@ -68,13 +68,46 @@ def item_value(item_id: str, events: float = 1.0, event_time_ms: int = NOW_MS, *
     return json.dumps(row | fields).encode()
 
 
+def counter_value(entity_id: str, events: float, event_time_ms: int = NOW_MS) -> bytes:
+    """A `UserActivity` or `ItemActivity` with that many events at every half-life."""
+    return row_value(entity_id, event_time_ms, counters=[7.0, events, 0.0, 0.0, 0.0, 0.0, 0.0] * NUM_HALF_LIVES)
+
+
+def history_value(user_id: str, entries: Sequence[tuple[str, int, str]]) -> bytes:
+    """A `UserActivity` with clicks, newest first by (event_time_ms, event_id): (item_id, event_time_ms, event_id)."""
+    newest = sorted(entries, key=lambda entry: entry[1:], reverse=True)
+    return row_value(
+        user_id,
+        max((time_ms for _, time_ms, _ in entries), default=0),
+        history_item_ids=[item_id for item_id, _, _ in newest],
+        history_actions=["click"] * len(newest),
+        history_times_ms=[time_ms for _, time_ms, _ in newest],
+        history_outcomes=[1] * len(newest),
+    )
+
+
+def category_value(user_id: str, entries: Sequence[tuple[str, int, float]]) -> bytes:
+    """A `UserActivity` with categories: (category, epoch, events)."""
+    return row_value(
+        user_id,
+        NOW_MS,
+        category_names=[name for name, _, _ in entries],
+        category_counts=[n for _, epoch, events in entries for n in (float(epoch), events, 0.0, 0.0, 0.0, 0.0, 0.0)],
+    )
+
+
+def row_value(entity_id: str, event_time_ms: int, **columns: Any) -> bytes:
+    """Any row."""
+    return json.dumps({"entity_id": entity_id, "event_time_ms": event_time_ms, **columns}).encode()
+
+
 def shown_value(user_id: str, entries: Sequence[tuple[str, int]]) -> bytes:
     """A `UserExposure`, newest first: (item_id, served_time_ms)."""
     columns = {"shown_item_ids": [item for item, _ in entries], "shown_times_ms": [time_ms for _, time_ms in entries]}
     return json.dumps({"entity_id": user_id, **columns, "event_time_ms": NOW_MS}).encode()
 
 
-def exposure_value(item_id: str, lists: float, expected: float, clicks: float, epoch: int = 7) -> bytes:
+def exposure_value(item_id: str, lists: float, expected: float = 0.0, clicks: float = 0.0, epoch: int = 7) -> bytes:
     """An `ItemExposure` with numbers at the shortest half-life."""
     exposure = span(epoch, lists, expected, clicks) + [0.0] * 7 * (NUM_HALF_LIVES - 1)
     return json.dumps({"entity_id": item_id, "exposure": exposure, "event_time_ms": NOW_MS}).encode()

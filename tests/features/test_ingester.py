@@ -21,24 +21,16 @@ from features.consumed_items import consumed_key
 from features.errors import WentBackError
 from features.feast_rows import FeastRows
 from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_VIEW, FeatureRow
-from features.ingester import Ingester, backoff_s, newest_rows
+from features.ingester import Ingester, backoff_s, newest_rows, next_poll_size
 from features.ingester_stats import IngesterStats
+from features.model_inputs import user_service
 from features.online_writer import Claim, OnlineWriter
 from features.store import open_store
 from tests.fakes import FakeFeatureConsumer
-from tests.features.feature_records import (
-    NOW_MS,
-    Record,
-    categories,
-    decoded,
-    history,
-    item_value,
-    shown_value,
-    user_value,
-)
+from tests.features.feature_records import NOW_MS, Record, counter_value, decoded, history_value, shown_value
 from tests.running_stack import RunningStack, wait_for
 
-USERS = TopicPartition("headrace.features.user_activity.v1", 0)
+COUNTERS = TopicPartition("headrace.features.user_activity.v1", 0)
 
 
 class FakeStop:
@@ -78,6 +70,13 @@ class FakeWriter:
         self.claims += 1
         return Claim(self.claims, 0, dict(self.offsets))
 
+    noted_round = 0
+    is_settled = True
+    exchange_ms = 1.0
+
+    def rise_above(self, version_ms: int, epoch: int) -> None:
+        """Nothing to rise above."""
+
     def write_rows(self, rows: Sequence[FeatureRow], offsets: Mapping[str, int]) -> None:
         """Keep rows and offsets, or raise the next error and keep nothing."""
         if self.errors:
@@ -94,14 +93,14 @@ class FakeWriter:
 
 
 def topics_with(records: Sequence[Record]) -> dict[tuple[str, int], list[Any]]:
-    """All feature topics, one partition each, `records` in user activity."""
+    """All feature topics, one partition each, `records` in user counters."""
     numbered = [Record(r.key, r.value, r.timestamp, offset) for offset, r in enumerate(records)]
-    return {TopicPartition(topic.topic, 0): [] for topic in FEATURE_TOPICS} | {USERS: numbered}
+    return {TopicPartition(topic.topic, 0): [] for topic in FEATURE_TOPICS} | {COUNTERS: numbered}
 
 
 def row_record(user_id: str, events: float) -> Record:
-    """A record of a user's row."""
-    return Record(user_id.encode(), user_value(user_id, events))
+    """A record of a user's counters."""
+    return Record(user_id.encode(), counter_value(user_id, events))
 
 
 def run_ingester(
@@ -127,15 +126,15 @@ def events_of(writer: FakeWriter) -> dict[str, float]:
 
 def test_the_newest_row_of_a_key_is_kept() -> None:
     """Views do not shadow each other."""
-    rows = [decoded("user_activity", "u1", user_value("u1", n)) for n in (1.0, 2.0)]
-    other = decoded("item_activity", "u1", item_value("u1", 9.0))
+    rows = [decoded("user_activity", "u1", counter_value("u1", n)) for n in (1.0, 2.0)]
+    other = decoded("item_activity", "u1", counter_value("u1", 9.0))
     assert newest_rows([rows[0], other, rows[1]]) == [rows[1], other]
 
 
 def test_consumed_items_of_left_out_rows_are_kept() -> None:
     """More events than a history holds may arrive between two rounds."""
-    histories = [[("a", 1)], [("b", 2)], [("a", 3)]]
-    rows = [decoded("user_activity", "u1", user_value("u1", **history(entries))) for entries in histories]
+    histories = [[("a", 1, "e1")], [("b", 2, "e2")], [("a", 3, "e3")]]
+    rows = [decoded("user_activity", "u1", history_value("u1", entries)) for entries in histories]
     assert newest_rows(rows)[0].consumed == {"a": 3, "b": 2}
 
 
@@ -144,12 +143,18 @@ def test_waits_double_up_to_a_second() -> None:
     assert [backoff_s(attempt) for attempt in (0, 1, 2, 10, 10_000)] == [0.05, 0.1, 0.2, 1.0, 1.0]
 
 
+def test_slow_transactions_shrink_and_quick_ones_grow() -> None:
+    """Down within a few rounds, up slowly, within bounds."""
+    assert [next_poll_size(1000, 25.0), next_poll_size(520, 25.0)] == [666, 500]
+    assert [next_poll_size(500, 9.0), next_poll_size(990, 9.0)] == [520, 1000]
+
+
 def test_every_row_arrives_with_its_offset(tmp_path: Path) -> None:
     """Over several polls."""
     writer = FakeWriter()
     run_ingester([row_record("u1", 1.0), row_record("u2", 2.0), row_record("u1", 3.0)], writer, tmp_path, poll_size=1)
     assert events_of(writer) == {"u1": 3.0, "u2": 2.0}
-    assert writer.offsets == {f"{USERS.topic}:0": 3}
+    assert writer.offsets == {f"{COUNTERS.topic}:0": 3}
     assert writer.is_released
 
 
@@ -182,7 +187,7 @@ def test_a_store_that_went_back_is_filled_again(tmp_path: Path) -> None:
 def test_a_restart_goes_on_behind_the_committed_rows(tmp_path: Path) -> None:
     """What lies before the offset is not read again."""
     writer = FakeWriter()
-    writer.offsets = {f"{USERS.topic}:0": 1}
+    writer.offsets = {f"{COUNTERS.topic}:0": 1}
     run_ingester([row_record("u1", 1.0), row_record("u2", 2.0)], writer, tmp_path)
     assert events_of(writer) == {"u2": 2.0}
 
@@ -202,7 +207,7 @@ def test_a_bad_record_is_counted_and_passed_by(tmp_path: Path, caplog: pytest.Lo
     bad = Record(b"u1", b"{")
     run_ingester([bad, bad, row_record("u2", 2.0), bad], writer, tmp_path)
     assert events_of(writer) == {"u2": 2.0}
-    assert writer.offsets == {f"{USERS.topic}:0": 4}
+    assert writer.offsets == {f"{COUNTERS.topic}:0": 4}
     assert sum("left out" in message for message in caplog.messages) == 1
 
 
@@ -225,12 +230,13 @@ def test_missing_topics_are_waited_for(tmp_path: Path) -> None:
 def test_the_stats_file_says_what_happened(tmp_path: Path) -> None:
     """Rows by view, bad records and lag by topic, as `headrace status` reads them."""
     times = iter(range(NOW_MS, NOW_MS + 10**9, 700))
-    stats = IngesterStats(tmp_path / "ingester.json", now_ms=lambda: next(times))
+    stats = IngesterStats(tmp_path / "ingester.json", now_ms=lambda: next(times), log=lambda: {"rows": 3})
     stats.count_records(3, 1)
-    stats.count_write([decoded("user_activity", "u1", user_value("u1", 1.0))], 2.5)
+    stats.count_write([decoded("user_activity", "u1", counter_value("u1", 1.0))], 2.5)
     stats.report("ingesting", lambda: {"t": 4})
     said = json.loads((tmp_path / "ingester.json").read_text())
     assert (said["state"], said["records"], said["bad_records"], said["rows_written"]) == ("ingesting", 3, 1, 1)
+    assert said["log"] == {"rows": 3}
     assert (said["lag"], said["rows"], said["write_ms"]["p50"]) == ({"t": 4}, {"user_activity": 1}, 2.5)
     assert said["event_to_feature_ms"]["p50"] == 700
 
@@ -281,7 +287,7 @@ class FlushingConsumer(FakeFeatureConsumer):
 
     def poll(self, timeout_ms: int = 0, max_records: int = 0) -> dict[tuple[str, int], list[Any]]:
         """Flush before the second record."""
-        if self.positions[USERS] == 1 and not self.has_flushed:
+        if self.positions[COUNTERS] == 1 and not self.has_flushed:
             self.has_flushed = True
             self._redis_client.flushall()
         return super().poll(timeout_ms, max_records)
@@ -313,19 +319,19 @@ def read_row(store: FeatureStore, service: str, entity: dict[str, str]) -> dict[
 
 @pytest.mark.stack
 def test_feast_reads_what_came_over_kafka(
-    stack: RunningStack, store: FeatureStore, produce: Callable[[str, str, bytes], None]
+    stack: RunningStack, app: AppConfig, store: FeatureStore, produce: Callable[[str, str, bytes], None]
 ) -> None:
-    """Both user views, equal to the record, and the consumed set beside them."""
+    """All user views, equal to the record, and the consumed set beside them."""
     user_id = f"user-{uuid.uuid4().hex}"
     values = {
-        "user_activity": user_value(user_id, 2.5, **categories([("Drama", 3, 1.5)]), **history([("b", 9), ("a", 5)])),
-        "user_exposure": shown_value(user_id, [("c", 9)]),
+        "user_activity": history_value(user_id, [("a", 5, "e1"), ("b", 9, "e2")]),
+        "user_exposure": shown_value(user_id, [("a", 5)]),
     }
     expected: dict[str, Any] = {"user_id": user_id}
     for view, value in values.items():
         produce(view, user_id, value)
         expected |= decoded(view, user_id, value).fields
-    wait_for(lambda: read_row(store, "ranker_user_v2", {"user_id": user_id}) == expected, "the row in Feast")
+    wait_for(lambda: read_row(store, user_service(app.features), {"user_id": user_id}) == expected, "the row in Feast")
     host, port = stack.endpoints.redis.split(":")
     with Redis(host, int(port)) as client:
         assert client.zrange(consumed_key("headrace", user_id), 0, -1) == [b"a", b"b"]
@@ -339,7 +345,7 @@ def test_a_killed_ingester_loses_nothing_and_versions_still_rise(
     item_id, stats_path = f"item-{uuid.uuid4().hex}", Path(stack.endpoints.state) / "ingester.json"
 
     def produced_version(events: float) -> int:
-        produce("item_activity", item_id, item_value(item_id, events))
+        produce("item_activity", item_id, counter_value(item_id, events))
         return wait_for(lambda: stored_version(store, item_id, events), "the row in Feast")
 
     first_version, first_pid = produced_version(1.0), json.loads(stats_path.read_text())["pid"]
@@ -350,7 +356,7 @@ def test_a_killed_ingester_loses_nothing_and_versions_still_rise(
 
 def stored_version(store: FeatureStore, item_id: str, events: float) -> int | None:
     """Feast's event timestamp (microseconds) of an item's row once its newest count is `events`."""
-    service = store.get_feature_service("ranker_item_v2")
+    service = max(store.list_feature_services(), key=lambda service: "item" in service.name)
     response: Any = store.get_online_features(features=service, entity_rows=[{"item_id": item_id}])
     numbers = response.to_dict()["item_counters"][0]
     if not numbers or numbers[1] != events:
