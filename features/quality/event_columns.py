@@ -60,7 +60,7 @@ class EventColumns:
 
 def id_hash(text: str) -> int:
     """Return the 64-bit hash of an id: the same in every process, unlike Python's own."""
-    return mmh3.hash64(text, 0, True, False)[0]
+    return mmh3.hash64(text, signed=False)[0]
 
 
 class ColumnBuffer:
@@ -121,8 +121,7 @@ class ColumnBuffer:
         reason = _reason_of_rest(event, action)
         if reason:
             return reason
-        assert event.event_id is not None and event.user_id is not None and event.item_id is not None  # noqa: PT018
-        assert event.event_time_ms is not None
+        assert event.event_id and event.user_id and event.item_id and event.event_time_ms  # noqa: PT018
         age_ms = record_time_ms - event.event_time_ms
         if age_ms > self._horizon_ms:
             return "too_old"

@@ -61,17 +61,17 @@ class Reference:
     @cached_property
     def item_buckets(self) -> NDArray[np.float64]:
         """(64,) summed over the windows."""
-        return self._history.item_buckets[self._slots].sum(axis=0, dtype=np.float64)
+        return _summed(self._history.item_buckets, self._slots)
 
     @cached_property
     def actions(self) -> NDArray[np.float64]:
         """(A,) events, summed over the windows."""
-        return self._history.action_counts[self._slots].sum(axis=0, dtype=np.float64)
+        return _summed(self._history.action_counts, self._slots)
 
     def value_bins(self, action: str) -> NDArray[np.float64]:
         """Return the events by value bin (48,), summed over the windows."""
         bins = self._history.value_bins.get(action)
-        return np.zeros(VALUE_BINS) if bins is None else bins[self._slots].sum(axis=0, dtype=np.float64)
+        return np.zeros(VALUE_BINS) if bins is None else _summed(bins, self._slots)
 
     @cached_property
     def memory_s(self) -> dict[str, float]:
@@ -123,10 +123,10 @@ class History:
         self.memory_s[slot] = [profile.memory_s.get(name, 0) for name in _MEMORIES]
         for bins in self.value_bins.values():
             bins[slot] = 0
-        for action, values in profile.values.items():
+        for action, told in profile.values.items():
             if action not in self.value_bins:
                 self.value_bins[action] = np.zeros((len(self._starts), VALUE_BINS), dtype=np.float32)
-            self.value_bins[action][slot, list(values.bins)] = list(values.bins.values())
+            self.value_bins[action][slot, list(told.bins)] = list(told.bins.values())
         self.set_accepted(start_ms, is_accepted)
 
     def set_accepted(self, start_ms: int, is_accepted: bool) -> None:
@@ -156,6 +156,11 @@ class History:
         starts = start_ms + self._season_ms
         slots = starts // self._window_ms % len(self._starts)
         return Reference(self, slots[(self._starts[slots] == starts) & self._is_accepted[slots]])
+
+
+def _summed(rows: NDArray[np.float32], slots: NDArray[np.int64]) -> NDArray[np.float64]:
+    total: NDArray[np.float64] = rows[slots].sum(axis=0, dtype=np.float64)
+    return total
 
 
 def _season_offsets(window_ms: int) -> NDArray[np.int64]:

@@ -115,7 +115,7 @@ def decode_profile(raw: bytes) -> Profile:
 
 def encode_profile(profile: Profile) -> bytes:
     """Encode a profile; equal profiles give equal bytes."""
-    return msgspec.json.encode(profile, order="deterministic")
+    return msgspec.json.encode(profile)
 
 
 _decoder = msgspec.json.Decoder(Profile)

@@ -83,11 +83,11 @@ def count_window(window: WindowInput, app: AppConfig, memory: IdMemory) -> Count
     profile = Profile(
         window_start_ms=window.start_ms,
         window_end_ms=window.end_ms,
-        offsets=dict(window.offsets),
+        offsets=dict(sorted(window.offsets.items())),
         records=columns.records,
         events=len(columns.events),
-        unusable=dict(columns.unusable),
-        dead_letters=dict(window.dead_letters),
+        unusable=dict(sorted(columns.unusable.items())),
+        dead_letters=dict(sorted(window.dead_letters.items())),
         old_dead_letters=window.old_dead_letters,
         actions={name: int(count) for name, count in zip(names, by_action, strict=True)},
         rates_per_s={name: round(int(count) / seconds, 4) for name, count in zip(names, by_action, strict=True)},
@@ -115,7 +115,8 @@ def count_window(window: WindowInput, app: AppConfig, memory: IdMemory) -> Count
 def value_bins(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the bin of each finite value: even steps of asinh, so ratings 1 to 5 differ and prices fit too."""
     steps = np.rint(_BINS_PER_ASINH * np.arcsinh(values)) + _ZERO_BIN
-    return np.clip(steps, 0, VALUE_BINS - 1).astype(np.int64)
+    bins: NDArray[np.int64] = np.clip(steps, 0, VALUE_BINS - 1).astype(np.int64)
+    return bins
 
 
 def _item_buckets(items: NDArray[np.uint64]) -> list[int]:

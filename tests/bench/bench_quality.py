@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -39,14 +41,20 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help="seed of the first app")
     parser.add_argument("--events-per-s", type=float, default=None, help="mean traffic; drawn from 2 to 8 by default")
     parser.add_argument("--window-s", type=int, default=None, help="window length instead of the configured one")
+    parser.add_argument("--days", type=int, default=28, help="length of a life in days")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes; one seed takes one or two minutes of one core"
+    )
     options = parser.parse_args()
     config = load_quality_config(ROOT / "headrace.yaml")
     if options.window_s is not None:
         config = config.model_copy(update={"window_s": options.window_s})
+    run = partial(run_trial, config=config, days=options.days, events_per_s=options.events_per_s)
     trials = []
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        trials.append(run_trial(seed, config, events_per_s=options.events_per_s))
-        print(_line(trials[-1]), flush=True)
+    with ProcessPoolExecutor(max_workers=options.workers) as pool:
+        for trial in pool.map(run, range(options.first_seed, options.first_seed + options.seeds)):
+            trials.append(trial)
+            print(_line(trial), flush=True)
     is_good = _print_summary(trials)
     print(f"cost: {us_per_event(config):.1f} us an event, raw bytes to profile")
     return 0 if is_good else 1
@@ -77,7 +85,7 @@ def _print_summary(trials: list[Trial]) -> bool:
     caught = sum(hour.is_caught for trial in trials for hour in trial.dirty.values())
     print(f"all kinds        {caught}/{len(KINDS) * len(trials)}")
     print(
-        f"false alarms in four clean weeks: {sum(alarms)} over {len(trials)} apps, at most {max(alarms)} in one; "
+        f"false alarms: {sum(alarms)} over {len(trials)} apps, at most {max(alarms)} in one; "
         f"{held} of {windows} clean windows held"
     )
     return is_good and max(alarms) <= MAX_ALARMS

@@ -18,6 +18,7 @@ from trainer.holds import Holds
 from trainer.learner import Learner
 from trainer.publisher import Publisher
 from trainer.sample_log import SAMPLES_TOPIC, LogRecord
+from trainer.samples import decode_sample
 from trainer.status import StatusFile
 from trainer.trainer import Trainer
 
@@ -187,7 +188,7 @@ def test_release_twice_and_read_twice_learns_once(world: World) -> None:
     world.hold_log.order("quality_release")
     world.run(trainer)
     keys, dense = learnt(world), {name: a.copy() for name, a in world.learner.model.dense().items()}
-    world.learner.learn_released([sample_of(record) for record in world.records])
+    world.learner.learn_released([decode_sample(record.value or b"") for record in world.records])
     assert learnt(world) == keys
     assert all(np.array_equal(a, dense[name]) for name, a in world.learner.model.dense().items())
 
@@ -245,10 +246,3 @@ def test_no_source_holds_nothing(world: World) -> None:
     holds.catch_up(lambda: False)
     holds.follow()
     assert not holds.defer(HELD_START_MS, world.records[0])
-
-
-def sample_of(record: LogRecord) -> object:
-    """Decode a record."""
-    from trainer.samples import decode_sample
-
-    return decode_sample(record.value or b"")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from features.quality.event_columns import EventColumns
 from features.quality.window_counts import WindowInput
@@ -40,8 +41,8 @@ def _shifted_values(random: Generator) -> Spoil:
 
 
 def _bot_user(random: Generator) -> Spoil:
-    """One user makes an eighth to more than half of all events."""
-    ratio = random.uniform(0.18, 1.2)
+    """One user makes a fifth to more than half of all events."""
+    ratio = random.uniform(0.25, 1.2)
     bot, item = int(random.integers(2**30)), int(random.integers(2**30))
     mono = random.random() < 0.5
 
@@ -96,7 +97,7 @@ def _random_ids(random: Generator) -> Spoil:
     def spoil(c: EventColumns, r: Generator) -> EventColumns:
         fresh = ids_of(_FRESH + r.integers(0, 2**50, len(c.events)), 5)
         is_hit = r.random(len(c.events)) < share
-        return replace(c, **{field: np.where(is_hit, fresh, getattr(c, field))})
+        return _with_ids(c, field, np.where(is_hit, fresh, getattr(c, field)))
 
     return spoil
 
@@ -108,7 +109,7 @@ def _one_id(random: Generator) -> Spoil:
 
     def spoil(c: EventColumns, r: Generator) -> EventColumns:
         is_hit = r.random(len(c.events)) < share
-        return replace(c, **{field: np.where(is_hit, np.uint64(4711), getattr(c, field))})
+        return _with_ids(c, field, np.where(is_hit, np.uint64(4711), getattr(c, field)))
 
     return spoil
 
@@ -122,6 +123,10 @@ def _wrong_clock(random: Generator) -> Spoil:
         return replace(c, age_ms=np.where(is_hit, c.age_ms + int(hours * 3_600_000), c.age_ms))
 
     return spoil
+
+
+def _with_ids(columns: EventColumns, field: str, ids: NDArray[np.uint64]) -> EventColumns:
+    return replace(columns, users=ids) if field == "users" else replace(columns, items=ids)
 
 
 KINDS: dict[str, Callable[[Generator], Spoil]] = {

@@ -160,7 +160,8 @@ class QualityWorld:
         for start_s, length_s in self.outages:
             rate = np.where((times_s >= start_s) & (times_s < start_s + length_s), 0.05 * rate, rate)
             rate = np.where((times_s >= start_s + length_s) & (times_s < start_s + length_s + 180), 3 * rate, rate)
-        return rate
+        expected: NDArray[np.float64] = rate
+        return expected
 
     def _at(self, times_s: NDArray[np.float64], what: str) -> NDArray[np.float64]:
         """Return the sum of one property over the campaigns that run at each time."""
@@ -177,7 +178,8 @@ class QualityWorld:
         weights[:, 3] *= 1 + self._at(times_s, "purchases")
         weights[:, 1:] *= np.exp(_walk(random, 1440, 0.08))[(times_s // 60 % 1440).astype(int)][:, None]
         steps = np.cumsum(weights, axis=1)
-        return (random.random((len(times_s), 1)) * steps[:, -1:] > steps).sum(axis=1)
+        drawn: Array = (random.random((len(times_s), 1)) * steps[:, -1:] > steps).sum(axis=1)
+        return drawn
 
     def _items(self, times_s: NDArray[np.float64], random: Generator, by_rank: Array) -> Array:
         items = by_rank[(len(by_rank) * random.random(len(times_s)) ** self.traffic.item_skew).astype(np.int64)]
