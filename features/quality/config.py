@@ -43,7 +43,7 @@ SHIPPED_RULES: dict[str, RuleConfig] = {
     "action_mix": RuleConfig(min_change=0.15),
     "missing_values": RuleConfig(min_change=0.25, min_ratio=4.0),
     "value_distance": RuleConfig(min_change=0.20),
-    "top_user": RuleConfig(z=5.0, min_change=0.14, min_ratio=3.0),
+    "top_user": RuleConfig(z=5.0, min_change=0.15, min_ratio=3.0),
     "top_users": RuleConfig(min_change=0.35, min_ratio=4.0),
     "top_item": RuleConfig(min_change=0.35, min_ratio=4.0),
     "new_users": RuleConfig(min_change=0.30, min_ratio=4.0),

@@ -28,6 +28,9 @@ _MAD = 1.4826
 _DISTANCE_SPREAD, _RATE_SPREAD = 0.01, 0.15
 """Least spread of a distance in bits and of a rate in doublings: below that no change is worth a word."""
 
+_TOP_COUNT_RATIO = 1.5
+"""Who is at the top must also have more events than is usual there: in an outage whoever is left has a large share."""
+
 Numbers = NDArray[np.float64]
 
 
@@ -40,6 +43,8 @@ class _Comparison:
     change: Numbers
     ratio: Numbers
     is_comparable: NDArray[np.bool_]
+    usual_counts: Numbers
+    """Of the metrics `MetricTable.top_columns`: the usual numerator, (3,)."""
 
 
 class Detector:
@@ -102,7 +107,8 @@ class Detector:
         for column, memory in self._table.memory_columns.items():
             # A memory that is shorter than it was finds everything new.
             is_comparable[column] &= 2 * profile.memory_s.get(memory, 0) >= reference.memory_s[memory]
-        return _Comparison(expected, distance / scale, change, ratio, is_comparable)
+        usual_counts = np.median(reference.values[:, self._table.top_columns], axis=0)
+        return _Comparison(expected, distance / scale, change, ratio, is_comparable, usual_counts)
 
     def _meets(self, values: Numbers, weights: Numbers, compared: _Comparison) -> NDArray[np.bool_]:
         """Say of each metric whether its rule is met."""
@@ -118,6 +124,8 @@ class Detector:
             & (sign * compared.change >= self._min_change)
             & ((ratio >= self._min_ratio) | (self._min_ratio <= 1.0))
         )
+        top = self._table.top_columns
+        met[top] &= values[top] >= _TOP_COUNT_RATIO * compared.usual_counts
         return met
 
     def _distances(self, profile: Profile, references: Sequence[Reference]) -> dict[str, float]:

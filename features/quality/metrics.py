@@ -81,7 +81,7 @@ class MetricTable:
         self.memory_columns = {
             column: _MEMORY_OF[metric.name] for column, metric in enumerate(self.metrics) if metric.name in _MEMORY_OF
         }
-        self.column_of = {metric.name: column for column, metric in enumerate(self.metrics)}
+        self.top_columns = [column for column, metric in enumerate(self.metrics) if metric.name.startswith("top_")]
         self._actions = tuple(actions)
 
     def row(self, profile: Profile) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from kafka import KafkaProducer
+from kafka.errors import NoBrokersAvailable
 
 from compose.local_stack import LocalStack
 from features.quality.hold_table import CONTROL_TOPIC, RELEASE_ORDER, QualityOrder
@@ -60,7 +61,7 @@ def test_holds_come_from_kafka_and_go_by_order(servers: str) -> None:
         window_end_ms=START_MS + WINDOW_MS,
     )
     write(servers, CONTROL_TOPIC, msgspec.json.encode(order))
-    wait_for(lambda: holds.follow() or not holds.defer(START_MS + 1, LogRecord(SAMPLES_TOPIC, 0, 5, b"", b"", 0)), "it")
+    wait_for(lambda: _is_released(holds), "the order's effect")
     read = wait_for(lambda: holds.next_released(8), "the first slice")
     assert [record.value for record in read.records] == [str(number).encode() for number in range(5, 13)]
     holds.forget_slice(read)
@@ -79,14 +80,24 @@ def test_range_that_is_gone_is_told(servers: str) -> None:
     log.close()
 
 
-def test_dead_broker_costs_no_exception() -> None:
+def test_dead_broker_costs_no_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a broker nothing is read and nothing raised: the trainer goes on."""
+
+    def refuse(**_settings: object) -> None:
+        raise NoBrokersAvailable
+
+    monkeypatch.setattr("trainer.hold_log.KafkaConsumer", refuse)
     log = HoldLog("127.0.0.1:1")
     log.start({})
     assert log.poll() == []
     assert not log.has_caught_up()
     assert log.read_range("headrace.samples.v1:0", 3, 9, 10) == ([], 3, 0)
     log.close()
+
+
+def _is_released(holds: Holds) -> bool:
+    holds.follow()
+    return not holds.defer(START_MS + 1, LogRecord(SAMPLES_TOPIC, 0, 5, b"", b"", 0))
 
 
 def _finished(log: HoldLog, name: str, offset: int, end: int) -> tuple[list[LogRecord], int, int] | None:

@@ -264,7 +264,7 @@ def _draw_traffic(random: Generator, events_per_s: float | None) -> Traffic:
         new_user_share=random.uniform(0.02, 0.08),
         items=int(random.integers(1000, 5000)),
         items_per_day=int(random.integers(10, 80)),
-        user_skew=random.uniform(1.2, 2.5),
+        user_skew=random.uniform(1.1, 1.6),
         item_skew=random.uniform(1.5, 3.0),
         request_share=random.uniform(0.4, 0.8),
         duplicate_share=random.uniform(0.001, 0.005),

@@ -118,6 +118,12 @@ def test_large_but_not_significant_is_clean(app: AppConfig, config: QualityConfi
     assert judged.state == CLEAN
 
 
+def test_who_is_left_in_an_outage_is_no_bot(bench: Bench) -> None:
+    """A large share of few events is suspicious only where it is more events than the top user has anyway."""
+    assert bench.judge(profile_of(60, 60, top_user_events=15)).state == CLEAN
+    assert bench.judge(profile_of(60, 60, top_user_events=30)).state == HELD
+
+
 def test_too_little_is_not_judged(bench: Bench, app: AppConfig, config: QualityConfig) -> None:
     """Few events, or a short past, make no verdict."""
     assert bench.judge(profile_of(60, 39, positives=39)).state == UNJUDGED

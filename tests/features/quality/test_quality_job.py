@@ -72,7 +72,7 @@ class Watched:
         producer: Any = KafkaProducer(bootstrap_servers=self.servers)
         now_ms = time.time_ns() // 1_000_000
         for number in range(first, first + size):
-            event = {
+            event: dict[str, Any] = {
                 "event_id": f"e{number}",
                 "user_id": f"u{number % 97}",
                 "item_id": f"i{number % 31}",
