@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from kafka.errors import NoBrokersAvailable
+from kafka.errors import KafkaError
 
 from compose.config import load_headrace_config
 from compose.errors import NotHeldError, StackNotRunningError
@@ -32,7 +32,7 @@ def test_dead_kafka_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """One sentence with the address, exit code 3."""
 
     def refuse(**_settings: object) -> None:
-        raise NoBrokersAvailable
+        raise KafkaError("no broker")
 
     monkeypatch.setattr("compose.quality.KafkaConsumer", refuse)
     desk = QualityDesk("127.0.0.1:1", "headrace")
