@@ -23,6 +23,7 @@ from compose.cli_options import (
 from compose.commands_dlq import dlq_app
 from compose.commands_events import backfill, replay
 from compose.errors import EXIT_CODES, StackError
+from compose.quality_commands import quality_app
 from compose.streams_commands import streams_app
 from features.config import ConfigError, load_endpoints
 
@@ -41,6 +42,7 @@ features_app = typer.Typer(help="Feast definitions.", no_args_is_help=True)
 app.add_typer(streams_app, name="streams")
 app.add_typer(topics_app, name="topics")
 app.add_typer(features_app, name="features")
+app.add_typer(quality_app, name="quality")
 
 app.add_typer(dlq_app, name="dlq")
 app.command()(replay)

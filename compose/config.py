@@ -10,6 +10,7 @@ from pydantic import Field
 from compose.imports.mapping import MappingConfig, load_mappings
 from features.config import AppConfig, ConfigError, StrictConfig, load_app_config, load_section
 from features.label_config import load_labels
+from features.quality.config import QualityConfig, load_quality_config
 from serving.config import ServingConfig
 from streams.config import StreamsConfig
 from trainer.config import TrainerConfig
@@ -81,6 +82,8 @@ class HeadraceConfig(StrictConfig):
     """The local stack."""
     imports: dict[str, MappingConfig]
     """Mappings of foreign events files."""
+    quality: QualityConfig
+    """The quality job."""
 
 
 def load_stack_config(path: Path) -> StackConfig:
@@ -105,6 +108,7 @@ def load_headrace_config(path: Path) -> HeadraceConfig:
         serving=load_section(path, "serving", ServingConfig),
         stack=load_stack_config(path),
         imports=load_mappings(path),
+        quality=load_quality_config(path),
     )
     load_labels(path, config.app)
     needed = _JOBS * config.streams.parallelism

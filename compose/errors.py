@@ -6,14 +6,15 @@ StackError                  1
 ├── PortTakenError          5
 ├── NotInstalledError       6
 ├── PartFailedError         7
-└── AdminError              8
+├── AdminError              8
+└── NotHeldError            9
 """
 
 from __future__ import annotations
 
 EXIT_CODES = """Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 stack not running,
 4 stack already running, 5 port taken, 6 something is not installed or is damaged,
-7 a part did not start, 8 the server refused an order, 130 interrupted."""
+7 a part did not start, 8 the server refused an order, 9 no such window is held, 130 interrupted."""
 
 
 class StackError(Exception):
@@ -56,3 +57,9 @@ class AdminError(StackError):
     """Expected: the server refused an order, or could not be reached for one."""
 
     exit_code = 8
+
+
+class NotHeldError(StackError):
+    """Expected: an order about a window that is not held."""
+
+    exit_code = 9

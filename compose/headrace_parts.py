@@ -31,6 +31,7 @@ def all_parts(stack: StackConfig) -> list[Part]:
             repeat_after="jobmanager",
         ),
         Part("ingester", python_module("features"), probe=said_ready, needs=("topics", "features-apply")),
+        Part("quality", python_module("features.quality"), probe=said_ready, needs=("topics",)),
         Part("trainer", python_module("trainer"), probe=said_ready, needs=("topics",)),
         Part("server", _server_command, probe=_server_is_ready, needs=("topics", "features-apply")),
     ]

@@ -41,6 +41,8 @@ class StackReport:
     """Records waiting in front of a part, as the part itself tells."""
     model: dict[str, Any] = field(default_factory=dict)
     """Live version, its age, swaps and refusals, as the server wrote them last."""
+    quality: dict[str, Any] = field(default_factory=dict)
+    """Held windows as the quality job sees them, and what the trainer has deferred."""
 
     @property
     def is_up(self) -> bool:
@@ -68,6 +70,7 @@ def collect_status(state_dir: Path) -> StackReport:
         jobs=_flink_jobs(endpoints),
         lag=_lags(state_dir),
         model=_model(state_dir),
+        quality=_quality(state_dir),
     )
 
 
@@ -101,6 +104,14 @@ def _model(state_dir: Path) -> dict[str, Any]:
     }
 
 
+def _quality(state_dir: Path) -> dict[str, Any]:
+    status = _read_json(state_dir / "quality.json")
+    if not status:
+        return {}
+    watched = ("windows", "last_window_start_ms", "last_window_state", "held_windows", "held", "lag")
+    return {key: status.get(key) for key in watched} | {"trainer": _read_json(state_dir / "trainer.json").get("holds")}
+
+
 def _lags(state_dir: Path) -> dict[str, int]:
     """Return what waits in front of ingester and trainer, as they wrote it within the last second."""
     ingester = _read_json(state_dir / "ingester.json").get("lag", {})
@@ -126,6 +137,8 @@ def print_status(report: StackReport) -> None:
         console.print(f"job    {name} {state.lower()}")
     for part, records in report.lag.items():
         console.print(f"lag    {part} {records} records")
+    if report.quality.get("held_windows"):
+        console.print(f"hold   {report.quality['held_windows']} windows from training; see `headrace quality list`")
     model = report.model
     if model.get("version"):
         follows = "following" if model["is_following"] else f"not following: {model['follow_reason']}"

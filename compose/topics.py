@@ -65,7 +65,7 @@ TOPICS = (
     TopicSpec("headrace.models.v1", partitions=1, is_compacted=True),
     TopicSpec("headrace.deltas.v1", partitions=1, retention_ms=_DAY_MS),
     TopicSpec("headrace.control.v1", partitions=1, retention_ms=30 * _DAY_MS),
-    TopicSpec("headrace.quality.v1", partitions=1),
+    TopicSpec("headrace.quality.v1", partitions=1, retention_ms=35 * _DAY_MS),
 )
 
 

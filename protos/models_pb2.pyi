@@ -119,7 +119,7 @@ class Manifest(_message.Message):
     def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., parent_version: _Optional[str] = ..., created_time_ms: _Optional[int] = ..., feature_service: _Optional[str] = ..., feature_schema_hash: _Optional[str] = ..., config_hash: _Optional[str] = ..., sample_offsets: _Optional[_Mapping[str, int]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., files: _Optional[_Mapping[str, FileEntry]] = ..., tensors: _Optional[_Mapping[str, TensorEntry]] = ..., canary_scores: _Optional[_Iterable[float]] = ..., newest_event_time_ms: _Optional[int] = ..., newest_broker_time_ms: _Optional[int] = ...) -> None: ...
 
 class Order(_message.Message):
-    __slots__ = ("idempotency_key", "name", "order", "version", "role", "time_ms", "reason")
+    __slots__ = ("idempotency_key", "name", "order", "version", "role", "time_ms", "reason", "window_start_ms", "window_end_ms")
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
@@ -127,6 +127,8 @@ class Order(_message.Message):
     ROLE_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_START_MS_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_END_MS_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
     name: str
     order: str
@@ -134,7 +136,9 @@ class Order(_message.Message):
     role: str
     time_ms: int
     reason: str
-    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., order: _Optional[str] = ..., version: _Optional[str] = ..., role: _Optional[str] = ..., time_ms: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+    window_start_ms: int
+    window_end_ms: int
+    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., order: _Optional[str] = ..., version: _Optional[str] = ..., role: _Optional[str] = ..., time_ms: _Optional[int] = ..., reason: _Optional[str] = ..., window_start_ms: _Optional[int] = ..., window_end_ms: _Optional[int] = ...) -> None: ...
 
 class DeltaHeader(_message.Message):
     __slots__ = ("name", "version", "parent_sha256", "sha256", "chunk", "chunks")
@@ -151,24 +155,3 @@ class DeltaHeader(_message.Message):
     chunk: int
     chunks: int
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., parent_sha256: _Optional[str] = ..., sha256: _Optional[str] = ..., chunk: _Optional[int] = ..., chunks: _Optional[int] = ...) -> None: ...
-
-class QualityProfile(_message.Message):
-    __slots__ = ("window_start_ms", "window_end_ms", "values", "is_held", "reason")
-    class ValuesEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: float
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
-    WINDOW_START_MS_FIELD_NUMBER: _ClassVar[int]
-    WINDOW_END_MS_FIELD_NUMBER: _ClassVar[int]
-    VALUES_FIELD_NUMBER: _ClassVar[int]
-    IS_HELD_FIELD_NUMBER: _ClassVar[int]
-    REASON_FIELD_NUMBER: _ClassVar[int]
-    window_start_ms: int
-    window_end_ms: int
-    values: _containers.ScalarMap[str, float]
-    is_held: bool
-    reason: str
-    def __init__(self, window_start_ms: _Optional[int] = ..., window_end_ms: _Optional[int] = ..., values: _Optional[_Mapping[str, float]] = ..., is_held: bool = ..., reason: _Optional[str] = ...) -> None: ...

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.label_config import Labels, load_labels
+from features.quality.config import load_quality_config
 from trainer.config import TrainerConfig, config_hash
 from trainer.errors import CheckpointError
 
@@ -44,19 +45,29 @@ def main() -> int:
         labels = load_labels(options.config, app)
         config = load_section(options.config, "trainer", TrainerConfig)
         endpoints = load_endpoints(options.endpoints)
-        _train(app, labels, config, endpoints, stop)
+        quality = load_quality_config(options.config)
+        _train(app, labels, config, endpoints, stop, quality.enabled)
     except (ConfigError, CheckpointError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def _train(app: AppConfig, labels: Labels, config: TrainerConfig, endpoints: Endpoints, stop: threading.Event) -> None:
+def _train(
+    app: AppConfig,
+    labels: Labels,
+    config: TrainerConfig,
+    endpoints: Endpoints,
+    stop: threading.Event,
+    follows_holds: bool,
+) -> None:
     """Restore, connect, run."""
     # Imported here: torch takes seconds, a mistake in the configuration is told at once.
     import torch
 
     from trainer.checkpoint import CheckpointStore
+    from trainer.hold_log import HoldLog
+    from trainer.holds import Holds
     from trainer.learner import Learner
     from trainer.publisher import Publisher, next_epoch
     from trainer.status import StatusFile
@@ -71,6 +82,10 @@ def _train(app: AppConfig, labels: Labels, config: TrainerConfig, endpoints: End
     log = _connect_log(endpoints, config, stop, checkpoint.offsets if checkpoint else {})
     if log is None:
         return
+    hold_log = HoldLog(endpoints.kafka) if follows_holds else None
+    holds = Holds(app.name, hold_log)
+    holds.restore(checkpoint.holds if checkpoint else {})
+    holds.catch_up(stop.is_set)
     store_dir = Path(endpoints.model_store) / app.name
     last_version = checkpoint.last_version if checkpoint else ""
     announcer = Announcer(endpoints.kafka)
@@ -85,10 +100,13 @@ def _train(app: AppConfig, labels: Labels, config: TrainerConfig, endpoints: End
         next_epoch(store_dir, last_version),
         checkpoint.offsets if checkpoint else {},
         last_version,
+        holds=holds,
     )
     is_anew = checkpoint is None and bool(list_versions(store_dir))
     trainer.run(stop.is_set, lambda: print("READY trainer", flush=True), catch_up_first=is_anew)
     log.close()
+    if hold_log is not None:
+        hold_log.close()
     announcer.close()
 
 

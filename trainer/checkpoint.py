@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class Checkpoint:
     config_hash: str
     last_version: str
     """The newest version published before it, `EPOCH.SEQ`; empty when there was none."""
+    holds: dict[str, Any] = field(default_factory=dict)
+    """Held windows and where their samples lie, see `trainer.holds`."""
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,7 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     last_version: str
     progress: dict[str, Any]
     metrics: msgspec.Raw
+    holds: dict[str, Any] = {}
 
 
 class CheckpointStore:
@@ -133,7 +136,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{directory.name} cannot be decoded: {error}") from error
     state = LearnerState(arrays, names, progress, bytes(header.metrics))
-    return Checkpoint(state, header.offsets, header.config_hash, header.last_version)
+    return Checkpoint(state, header.offsets, header.config_hash, header.last_version, header.holds)
 
 
 def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
@@ -147,5 +150,6 @@ def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
         last_version=checkpoint.last_version,
         progress=asdict(state.progress),
         metrics=msgspec.Raw(state.metrics),
+        holds=checkpoint.holds,
     )
     return {**files, _HEADER: msgspec.json.encode(header)}

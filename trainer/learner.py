@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ from trainer.tower_learner import Positive, TowerLearner
 
 _PARTS = ("model", "items", "users", "co_visitation", "tower", "ranker", "learner")
 
+_HELD, _RELEASED = "held", "released"
+"""Heads of the keys of events that were counted while held, and of those learnt since."""
+
 TOP = 10
 """Length of the list that hit rate, NDCG and MRR look at."""
 
@@ -44,6 +48,10 @@ class Progress:
     samples: int = 0
     events: int = 0
     duplicates: int = 0
+    held: int = 0
+    """Samples that counted and taught nothing, because their window is held."""
+    released: int = 0
+    """Of those, samples learnt since, when their window was let go."""
     skipped_cold: int = 0
     non_finite_steps: int = 0
     newest_event_time_ms: int = 0
@@ -106,16 +114,36 @@ class Learner:
         self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
         """Rows of the newest list, for the canary of a version."""
 
-    def learn_batch(self, samples: Sequence[Sample]) -> None:
-        """Predict, measure and learn one micro-batch in sample order; duplicates and bad samples change nothing."""
+    def learn_batch(self, samples: Sequence[Sample], held: Sequence[bool] = ()) -> None:
+        """Predict, measure and learn one micro-batch in sample order; duplicates and bad samples change nothing.
+
+        Args:
+            samples: the micro-batch.
+            held: of each sample, whether its window is held: it counts in every table and teaches no weights.
+        """
         self.tower.refresh_index(len(samples))
         self.builder.begin_batch()
-        prepared = self._prepare(samples)
+        self._learn_prepared(self._prepare(samples, held))
+        self.progress.samples += len(samples)
+
+    def learn_released(self, samples: Sequence[Sample]) -> None:
+        """Learn samples that were held, in one micro-batch: the weights only, as they are counted already."""
+        self.tower.refresh_index(len(samples))
+        self.builder.begin_batch()
+        prepared = _Prepared()
+        for sample in samples:
+            try:
+                self._prepare_released(sample, prepared)
+            except SampleError as error:
+                self.refuse(error.reason)
+        self._learn_prepared(prepared)
+        self.progress.released += len(samples)
+
+    def _learn_prepared(self, prepared: _Prepared) -> None:
         lists = [open_list for open_list in prepared.lists if open_list.weights.any()]
         logits = self._predict(lists)
         self._measure(lists, logits, prepared.missed)
         self._learn(lists, prepared.positives)
-        self.progress.samples += len(samples)
 
     def state(self) -> LearnerState:
         """Return a copy of everything, as of the batch boundary at which it is called."""
@@ -163,12 +191,15 @@ class Learner:
         self.progress = replace(state.progress, refused=dict(state.progress.refused))
         self.metrics.restore(state.metrics)
 
-    def _prepare(self, samples: Sequence[Sample]) -> _Prepared:
+    def _prepare(self, samples: Sequence[Sample], held: Sequence[bool]) -> _Prepared:
         """Turn samples into lists and positives; every event is counted right after its own list is built."""
         prepared = _Prepared()
-        for sample in samples:
+        for sample, is_held in zip(samples, held or repeat(False, len(samples)), strict=True):
             try:
-                self._prepare_sample(sample, prepared)
+                if is_held:
+                    self._count_held(sample)
+                else:
+                    self._prepare_sample(sample, prepared)
             except SampleError as error:
                 self.refuse(error.reason)
             self.progress.newest_event_time_ms = max(self.progress.newest_event_time_ms, sample.event_time_ms)
@@ -208,13 +239,54 @@ class Learner:
         said = self.labels.labels_of(sample.action or "", sample.value, sample.outcome or 0)
         return {head: int(value) for head, value in said.items()}
 
-    def _open_impression(self, sample: Sample, prepared: _Prepared) -> None:
+    def _count_held(self, sample: Sample) -> None:
+        """Count the event or the list of a held sample, and mark an event as one whose weights are not learnt."""
+        self.progress.held += 1
+        event = sample.event
+        if event is None:
+            self._count_shown(sample)
+            return
+        is_new = self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
+        self.progress.duplicates += not is_new
+        if is_new:
+            self.learnt_once.add(label_key(event.event_id, event.item_id, _HELD, event.outcome))
+            self.builder.count_event(event)
+            self.progress.events += 1
+
+    def _prepare_released(self, sample: Sample, prepared: _Prepared) -> None:
+        """Open the list of a released sample, and its positive for retrieval, each once.
+
+        The ranker learns served lists, whose rows were logged. The list of an organic event cannot be built any more as
+        of then: the tables have gone on, and hold the event itself.
+        """
+        event = sample.event
+        if event is None:
+            self._open_impression(sample, prepared)
+            return
+        known = self._known(sample)
+        if sample.kind == "correction":
+            try:
+                self._open_correction(sample, known, prepared)
+            except SampleError as error:
+                self.refuse(error.reason)
+        was_held = label_key(event.event_id, event.item_id, _HELD, event.outcome) in self.learnt_once
+        if not was_held or 1 not in known.values():
+            return
+        if self.learnt_once.add(label_key(event.event_id, event.item_id, _RELEASED, event.outcome)):
+            self._add_positive(event, self.builder.moment_before(event), prepared)
+
+    def _count_shown(self, sample: Sample) -> None:
+        """Count that a list was shown, once."""
         assert sample.request_id
-        # A fallback's list has no rows to learn from; what it showed was shown all the same.
         if self.learnt_once.add(label_key(sample.request_id, "", "shown", 0)):
             item_ids = [item.item_id for item in sample.items]
             self.builder.count_shown(sample.user_id, sample.request_id, sample.event_time_ms, item_ids)
+
+    def _open_impression(self, sample: Sample, prepared: _Prepared) -> None:
+        # A fallback's list has no rows to learn from; what it showed was shown all the same.
+        self._count_shown(sample)
         open_list = self._served(sample, prepared)
+        assert sample.request_id
         for item in sample.items:
             row = open_list.row(item.item_id)
             if self.learnt_once.add(label_key(sample.request_id, item.item_id, HEAD, 0)):

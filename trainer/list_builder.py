@@ -7,7 +7,8 @@ Letters: `N` items (rows of the `ItemTable`), `L` history, `D` embedding.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,18 @@ class ListBuilder:
     def moment(self, user_id: str, now_ms: int) -> UserMoment:
         """Return a user as of `now_ms`, before anything that is not counted yet."""
         state = self.users.state(user_id, now_ms)
+        return UserMoment(state, self.items.rows_of(state.history_item_ids))
+
+    def moment_before(self, event: Event) -> UserMoment:
+        """Return a user with the history before an event that is counted already."""
+        state = self.users.state(event.user_id, event.event_time_ms)
+        is_before = state.history_times_ms < event.event_time_ms
+        state = replace(
+            state,
+            history_item_ids=tuple(compress(state.history_item_ids, is_before)),
+            history_outcomes=state.history_outcomes[is_before],
+            history_times_ms=state.history_times_ms[is_before],
+        )
         return UserMoment(state, self.items.rows_of(state.history_item_ids))
 
     def build(self, moment: UserMoment, tower_scores: NDArray[np.float32], now_ms: int) -> CandidateList:

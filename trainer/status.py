@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from trainer.holds import Holds
 from trainer.learner import Learner
 from trainer.publisher import Publisher
 from trainer.sample_log import SAMPLES_TOPIC, Log
@@ -34,6 +35,7 @@ class StatusFile:
         publisher: Publisher,
         offsets: Mapping[str, int],
         log: Log,
+        holds: Holds,
     ) -> None:
         """Write the file when a second has passed."""
         now_s = time.monotonic()
@@ -61,6 +63,7 @@ class StatusFile:
             "publish_ms": round(publisher.last_write_ms, 1),
             "held_versions": publisher.held,
             "failed_publishes": publisher.failed,
+            "holds": holds.status(),
             "is_announced": not publisher.has_unannounced,
         }
         temporary = self._path.with_suffix(".tmp")

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import TrainerConfig, config_hash
 from trainer.errors import SampleError
+from trainer.holds import Holds
 from trainer.item_records import apply_item
 from trainer.learner import Learner
 from trainer.publisher import Publisher
@@ -43,6 +44,7 @@ class Trainer:
         epoch: of this start.
         offsets: where `log` stands, `topic:partition` -> next offset.
         clock_s: monotonic seconds.
+        holds: windows that must not teach.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Trainer:
         offsets: Mapping[str, int],
         parent_version: str = "",
         clock_s: Callable[[], float] = time.monotonic,
+        holds: Holds | None = None,
     ) -> None:
         self._learner = learner
         self._log = log
@@ -65,6 +68,7 @@ class Trainer:
         self._status = status
         self._config = config
         self._clock_s = clock_s
+        self._holds = holds or Holds(learner.app.name)
         self._next_version = ModelVersion(epoch, 0)
         self._parent_version = parent_version
         self.offsets = dict(offsets)
@@ -108,7 +112,7 @@ class Trainer:
                 self._publisher.retry_announcement()
         if now_s - self._checkpointed_s >= self._config.checkpoint_interval_s:
             self._begin_checkpoint()
-        self._status.write_when_due(self._learner, self._publisher, self.offsets, self._log)
+        self._status.write_when_due(self._learner, self._publisher, self.offsets, self._log, self._holds)
 
     def publish(self) -> None:
         """Begin to publish what the learner is now; only while the publisher is not busy."""
@@ -142,8 +146,22 @@ class Trainer:
 
     def _learn_when_due(self) -> None:
         self._poll_pending()
+        self._holds.follow()
         if self._is_batch_due():
             self._learn_pending()
+        self._learn_released()
+
+    def _learn_released(self) -> None:
+        """Learn one micro-batch of a window that was let go, if there is any: live samples take turns with it."""
+        read = self._holds.next_released(self._config.max_batch_samples)
+        if read is None:
+            return
+        samples = [sample for record in read.records if (sample := self._decoded(record)) is not None]
+        samples = [s for s in samples if self._holds.is_in_window(read.window_start_ms, s.broker_time_ms or 0)]
+        if samples:
+            self._learner.learn_released(samples)
+            self._has_news = True
+        self._holds.forget_slice(read)
 
     def _poll_pending(self) -> None:
         room = self._config.max_batch_samples - len(self._pending)
@@ -168,9 +186,10 @@ class Trainer:
             self._pending[: self._config.max_batch_samples],
             self._pending[self._config.max_batch_samples :],
         )
-        samples = [sample for record in batch if (sample := self._decoded(record)) is not None]
-        if samples:
-            self._learner.learn_batch(samples)
+        decoded = [(sample, record) for record in batch if (sample := self._decoded(record)) is not None]
+        if decoded:
+            held = [self._holds.defer(sample.broker_time_ms or 0, record) for sample, record in decoded]
+            self._learner.learn_batch([sample for sample, _ in decoded], held)
         for record in batch:
             self.offsets[f"{record.topic}:{record.partition}"] = record.offset + 1
         self._has_news = True
@@ -202,6 +221,7 @@ class Trainer:
             offsets=dict(self.offsets),
             config_hash=config_hash(self._learner.app, self._learner.config, self._learner.labels),
             last_version=self._publisher.last_version or self._parent_version,
+            holds=self._holds.saved(),
         )
         self._written = self._writer.submit(self._write_checkpoint, checkpoint)
 
