@@ -194,9 +194,11 @@ class QualityJob:
             self._windows.close(start_ms)
 
     def _look_at_open(self) -> None:
-        """Judge the newest window while it is open, where no older one is still to be closed."""
+        """Judge the window that is open now; not those of the past that a catch-up reads."""
         start_ms = self._windows.oldest_ms
-        if start_ms is None or start_ms + self._window_ms <= self._known_to_ms or self._log.lag() > 0:
+        if start_ms is None or start_ms + self._window_ms <= self._known_to_ms:
+            return
+        if self._now_ms() > start_ms + 2 * self._window_ms:
             return
         profile = self.watch.look(self._windows.window(start_ms))
         before = self._told.get(start_ms, "")
