@@ -129,6 +129,10 @@ def test_the_definition_is_the_meaning() -> None:
     """Neither the description nor the order of actions is part of it, all else is."""
     first = feature("user", "count", actions=["a", "b"])
     same = feature("user", "count", actions=["b", "a"], description="More words.")
-    others = [{"actions": ["a"]}, {"actions": ["a", "b"], "window_s": 60}, {"actions": ["a", "b"], "when": "value > 1"}]
+    others: list[dict[str, Any]] = [
+        {"actions": ["a"]},
+        {"actions": ["a", "b"], "window_s": 60},
+        {"actions": ["a", "b"], "when": "value > 1"},
+    ]
     assert first.definition() == same.definition()
     assert len({first.definition(), *(feature("user", "count", **fields).definition() for fields in others)}) == 4
