@@ -31,7 +31,7 @@ MEANINGS = {
 def catalogue(app: AppConfig) -> str:
     """Return the catalogue of an app as Markdown."""
     features = app.features
-    spans = ", ".join(f"{seconds:g} s" for seconds in features.half_lives_s)
+    spans = ", ".join(f"{seconds:.12g} s" for seconds in features.half_lives_s)
     parts = [
         f"# Features of {app.name}",
         f"Made by `headrace features catalogue` from the configuration; schema `{feature_schema_hash(features)}`, "
@@ -51,9 +51,9 @@ def describe(feature: DeclaredFeature) -> str:
     where = f" where {feature.when}" if feature.when else ""
     span = ""
     if feature.half_lives_s:
-        span = f", decayed with half-lives {', '.join(f'{s:g} s' for s in feature.half_lives_s)}"
+        span = f", decayed with half-lives {', '.join(f'{s:.12g} s' for s in feature.half_lives_s)}"
     elif feature.window_s:
-        span = f", in the last {feature.window_s:g} s"
+        span = f", in the last {feature.window_s:.12g} s"
     meaning = f"{feature.aggregation.replace('_', ' ')}{of}{share} over {events}{where}{span}"
     return f"{feature.description.rstrip('.')}: {meaning}" if feature.description else meaning
 

@@ -197,5 +197,5 @@ def _span(half_life_s: float) -> str:
     """Write 60 as `1m`, 3600 as `1h`, 86400 as `1d`."""
     for unit, seconds in (("d", 86400.0), ("h", 3600.0), ("m", 60.0)):
         if half_life_s >= seconds and half_life_s % seconds == 0:
-            return f"{half_life_s / seconds:g}{unit}"
-    return f"{half_life_s:g}s"
+            return f"{half_life_s / seconds:.12g}{unit}"
+    return f"{half_life_s:.12g}s"
