@@ -148,16 +148,20 @@ def wait_settled(
     and the sinks were flushed. Nothing is on its way any more, so one comparison is enough.
     """
     started_s = time.monotonic()
-    name = stack.config["name"]
+    for job in jobs:
+        wait_committed(stack, f"{stack.config['name']}-{job}-job", JOBS[job], timeout_s)
+    wait_for(lambda: _is_ingested(stack), "the ingester at the end of all feature topics", timeout_s, pause_s=0.2)
+    return time.monotonic() - started_s
+
+
+def wait_committed(stack: OracleStack, group: str, topics: Sequence[str], timeout_s: float = _SETTLE_S) -> None:
+    """Wait until a job has a checkpoint behind all records of its inputs."""
     admin = KafkaAdminClient(bootstrap_servers=stack.endpoints.kafka)
     try:
-        for job in jobs:
-            is_done = partial(_is_committed, admin, stack.endpoints, f"{name}-{job}-job", JOBS[job])
-            wait_for(is_done, f"a checkpoint of the {job} job behind all records", timeout_s, pause_s=0.3)
-        wait_for(lambda: _is_ingested(stack), "the ingester at the end of all feature topics", timeout_s, pause_s=0.2)
+        is_done = partial(_is_committed, admin, stack.endpoints, group, topics)
+        wait_for(is_done, f"a checkpoint of {group} behind all records", timeout_s, pause_s=0.3)
     finally:
         admin.close()
-    return time.monotonic() - started_s
 
 
 def _is_committed(admin: Any, endpoints: Endpoints, group: str, topics: Sequence[str]) -> bool:
