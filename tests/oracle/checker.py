@@ -57,7 +57,16 @@ class Findings:
         """Compare one value; a list counts for each of its numbers."""
         self.values += len(expected) if isinstance(expected, list) else 1
         if not is_same(expected, found):
-            self.differences.append(f"{where}: expected {expected!r}, found {found!r}")
+            self.differences.append(f"{where}: {_contrast(expected, found)}")
+
+
+def _contrast(expected: object, found: object) -> str:
+    """Show two values; of two lists the first place at which they differ."""
+    if not isinstance(expected, list | tuple) or not isinstance(found, list | tuple):
+        return f"expected {expected!r}, found {found!r}"
+    pairs = enumerate(itertools.zip_longest(expected, found))
+    place, (left, right) = next((n, pair) for n, pair in pairs if not is_same(*pair))
+    return f"{len(expected)} expected, {len(found)} found, at {place} expected {left!r}, found {right!r}"
 
 
 def is_same(expected: object, found: object) -> bool:

@@ -103,8 +103,7 @@ def play(stack: OracleStack, streams: Sequence[Stream], say: Callable[[str], Non
             producer.flush()
             say(f"  kill -9 {kill_part(stack, one.part)}")
         else:
-            key = one.key.encode() if one.key else None
-            producer.send(one.topic, value=one.value, key=key, partition=one.partition)
+            producer.send(one.topic, value=one.value, key=one.key.encode(), partition=one.partition)
     producer.flush()
     producer.close()
 

@@ -203,7 +203,8 @@ class _Maker:
         """Yield records that are no events."""
         for number in range(count):
             good = self._event(EVENTS_COUNT + number) | {"event_id": f"{self._prefix}g{number}"}
-            yield Step(self._rng.random(), EVENTS, self._rng.randrange(PARTITIONS), "", self._spoilt(good), True)
+            partition = self._rng.randrange(PARTITIONS)
+            yield Step(self._rng.random(), EVENTS, partition, "garbage", self._spoilt(good), is_garbage=True)
 
     def _spoilt(self, good: dict[str, Any]) -> bytes | None:
         text = json.dumps(good)
