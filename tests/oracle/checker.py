@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,8 @@ from redis import Redis
 from protos import online_rows_pb2
 from tests.oracle.oracle_stack import BACKFILL, DEAD_LETTERS, EVENTS, ITEMS, SAMPLES, SERVED, OracleStack, TopicLog
 from tests.oracle.plain_replay import Letter, Record, categories_of, events_of, global_row, lists_of, rows_of
-from tests.oracle.plain_samples import learnt_of, samples_of, told
+from tests.oracle.plain_samples import Place, late_feedback_of, learnt_of, samples_of, told
+from tests.running_stack import wait_for
 
 TOLERANCE = 1e-9
 """Relative, for sums of weights: the order of additions moves their last digits."""
@@ -28,6 +30,7 @@ JOIN_KEYS = {
     "global_activity": "scope",
 }
 _LATE_FEEDBACK = ("unknown_request", "after_horizon")
+_WINDOWS_S = 90.0
 _SHOWN_DIFFERENCES = 12
 
 
@@ -163,8 +166,9 @@ class Oracle:
             rows["global_activity", "all"] = global_row(events, self._config)
         self._judge_rows(rows, prefix, findings)
         self._judge_consumed(rows, own, findings)
-        self._judge_samples(samples_of(own, own_lists), prefix, findings)
+        self._judge_samples(samples_of(own, own_lists, self._config), prefix, findings)
         self._judge_letters(letters, findings)
+        self._judge_late_feedback(*late_feedback_of(own, own_lists, self._config), findings)
         return findings
 
     def _judge_rows(self, rows: Mapping[tuple[str, str], Any], prefix: str, findings: Findings) -> None:
@@ -228,14 +232,29 @@ class Oracle:
             findings.equal(f"sample {name}", expected[name], told(found[name]))
 
     def _judge_letters(self, expected: Mapping[tuple[str, int, int], Letter], findings: Findings) -> None:
-        found: dict[tuple[str, int, int], Letter] = {}
-        for record in self._records[DEAD_LETTERS]:
-            letter = json.loads(record.value or b"{}")
-            if letter["reason"] not in _LATE_FEEDBACK:
-                raw = base64.b64decode(letter["raw"])
-                place = letter["topic"], letter["partition"], letter["offset"]
-                found[place] = Letter(letter["reason"], raw, letter["record_time_ms"])
+        found = dict(letter for letter in self._letters() if letter[1].reason not in _LATE_FEEDBACK)
         findings.letters = len(expected)
         for place in sorted(expected.keys() | found.keys()):
             if expected.get(place) != found.get(place):
                 findings.differences.append(f"{place}: expected {expected.get(place)}, found {found.get(place)}")
+
+    def _judge_late_feedback(self, must: Mapping[Place, Letter], may: set[Place], findings: Findings) -> None:
+        """Feedback without a list, or with one that is too old; windows close by the clock, so they are waited for."""
+        with contextlib.suppress(AssertionError):  # What is missing then is told below.
+            wait_for(lambda: must.keys() <= dict(self._letters()).keys(), "the letters of late feedback", _WINDOWS_S)
+        late = {place: letter for place, letter in self._letters() if letter.reason in _LATE_FEEDBACK}
+        findings.letters += len(must)
+        for place in must.keys() | (may & late.keys()):
+            findings.values += 1
+            letter = late.get(place)
+            is_in_vain = place in may and letter is not None and letter.reason == "unknown_request"
+            if letter != must.get(place) and not is_in_vain:
+                findings.differences.append(f"{place}: expected {must.get(place)}, found {letter}")
+
+    def _letters(self) -> Iterator[tuple[Place, Letter]]:
+        self._records[DEAD_LETTERS] += self._outputs[DEAD_LETTERS].read_new()
+        for record in self._records[DEAD_LETTERS]:
+            letter = json.loads(record.value or b"{}")
+            raw = base64.b64decode(letter["raw"])
+            place = letter["topic"], letter["partition"], letter["offset"]
+            yield place, Letter(letter["reason"], raw, letter["record_time_ms"])

@@ -21,7 +21,7 @@ from redis import Redis
 from compose.local_stack import LocalStack
 from features.config import Endpoints
 from tests.oracle.plain_replay import Record
-from tests.oracle.stream_maker import Stream
+from tests.oracle.stream_maker import Kill, Stream
 from tests.running_stack import ROOT, wait_for
 
 PARTS = (
@@ -91,17 +91,19 @@ class TopicLog:
         self._consumer.close()
 
 
-def play(stack: OracleStack, streams: Sequence[Stream], say: Callable[[str], None] = print) -> None:
-    """Send streams at once, and kill what their schedules name on the way; return when the broker has everything."""
+def play(
+    stack: OracleStack, streams: Sequence[Stream], kills: Sequence[Kill] = (), say: Callable[[str], None] = print
+) -> None:
+    """Send streams at once and kill parts with -9 on the way; return when the broker has everything."""
     turns: list[tuple[float, Any]] = [
         (turn / len(stream.steps), step) for stream in streams for turn, step in enumerate(stream.steps)
     ]
-    turns += [(kill.at, kill) for kill in streams[0].kills]
+    turns += [(kill.at, kill) for kill in kills]
     producer = KafkaProducer(bootstrap_servers=stack.endpoints.kafka, linger_ms=5)
     for _, one in sorted(turns, key=lambda turn: turn[0]):
-        if hasattr(one, "part"):
+        if isinstance(one, Kill):
             producer.flush()
-            say(f"  kill -9 {kill_part(stack, one.part)}")
+            say(f"  kill -9 {kill_part(stack, one.part)} at {one.at:.0%}")
         else:
             producer.send(one.topic, value=one.value, key=one.key.encode(), partition=one.partition)
     producer.flush()

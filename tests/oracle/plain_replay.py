@@ -123,17 +123,19 @@ def _taken(event: Json, record: Record, config: Json) -> Json:
     fields["request_id"] = fields["request_id"] or None
     fields["event_time_ms"] = min(fields["event_time_ms"], latest_ms)
     outcome = _outcome(config["actions"][event["action"]], event.get("value"))
-    return fields | {"outcome": outcome, "record_time_ms": record.time_ms, "topic": record.topic}
+    read = {"record_time_ms": record.time_ms, "place": record.place, "raw": record.value}
+    return fields | {"outcome": outcome} | read
 
 
 def _outcome(action: Json, value: float | None) -> int:
     for key, outcome in (("positive_when", 1), ("negative_when", -1)):
-        if action.get(key) and _holds(action[key], value):
+        if action.get(key) and holds(action[key], value):
             return outcome
     return {"positive": 1, "neutral": 0, "negative": -1}[action.get("outcome", "neutral")]
 
 
-def _holds(condition: str, value: float | None) -> bool:
+def holds(condition: str, value: float | None) -> bool:
+    """Say whether a value meets `value >= 4` or the like; a missing one never does."""
     _, operator, bound = condition.split()
     if value is None:
         return False
@@ -313,7 +315,7 @@ def _declared(feature: Json, events: Sequence[Json]) -> list[float]:
 def _takes(feature: Json, event: Json) -> bool:
     if feature.get("actions") and event["action"] not in feature["actions"]:
         return False
-    if feature.get("when") and not _holds(feature["when"], event["value"]):
+    if feature.get("when") and not holds(feature["when"], event["value"]):
         return False
     return event["value"] is not None or feature["aggregation"] not in ("sum", "mean", "max", "last")
 

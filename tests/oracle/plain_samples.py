@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-Json = dict[str, Any]
+from tests.oracle.plain_replay import Json, Letter, holds
+
+Place = tuple[str, int, int]
 Learnt = tuple[str, str, str, float]
 """(request_id, item_id, head, value); the event_id stands for the request of an organic sample."""
 
@@ -15,21 +16,59 @@ _LIST_FIELDS = ("feature_schema_hash", "user_row", "context")
 _EVENT_FIELDS = ("event_id", "user_id", "action", "value", "outcome", "event_time_ms")
 
 
-def samples_of(events: Sequence[Json], lists: Mapping[str, Json]) -> dict[tuple[str, str], Json]:
+def samples_of(events: Sequence[Json], lists: Mapping[str, Json], config: Json) -> dict[tuple[str, str], Json]:
     """Return every sample by (kind, sample_id), with the fields that tell something.
 
-    Feedback to a list that never came makes none. What its list cannot explain is organic: an item that was not on it,
-    a list of another user, or of a surface that does not learn.
+    Feedback to a list that never came or is too old makes none. What its list cannot explain is organic: an item that
+    was not on it, a list of another user, or of a surface that does not learn.
     """
     samples = [_impression(shown) for shown in lists.values() if shown.get("learn") is True]
     for event in events:
-        is_feedback = bool(event["request_id"]) and "backfill" not in event["topic"]
-        shown = lists.get(event["request_id"]) if is_feedback else None
-        if shown is not None and _place(shown, event) is not None:
-            samples.append(_correction(shown, event))
-        elif shown is not None or not is_feedback:
-            samples.append(_organic(event))
+        shown = lists.get(event["request_id"]) if _is_feedback(event) else None
+        if shown is not None and not _is_late(shown, event, config):
+            labels = labels_of(event, config)
+            is_explained = _place(shown, event) is not None
+            samples.append(_correction(shown, event, labels) if is_explained else _organic(event, labels))
+        elif not _is_feedback(event):
+            samples.append(_organic(event, labels_of(event, config)))
     return {(sample["kind"], sample["sample_id"]): sample for sample in samples}
+
+
+def late_feedback_of(
+    events: Sequence[Json], lists: Mapping[str, Json], config: Json
+) -> tuple[dict[Place, Letter], set[Place]]:
+    """Return the dead letters of feedback that there must be, and where one `unknown_request` may be.
+
+    May: the list came, but the job may have waited for it longer than the window.
+    """
+    must: dict[Place, Letter] = {}
+    may: set[Place] = set()
+    for event in filter(_is_feedback, events):
+        shown = lists.get(event["request_id"])
+        reason = "unknown_request" if shown is None else "after_horizon"
+        if shown is not None:
+            may.add(event["place"])
+        if shown is None or _is_late(shown, event, config):
+            must[event["place"]] = Letter(reason, event["raw"], event["record_time_ms"])
+    return must, may
+
+
+def labels_of(event: Json, config: Json) -> dict[str, float]:
+    """Return head -> 1 or 0 that an event brings."""
+    return {
+        name: head.get("value", 1)
+        for name, head in config["labels"]["heads"].items()
+        if event["action"] in head["actions"] and ("when" not in head or holds(head["when"], event["value"]))
+    }
+
+
+def _is_feedback(event: Json) -> bool:
+    return bool(event["request_id"]) and "backfill" not in event["place"][0]
+
+
+def _is_late(shown: Json, event: Json, config: Json) -> bool:
+    horizon_ms = config["labels"]["correction_horizon_h"] * 3_600_000
+    return bool(event["record_time_ms"] - shown["served_time_ms"] > horizon_ms)
 
 
 def learnt_of(samples: Iterable[Json]) -> set[Learnt]:
@@ -60,15 +99,15 @@ def _impression(shown: Json) -> Json:
     return _without_nothing(named | times | fields | {name: shown.get(name) for name in _LIST_FIELDS})
 
 
-def _correction(shown: Json, event: Json) -> Json:
-    first = _item(shown["items"][_place(shown, event) or 0] | {"labels": _labels(event)})
+def _correction(shown: Json, event: Json, labels: dict[str, float]) -> Json:
+    first = _item(shown["items"][_place(shown, event) or 0] | {"labels": labels})
     named = {"kind": "correction", "sample_id": event["event_id"], "request_id": shown["request_id"]}
     listed = {name: shown.get(name) for name in (*_LIST_FIELDS, "served_time_ms")}
     return _without_nothing(named | listed | _of_event(event) | {"items": [first, *map(_item, shown["items"])]})
 
 
-def _organic(event: Json) -> Json:
-    item = {"item_id": event["item_id"], "position": 0, "propensity": 1, "labels": _labels(event)}
+def _organic(event: Json, labels: dict[str, float]) -> Json:
+    item = {"item_id": event["item_id"], "position": 0, "propensity": 1, "labels": labels}
     named = {"kind": "organic", "sample_id": event["event_id"], "context": event["context"]}
     return _without_nothing(named | _of_event(event) | {"items": [_item(item)]})
 
@@ -83,11 +122,6 @@ def _place(shown: Json, event: Json) -> int | None:
     if shown.get("learn") is not True or shown["user_id"] != event["user_id"] or event["item_id"] not in item_ids:
         return None
     return item_ids.index(event["item_id"])
-
-
-def _labels(event: Json) -> dict[str, float]:
-    outcome = event["outcome"]
-    return {event["action"]: max(outcome, 0)} if outcome else {}
 
 
 def _item(item: Json) -> Json:

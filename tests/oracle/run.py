@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from compose.local_stack import LocalStack  # noqa: E402
 from tests.oracle.checker import Oracle  # noqa: E402
 from tests.oracle.oracle_stack import PARTS, OracleStack, play, wait_settled, write_config  # noqa: E402
-from tests.oracle.stream_maker import make_stream  # noqa: E402
+from tests.oracle.stream_maker import make_kills, make_stream  # noqa: E402
 
 
 def seeds_of(text: str) -> list[int]:
@@ -43,13 +43,14 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def run_wave(stack: OracleStack, oracle: Oracle, seeds: Sequence[int], with_kills: bool) -> tuple[int, int, int]:
+def run_wave(stack: OracleStack, oracle: Oracle, seeds: Sequence[int], kills_of: int) -> tuple[int, int, int]:
     """Send the streams of these seeds and judge each; return how many were equal, their events and values."""
     run, now_ms = f"{time.time_ns() // 1_000_000:x}", time.time_ns() // 1_000_000
-    streams = [make_stream(seed, run, now_ms, with_kills) for seed in seeds]
+    streams = [make_stream(seed, run, now_ms) for seed in seeds]
     for stream in streams:
         say(stream.describe())
-    play(stack, streams, say)
+    kills = [kill for seed in seeds[:kills_of] for kill in make_kills(seed)]
+    play(stack, streams, kills, say)
     seconds = wait_settled(stack)
     equal = events = values = 0
     for stream in streams:
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=seeds_of, default=seeds_of("1..50"), help="7 or 1..50 (default)")
     parser.add_argument("--together", type=int, default=5, help="streams of one wave, sent at once (5)")
-    parser.add_argument("--no-kills", action="store_true", help="leave every part alive")
+    parser.add_argument("--kills", type=int, default=1, help="TaskManagers, and ingesters, killed in a wave (1)")
     options = parser.parse_args(arguments)
     logging.getLogger("kafka").setLevel(logging.ERROR)
     seeds: list[int] = options.seeds
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stack = OracleStack(local, config, yaml.safe_load(config.read_text()), local.start())
             oracle = Oracle(stack)
             for start in range(0, len(seeds), options.together):
-                wave = run_wave(stack, oracle, seeds[start : start + options.together], not options.no_kills)
+                wave = run_wave(stack, oracle, seeds[start : start + options.together], options.kills)
                 totals = [sum(pair) for pair in zip(totals, wave, strict=True)]
             oracle.close()
     say(f"{totals[0]} of {len(seeds)} equal, {totals[1]} events, {totals[2]} values compared")

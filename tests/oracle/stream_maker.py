@@ -53,13 +53,11 @@ class Stream:
     prefix: str
     """Begins every id of this stream."""
     steps: list[Step] = field(default_factory=list)
-    kills: list[Kill] = field(default_factory=list)
 
     def describe(self) -> str:
-        """Return seed, sizes and schedule in a line."""
+        """Return seed and sizes in a line."""
         garbage = sum(step.is_garbage for step in self.steps)
-        kills = ", ".join(f"{kill.part} at {kill.at:.0%}" for kill in self.kills) or "no kills"
-        return f"seed {self.seed} ({self.prefix}): {len(self.steps)} records, {garbage} garbage, {kills}"
+        return f"seed {self.seed} ({self.prefix}): {len(self.steps)} records, {garbage} garbage"
 
 
 def partition_of(key: str) -> int:
@@ -67,7 +65,13 @@ def partition_of(key: str) -> int:
     return zlib.crc32(key.encode()) % PARTITIONS
 
 
-def make_stream(seed: int, run: str, now_ms: int, with_kills: bool = True) -> Stream:
+def make_kills(seed: int) -> list[Kill]:
+    """Return when parts are killed while streams are sent."""
+    rng = random.Random(f"kills of {seed}")
+    return sorted((Kill(rng.uniform(0.1, 0.95), part) for part in VICTIMS), key=lambda kill: kill.at)
+
+
+def make_stream(seed: int, run: str, now_ms: int) -> Stream:
     """Return the stream of a seed; `run` makes ids that no other run uses."""
     rng = random.Random(seed)
     stream = Stream(seed, f"s{seed}.{run}.")
@@ -75,8 +79,6 @@ def make_stream(seed: int, run: str, now_ms: int, with_kills: bool = True) -> St
     steps = [*maker.events(), *maker.items(), *maker.lists()]
     steps += maker.garbage(round(0.01 * len(steps)))
     stream.steps = _with_bursts(rng, sorted(steps, key=lambda step: step.at))
-    if with_kills:
-        stream.kills = sorted((Kill(rng.uniform(0.15, 0.95), part) for part in VICTIMS), key=lambda kill: kill.at)
     return stream
 
 
@@ -110,7 +112,11 @@ class _Maker:
             for place, item_id in enumerate(shown)
         ]
         identity = {"request_id": f"{self._prefix}r{number}", "user_id": rng.choice(self._users), "surface": "default"}
-        times = {"served_time_ms": self._now_ms - rng.choice([0, 1000, 60_000, 2 * HOUR_MS]) - rng.randrange(3)}
+        times = {
+            "served_time_ms": self._now_ms
+            - rng.choice([0, 1000, 60_000, 2 * HOUR_MS, 23 * HOUR_MS, 25 * HOUR_MS])
+            - rng.randrange(3)
+        }
         logged = {"feature_schema_hash": "oracle", "user_row": [rng.random()], "context": {"page": "home"}}
         return identity | times | logged | {"items": items, "learn": rng.random() < 0.85}
 

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 def _stream(seed: int, mark: str = "") -> Stream:
     now_ms = time.time_ns() // 1_000_000
-    return make_stream(seed, f"{now_ms:x}{mark}", now_ms, with_kills=False)
+    return make_stream(seed, f"{now_ms:x}{mark}", now_ms)
 
 
 def test_two_replays_give_the_rows_of_the_live_job(oracle_stack: OracleStack) -> None:
