@@ -16,7 +16,8 @@ from redis import Redis
 
 from protos import online_rows_pb2
 from tests.oracle.oracle_stack import BACKFILL, DEAD_LETTERS, EVENTS, ITEMS, SAMPLES, SERVED, OracleStack, TopicLog
-from tests.oracle.plain_replay import Letter, Record, categories_of, events_of, global_row, lists_of, rows_of
+from tests.oracle.plain_events import Letter, Record, categories_of, events_of, lists_of
+from tests.oracle.plain_replay import global_row, rows_of
 from tests.oracle.plain_samples import Place, late_feedback_of, learnt_of, samples_of, told
 from tests.running_stack import wait_for
 

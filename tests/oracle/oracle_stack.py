@@ -20,7 +20,7 @@ from redis import Redis
 
 from compose.local_stack import LocalStack
 from features.config import Endpoints
-from tests.oracle.plain_replay import Record
+from tests.oracle.plain_events import Record
 from tests.oracle.stream_maker import Kill, Stream
 from tests.running_stack import ROOT, wait_for
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tests.oracle.plain_replay import Json, Letter, holds
+from tests.oracle.plain_events import Json, Letter, holds
 
 Place = tuple[str, int, int]
 Learnt = tuple[str, str, str, float]

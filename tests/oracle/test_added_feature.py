@@ -1,4 +1,4 @@
-"""A feature that somebody adds to `headrace.yaml` works from the event to the model, with nothing else done by hand."""
+"""A feature and a label that somebody adds to `headrace.yaml` work from event to model, all else left alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from features.config import load_app_config
 from features.model_inputs import ranker_input_names
 from features.store import open_store
 from headrace_client import Event, EventProducer, Item, Recommender
-from tests.oracle.oracle_stack import SERVED, OracleStack, TopicLog
+from tests.oracle.oracle_stack import SAMPLES, SERVED, OracleStack, TopicLog
 from tests.running_stack import wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-FEATURE = "user_spent"
-"""Only `declared.yaml` knows this name."""
+FEATURE, LABEL = "user_spent", "bought"
+"""Only `declared.yaml` knows these names."""
 
 
 @pytest.fixture
@@ -70,3 +70,25 @@ def test_the_ranker_sees_the_number(oracle_stack: OracleStack, recommender: Reco
 
     wait_for(numbers, "a list whose rows hold the sum", timeout_s=90, pause_s=0.2)
     log.close()
+
+
+def test_the_sample_has_the_label(oracle_stack: OracleStack, recommender: Recommender, shopper: str) -> None:
+    """A purchase from a served list corrects it under the added head."""
+    log = TopicLog(oracle_stack.endpoints.kafka, SAMPLES, from_start=False)
+    reply = wait_for(lambda: _list_with_items(recommender, shopper), "a list", timeout_s=90)
+    bought = Event(user_id=shopper, item_id=reply.items[0].item_id, action="purchase", request_id=reply.request_id)
+    with EventProducer(oracle_stack.endpoints.kafka) as producer:
+        producer.send(bought).result(30)
+    samples: list[Any] = []
+
+    def correction() -> Any:
+        samples.extend(json.loads(record.value or b"") for record in log.read_new())
+        return next((s for s in samples if s["kind"] == "correction" and s["request_id"] == reply.request_id), None)
+
+    assert wait_for(correction, "the correction")["items"][0]["labels"] == {LABEL: 1.0}
+    log.close()
+
+
+def _list_with_items(recommender: Recommender, user_id: str) -> Any:
+    reply = recommender.recommend(user_id, 5, "default")
+    return reply if reply.items else None

@@ -14,7 +14,7 @@ import pytest
 
 from headrace_client import Event, EventProducer, Recommender
 from tests.oracle.oracle_stack import EVENTS, SERVED, OracleStack, TopicLog
-from tests.oracle.plain_replay import Json, Record, events_of
+from tests.oracle.plain_events import Json, Record, events_of
 from tests.running_stack import wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
