@@ -43,8 +43,8 @@ class Letter:
     time_ms: int
 
 
-def events_of(records: Iterable[Record], config: Json) -> tuple[list[Json], dict[tuple[str, int, int], Letter]]:
-    """Return the first good record of every event_id as an event, and the dead letters by place."""
+def events_of(records: Iterable[Record], config: Json) -> tuple[dict[str, Json], dict[tuple[str, int, int], Letter]]:
+    """Return the first good record of every event_id as an event by id, and the dead letters by place."""
     events: dict[str, Json] = {}
     letters: dict[tuple[str, int, int], Letter] = {}
     for record in records:
@@ -54,7 +54,7 @@ def events_of(records: Iterable[Record], config: Json) -> tuple[list[Json], dict
             letters[record.place] = Letter(reason, record.value or b"", record.time_ms)
         elif isinstance(event, dict):
             events.setdefault(event["event_id"], _taken(event, record, config))
-    return list(events.values()), letters
+    return events, letters
 
 
 def _parsed(raw: bytes | None) -> Json | str:

@@ -29,7 +29,7 @@ def test_a_thousand_served_records_say_what_the_log_said(oracle_stack: OracleSta
     _act(oracle_stack, f"served.{time.time_ns():x}")
     served: list[Record] = []
     wait_for(lambda: len(_extended(served, logs[1])) >= LISTS, "a thousand served records", 120)
-    events = events_of(logs[0].read_new(), dict(oracle_stack.config))[0]
+    events = list(events_of(logs[0].read_new(), dict(oracle_stack.config))[0].values())
     lags_ms = [_lag_ms(json.loads(record.value or b""), events, oracle_stack.config) for record in served]
     unexplained = [record.value for record, lag_ms in zip(served, lags_ms, strict=True) if lag_ms is None]
     assert not unexplained, f"{len(unexplained)} of {len(served)}: {unexplained[:3]}"
