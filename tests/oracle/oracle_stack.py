@@ -113,13 +113,18 @@ def play(
 def kill_part(stack: OracleStack, part: str) -> str:
     """Kill the ingester or the TaskManager that runs the feature job; return its name."""
     name = _busy_taskmanager(stack.endpoints) if part == "taskmanager" else part
-    wait_for(lambda: _is_up(stack, name), f"{name} being up")
-    os.kill(stack.local.pid_of(name), signal.SIGKILL)
+    wait_for(lambda: _kill_if_up(stack, name), f"{name} being up", timeout_s=120)
     return name
 
 
-def _is_up(stack: OracleStack, name: str) -> bool:
-    return any(status.name == name and status.is_up for status in stack.local.statuses)
+def _kill_if_up(stack: OracleStack, name: str) -> bool:
+    if not any(status.name == name and status.is_up for status in stack.local.statuses):
+        return False
+    try:
+        os.kill(stack.local.pid_of(name), signal.SIGKILL)
+    except ProcessLookupError:  # It died a moment ago, and nobody has noticed yet.
+        return False
+    return True
 
 
 def _busy_taskmanager(endpoints: Endpoints) -> str:
