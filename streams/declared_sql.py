@@ -41,12 +41,12 @@ def _expression(feature: DeclaredFeature, one: str, anew: str) -> str:
     if feature.aggregation == "last":
         return f"NEWEST_VALUE(`event_time_ms`, `event_id`, `value`){kept}"
     call = {
-        "max": "MAX(`value`)",
-        "distinct": f"APPROX_DISTINCT(`{feature.of}`)",
-        "time_since_last": "CAST(MAX(`event_time_ms`) AS DOUBLE)",
+        "max": f"MAX(`value`){kept}",
+        "distinct": f"APPROX_DISTINCT(`{feature.of}`){kept}",
+        "time_since_last": f"CAST(MAX(`event_time_ms`){kept} AS DOUBLE)",
     }[feature.aggregation]
     seen = [f"SUM({one}){_filter(feature, '')}"] if feature.aggregation == "max" else []
-    return _array([*seen, f"{call}{kept}"])
+    return _array([*seen, call])
 
 
 def _sums(feature: DeclaredFeature, one: str) -> str:

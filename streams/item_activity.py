@@ -37,7 +37,9 @@ def has_global_features(app: AppConfig) -> bool:
 
 def insert_global_activity(app: AppConfig) -> str:
     """Return the statement that writes the one row of all events."""
+    # Not a constant: the planner would drop it from the grouping, and then find no key for the sink.
+    scope = f"CASE WHEN `event_id` IS NULL THEN '' ELSE '{GLOBAL_ID}' END"
     return f"""INSERT INTO {GLOBAL_VIEW}_rows
 SELECT `scope`, {declared_row(app.features.declared, "global")}, MAX(`event_time_ms`)
-FROM (SELECT *, '{GLOBAL_ID}' AS `scope` FROM {EVENTS})
+FROM (SELECT *, {scope} AS `scope` FROM {EVENTS})
 GROUP BY `scope`"""

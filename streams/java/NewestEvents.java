@@ -11,7 +11,7 @@ import org.apache.flink.table.data.binary.BinaryStringData;
 import org.apache.flink.table.functions.AggregateFunction;
 
 /**
- * The newest N events by (time, id), newest first, whatever their order of arrival.
+ * The newest N events by (time, id), newest first, whatever their order of arrival and however often one comes.
  *
  * <p>Columns lie oldest first in the accumulator, so that the usual event, the newest, is appended.
  */
@@ -60,6 +60,10 @@ public class NewestEvents extends AggregateFunction<RowData, NewestEvents.Entrie
     int at = size;
     while (at > 0 && isBefore(timeMs, id, entries.timesMs[at - 1], entries.ids.getString(at - 1))) {
       at--;
+    }
+    // An event comes again when its item's categories change.
+    if (at > 0 && entries.timesMs[at - 1] == timeMs && entries.ids.getString(at - 1).equals(id)) {
+      return;
     }
     int drop = size >= limit ? 1 : 0;
     // An event comes again when the categories of its item change.

@@ -34,3 +34,10 @@ def test_conditions_filter_events() -> None:
     """Actions and the condition on the value stand in the filter."""
     assert "FILTER (WHERE `value` >= CAST(4.0 AS DOUBLE))" in declared_row(DECLARED, "item")
     assert "`action` IN ('purchase') AND `value` IS NOT NULL" in declared_row(DECLARED, "user")
+
+
+def test_a_filter_stands_at_its_aggregate() -> None:
+    """Behind a cast or a COALESCE it would not be SQL."""
+    last = DeclaredFeature(entity="user", aggregation="time_since_last", actions=("view",))
+    row = declared_row({"user_last_view": last}, "user")
+    assert "CAST(MAX(`event_time_ms`) FILTER (WHERE `action` IN ('view')) AS DOUBLE)" in row

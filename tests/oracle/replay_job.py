@@ -1,0 +1,83 @@
+"""A second feature job beside the first, that reads the same log from its start; and the newest rows of a job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from compose.next_topics import NextTopics
+from features.config import load_app_config, load_section
+from streams.config import StreamsConfig
+from streams.flink_rest import FlinkRest
+from streams.job_files import JobFiles
+from streams.jobs.feature_job import feature_job
+from tests.oracle.checker import is_same
+from tests.oracle.oracle_stack import VIEWS, OracleStack, TopicLog
+from tests.running_stack import ROOT
+
+Rows = dict[tuple[str, str], bytes]
+
+
+def topic_of(view: str, suffix: str = "") -> str:
+    """Return the topic of a view's rows."""
+    return f"headrace.features.{view}{suffix}.v1"
+
+
+@contextmanager
+def replaying(stack: OracleStack, suffix: str) -> Iterator[str]:
+    """Run a job whose topics end in `suffix`; give its consumer group."""
+    from streams.submission import find_jars, job_settings, submit, wait_until_running
+
+    app = load_app_config(stack.config_path)
+    streams = load_section(stack.config_path, "streams", StreamsConfig)
+    NextTopics(stack.endpoints.kafka, [topic_of(view, suffix) for view in VIEWS]).create()
+    job = feature_job(app, streams, stack.endpoints.kafka, suffix)
+    rest, files = FlinkRest(stack.endpoints.flink), JobFiles(Path(stack.endpoints.state) / "flink", f"feature{suffix}")
+    settings = job_settings(job, streams, rest, files, find_jars(ROOT / ".jars"))
+    job_id = submit(job, settings, files.plan(job.fingerprint()), None)
+    try:
+        wait_until_running(rest, job, job_id, streams, None)
+        yield job.name
+    finally:
+        rest.cancel(job_id)
+
+
+def newest_rows(stack: OracleStack, suffix: str = "") -> Rows:
+    """Return the newest row of every key by (view, entity id), as its bytes."""
+    rows: Rows = {}
+    for view in VIEWS:
+        log = TopicLog(stack.endpoints.kafka, topic_of(view, suffix))
+        rows |= {(view, record.key): record.value or b"" for record in log.read_new()}
+        log.close()
+    return rows
+
+
+def differences(left: Rows, right: Rows, but: Sequence[str] = ()) -> list[str]:
+    """Describe the rows that differ, declared features whose names hold one of `but` left out.
+
+    Sums are the same up to the order of their additions; all else must be the same.
+    """
+    lines = [f"{name}: only on one side" for name in left.keys() ^ right.keys()]
+    for name in left.keys() & right.keys():
+        if left[name] != right[name]:
+            pair = _fields(left[name], but), _fields(right[name], but)
+            lines += [f"{name} {key}: {a} and {b}" for key, a, b in _pairs(*pair) if not is_same(a, b)]
+    return sorted(lines)
+
+
+def _pairs(left: Any, right: Any) -> Iterator[tuple[str, Any, Any]]:
+    for key in sorted(left.keys() | right.keys()):
+        yield key, left.get(key), right.get(key)
+
+
+def _fields(row: bytes, but: Sequence[str]) -> dict[str, Any]:
+    fields = json.loads(row)
+    declared = fields.pop("features", None) or {}
+    names, counts = fields.pop("category_names", ()), fields.pop("category_counts", ())
+    # Of categories with equal sums either may stand first: additions in another order move the last digit.
+    categories = {f"category {name}": counts[7 * n : 7 * n + 7] for n, name in enumerate(names or ())}
+    kept = {name: value for name, value in declared.items() if not any(part in name for part in but)}
+    return dict(fields) | categories | kept
