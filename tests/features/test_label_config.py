@@ -63,7 +63,7 @@ def test_a_list_waits_for_its_slowest_positive(tmp_path: Path) -> None:
     ("labels", "message"),
     [
         ("  windows: 5", r"unknown key 'windows' \(did you mean 'window_s'\?\)"),
-        ("  policy: later", "policy.*'immediate' or 'wait'"),
+        ("  policy: later", r"policy: unknown value 'later' \(known: immediate, wait\)"),
         ("  heads: {a: {action: [click]}}", r"unknown key 'heads.a.action' \(did you mean 'actions'\?\)"),
         ("  heads: {a: {actions: [clik]}}", r"heads.a.actions: unknown action 'clik' \(did you mean 'click'\?\)"),
         ("  heads: {a: {actions: []}}", "heads.a.actions"),
