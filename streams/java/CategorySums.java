@@ -96,7 +96,8 @@ public class CategorySums extends AggregateFunction<RowData, CategorySums.Sums> 
 
   private static int compare(Sums sums, int left, int right) {
     int byEpoch = Double.compare(sums.numbers[right * WIDTH], sums.numbers[left * WIDTH]);
-    int byEvents = Double.compare(sums.numbers[right * WIDTH + 1], sums.numbers[left * WIDTH + 1]);
+    // As floats: the last digits of equal sums depend on the order of additions, and must not choose.
+    int byEvents = Float.compare((float) sums.numbers[right * WIDTH + 1], (float) sums.numbers[left * WIDTH + 1]);
     if (byEpoch != 0 || byEvents != 0) {
       return byEpoch != 0 ? byEpoch : byEvents;
     }

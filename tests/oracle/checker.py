@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +73,19 @@ def is_same(expected: object, found: object) -> bool:
     return expected == found
 
 
+def is_same_category(expected: Sequence[float], found: Sequence[float]) -> bool:
+    """Compare numbers of one category; events that left it leave their rounding behind, relative to the sum of all."""
+    slack = TOLERANCE * max(expected[1:], default=0.0)
+    same_length = len(expected) == len(found) == 7
+    return same_length and all(abs(a - b) <= slack for a, b in zip(expected, found, strict=True))
+
+
+def single(number: float) -> float:
+    """Round to single precision: by that categories are ordered."""
+    rounded: float = struct.unpack("f", struct.pack("f", number))[0]
+    return rounded
+
+
 class Oracle:
     """Follows the logs of a stack and judges what came out of them."""
 
@@ -114,18 +128,12 @@ class Oracle:
     def _judge_categories(self, where: str, expected: Any, found: Mapping[str, Any], findings: Findings) -> None:
         names, counts = found["user_category_names"], found["user_category_counts"]
         limit = self._config["features"].get("categories_per_user", 32)
-        findings.equal(f"{where} number of categories", min(len(expected), limit), len(names))
-        ranks = [expected[name][:2] for name in names if name in expected]
-        # Equal sums may differ in their last digits, so places are compared by strength, not by name.
-        strongest = sorted((numbers[:2] for numbers in expected.values()), reverse=True)[: len(names)]
-        findings.equal(f"{where} order of {names}", strongest, ranks)
+        strongest = sorted(expected, key=lambda name: (-expected[name][0], -single(expected[name][1]), name))
+        findings.equal(f"{where} categories", strongest[:limit], names)
         for place, name in enumerate(names):
-            numbers = expected.get(name, [])
+            numbers, sent = expected.get(name, []), counts[7 * place : 7 * place + 7]
             findings.values += len(numbers)
-            sent = counts[7 * place : 7 * place + 7]
-            # Events that changed their categories leave their rounding behind, relative to the sum of all.
-            slack = TOLERANCE * max(numbers[1:], default=0.0)
-            if len(numbers) != 7 or any(abs(a - b) > slack for a, b in zip(numbers, sent, strict=True)):
+            if not is_same_category(numbers, sent):
                 findings.differences.append(f"{where} category {name}: expected {numbers}, found {sent}")
 
     def _judge_consumed(self, rows: Mapping[tuple[str, str], Any], events: Sequence[Any], findings: Findings) -> None:

@@ -14,7 +14,7 @@ from streams.config import StreamsConfig
 from streams.flink_rest import FlinkRest
 from streams.job_files import JobFiles
 from streams.jobs.feature_job import feature_job
-from tests.oracle.checker import is_same
+from tests.oracle.checker import is_same, is_same_category
 from tests.oracle.oracle_stack import VIEWS, OracleStack, TopicLog
 from tests.running_stack import ROOT
 
@@ -64,20 +64,23 @@ def differences(left: Rows, right: Rows, but: Sequence[str] = ()) -> list[str]:
     for name in left.keys() & right.keys():
         if left[name] != right[name]:
             pair = _fields(left[name], but), _fields(right[name], but)
-            lines += [f"{name} {key}: {a} and {b}" for key, a, b in _pairs(*pair) if not is_same(a, b)]
+            lines += [f"{name} {key}: {a} and {b}" for key, a, b in _pairs(*pair) if not _is_equal(key, a, b)]
     return sorted(lines)
+
+
+def _is_equal(key: str, left: Any, right: Any) -> bool:
+    return is_same_category(left, right) if key.startswith("category ") else is_same(left, right)
 
 
 def _pairs(left: Any, right: Any) -> Iterator[tuple[str, Any, Any]]:
     for key in sorted(left.keys() | right.keys()):
-        yield key, left.get(key), right.get(key)
+        yield key, left.get(key, ()), right.get(key, ())
 
 
 def _fields(row: bytes, but: Sequence[str]) -> dict[str, Any]:
     fields = json.loads(row)
     declared = fields.pop("features", None) or {}
     names, counts = fields.pop("category_names", ()), fields.pop("category_counts", ())
-    # Of categories with equal sums either may stand first: additions in another order move the last digit.
     categories = {f"category {name}": counts[7 * n : 7 * n + 7] for n, name in enumerate(names or ())}
     kept = {name: value for name, value in declared.items() if not any(part in name for part in but)}
-    return dict(fields) | categories | kept
+    return dict(fields) | {"names": names} | categories | kept
