@@ -10,7 +10,8 @@ from feast import FeatureStore
 
 from features.config import load_app_config
 from features.store import open_store
-from tests.oracle.checker import Oracle, is_same
+from tests.oracle.checker import Oracle
+from tests.oracle.online_reader import JOIN_KEYS
 from tests.oracle.oracle_stack import OracleStack, play, wait_settled
 from tests.oracle.stream_maker import Kill, Stream, make_kills, make_stream
 
@@ -44,11 +45,12 @@ def test_kills_change_no_value(oracle_stack: OracleStack, oracle: Oracle, seed: 
 def test_stock_feast_reads_the_same(oracle_stack: OracleStack, oracle: Oracle) -> None:
     """Every field of a row, through `get_online_features` of an unchanged `FeatureStore`."""
     stream = _played(oracle_stack, 4)
-    user_id = f"{stream.prefix}u0"
     store = open_store(oracle_stack.endpoints, load_app_config(oracle_stack.config_path))
-    found = _online(store, "user_activity", {"user_id": user_id})
-    assert found == oracle.online.row("user_activity", user_id, found)
-    assert is_same(_online(store, "global_activity", {"scope": "all"}), oracle.online.row("global_activity", "all", []))
+    entities = {"user_id": f"{stream.prefix}u0", "item_id": f"{stream.prefix}i0", "scope": "all"}
+    for view, join_key in JOIN_KEYS.items():
+        found = _online(store, view, {join_key: entities[join_key]})
+        assert len(found) > 1
+        assert found == oracle.online.row(view, entities[join_key], found)
 
 
 def _online(store: FeatureStore, view: str, entity: dict[str, str]) -> dict[str, object]:
