@@ -163,7 +163,7 @@ class StreamsUpgrade:
         self._abandon()
         self._topics.create()
         self._say("submitting the changed feature job onto .next topics")
-        self._submit("--next")
+        self._submit("--suffix", NEXT)
         deadline = time.monotonic() + timeout_s
         group, total = self._job(NEXT).name, sum(ends.values())
         while (read := self._topics.committed(group, ends)) < total:

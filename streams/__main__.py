@@ -22,15 +22,13 @@ from streams.jobs.feature_job import feature_job
 from streams.jobs.sample_job import sample_job
 
 JOBS = ("feature_job", "sample_job")
-NEXT = ".next"
-"""Suffix of a feature job that is built beside the running one, of its topics and of its files."""
 _DEFAULT_JARS = Path(__file__).resolve().parent.parent / ".jars"
 
 log = logging.getLogger("streams")
 
 
 def build_job(name: str, app: AppConfig, labels: Labels, streams: StreamsConfig, bootstrap: str) -> SqlJob:
-    """Return the job named `feature_job`, `feature_job.next` or `sample_job`."""
+    """Return the job named `sample_job`, `feature_job`, or `feature_job` with a suffix."""
     if name == "sample_job":
         return sample_job(app, labels, streams, bootstrap)
     return feature_job(app, streams, bootstrap, name.removeprefix("feature_job"))
@@ -51,7 +49,7 @@ def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
         raise ConfigError(f"{options.endpoints}: flink is empty; name the REST address of a JobManager, host:port")
     rest = FlinkRest(endpoints.flink)
     flink_dir = Path(endpoints.state) / "flink"
-    names = JOBS if options.job == "all" else (f"{options.job}_job{NEXT if options.next else ''}",)
+    names = JOBS if options.job == "all" else (f"{options.job}_job{options.suffix}",)
     jobs = {name: build_job(name, app, labels, streams, endpoints.kafka) for name in names}
     ids = _submit_missing(jobs, streams, rest, flink_dir, options)
     write_whole(flink_dir / "jobs.json", json.dumps(_known_ids(flink_dir) | ids))
@@ -103,13 +101,15 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--restore-from", type=Path, metavar="DIR", help="go on from this savepoint or checkpoint; names one --job"
     )
-    parser.add_argument("--next", action="store_true", help="with --job feature: beside the running one, onto .next")
+    parser.add_argument(
+        "--suffix", default="", help="with --job feature: beside the running one, onto topics and files named so"
+    )
     parser.add_argument("--jars", type=Path, default=_DEFAULT_JARS, help="folder of the jars, as `make setup` fills it")
     options = parser.parse_args(arguments)
     if options.restore_from and options.job == "all":
         parser.error("--restore-from belongs to one job; name it with --job feature or --job sample")
-    if options.next and options.job != "feature":
-        parser.error("--next is for the feature job; add --job feature")
+    if options.suffix and options.job != "feature":
+        parser.error("--suffix is for the feature job; add --job feature")
     return options
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from compose.next_topics import NextTopics
-from features.config import load_app_config, load_section
-from streams.config import StreamsConfig
+from features.config import load_app_config
 from streams.flink_rest import FlinkRest
-from streams.job_files import JobFiles
-from streams.jobs.feature_job import feature_job
 from tests.oracle.checker import is_same, is_same_category
 from tests.oracle.oracle_stack import VIEWS, OracleStack, TopicLog
 from tests.running_stack import ROOT
@@ -29,20 +27,17 @@ def topic_of(view: str, suffix: str = "") -> str:
 @contextmanager
 def replaying(stack: OracleStack, suffix: str) -> Iterator[str]:
     """Run a job whose topics end in `suffix`; give its consumer group."""
-    from streams.submission import find_jars, job_settings, submit, wait_until_running
-
-    app = load_app_config(stack.config_path)
-    streams = load_section(stack.config_path, "streams", StreamsConfig)
     NextTopics(stack.endpoints.kafka, [topic_of(view, suffix) for view in VIEWS]).create()
-    job = feature_job(app, streams, stack.endpoints.kafka, suffix)
-    rest, files = FlinkRest(stack.endpoints.flink), JobFiles(Path(stack.endpoints.state) / "flink", f"feature{suffix}")
-    settings = job_settings(job, streams, rest, files, find_jars(ROOT / ".jars"))
-    job_id = submit(job, settings, files.plan(job.fingerprint()), None)
+    places = ["--config", str(stack.config_path), "--endpoints", str(stack.local.endpoints_path)]
+    command = [sys.executable, "-m", "streams", *places, "--job", "feature", "--suffix", suffix]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1000:]
+    name = f"{load_app_config(stack.config_path).name}-feature-job{suffix}"
+    rest = FlinkRest(stack.endpoints.flink)
     try:
-        wait_until_running(rest, job, job_id, streams, None)
-        yield job.name
+        yield name
     finally:
-        rest.cancel(job_id)
+        rest.cancel(rest.live_jobs()[name])
 
 
 def newest_rows(stack: OracleStack, suffix: str = "") -> Rows:
