@@ -13,7 +13,7 @@ from tests.oracle.oracle_stack import OracleStack, write_config
 from tests.running_stack import ROOT
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def oracle_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OracleStack]:
     """The stack; seeds have namespaces of their own, so that it serves them all."""
     for needed in (ROOT / ".jars" / "kafka", ROOT / ".jars" / "flink"):
@@ -25,7 +25,7 @@ def oracle_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OracleSta
         yield OracleStack(local, config, yaml.safe_load(config.read_text(encoding="utf-8")), local.start())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def oracle(oracle_stack: OracleStack) -> Iterator[Oracle]:
     """Follows the stack's topics from their beginning."""
     follower = Oracle(oracle_stack)

@@ -34,7 +34,6 @@ def test_every_value_equals_a_plain_replay(oracle_stack: OracleStack, oracle: Or
     assert min(findings.events, findings.samples, findings.labels, findings.letters) > 100
 
 
-@pytest.mark.shakes
 @pytest.mark.parametrize("seed", [2, 3])
 def test_kills_change_no_value(oracle_stack: OracleStack, oracle: Oracle, seed: int) -> None:
     """The TaskManager at work and the ingester are killed with -9 while the stream comes."""

@@ -1,0 +1,1 @@
+"""Whole logs on the real stack, held against plain Python. A package, so that its stack ends with its last test."""
