@@ -31,6 +31,8 @@ def test_a_thousand_served_records_say_what_the_log_said(oracle_stack: OracleSta
     wait_for(lambda: asked <= {record.key for record in _extended(served, logs[1])}, "a thousand served records", 120)
     served = [record for record in served if record.key in asked]
     events = list(events_of(logs[0].read_new(), dict(oracle_stack.config))[0].values())
+    for log in logs:
+        log.close()
     lags_ms = [_lag_ms(json.loads(record.value or b""), events, oracle_stack.config) for record in served]
     unexplained = [record.value for record, lag_ms in zip(served, lags_ms, strict=True) if lag_ms is None]
     assert not unexplained, f"{len(unexplained)} of {len(served)}: {unexplained[:3]}"
