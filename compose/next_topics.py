@@ -34,7 +34,8 @@ class NextTopics:
         Raises:
             StackError: Kafka does not do it.
         """
-        specs = [TopicSpec(name, is_compacted=True) for name in self._names]
+        # Dead letters have no key, which a compacted topic refuses.
+        specs = [TopicSpec(name, is_compacted=name.startswith("headrace.features.")) for name in self._names]
         new = [NewTopic(spec.name, spec.partitions, 1, topic_configs=spec.settings()) for spec in specs]
         self._ask(lambda admin: admin.create_topics(new, timeout_ms=10_000))
 

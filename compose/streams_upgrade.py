@@ -38,7 +38,7 @@ from streams.flink_rest import FlinkRest
 from streams.job import SqlJob
 from streams.job_files import JobFiles
 from streams.jobs.feature_job import feature_job
-from streams.kafka_tables import BACKFILL_TOPIC, EVENTS_TOPIC, feature_topic
+from streams.kafka_tables import BACKFILL_TOPIC, EVENTS_TOPIC, dead_letters_topic, feature_topic
 
 NEXT = ".next"
 READERS = ("ingester", "trainer", "server")
@@ -100,7 +100,9 @@ class StreamsUpgrade:
         self._rest = FlinkRest(endpoints.flink)
         self._flink_dir = Path(endpoints.state) / "flink"
         self._files, self._next_files = (JobFiles(self._flink_dir, f"feature_job{suffix}") for suffix in ("", NEXT))
-        self._topics = NextTopics(endpoints.kafka, [feature_topic(t.view, NEXT) for t in FEATURE_TOPICS])
+        self._topics = NextTopics(
+            endpoints.kafka, [dead_letters_topic(NEXT), *(feature_topic(t.view, NEXT) for t in FEATURE_TOPICS)]
+        )
 
     def run(self, show_progress: ShowProgress, accept_missing_history: bool, timeout_s: float) -> UpgradeSummary:
         """Upgrade.

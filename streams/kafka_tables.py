@@ -83,7 +83,12 @@ def shown_table(bootstrap: str, group: str) -> str:
 )"""
 
 
-def dead_letters_table(bootstrap: str, streams: StreamsConfig) -> str:
+def dead_letters_topic(suffix: str = "") -> str:
+    """Return the dead-letter topic; a job that reads old events anew must not write their letters again."""
+    return DEAD_LETTERS_TOPIC if not suffix else f"headrace.events.dlq{suffix}.v1"
+
+
+def dead_letters_table(bootstrap: str, streams: StreamsConfig, suffix: str = "") -> str:
     """Declare the dead-letter topic (protos/events.proto DeadLetter); JSON carries `raw` as base64."""
     return f"""CREATE TEMPORARY TABLE dead_letters (
   `raw` BYTES,
@@ -93,7 +98,7 @@ def dead_letters_table(bootstrap: str, streams: StreamsConfig) -> str:
   `reason` STRING,
   `record_time_ms` BIGINT
 ) WITH (
-  {options(_sink(bootstrap, DEAD_LETTERS_TOPIC, streams) | {"connector": "kafka", "format": "json"})}
+  {options(_sink(bootstrap, dead_letters_topic(suffix), streams) | {"connector": "kafka", "format": "json"})}
 )"""
 
 

@@ -28,7 +28,7 @@ def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: 
         app: actions and features.
         streams: settings.
         bootstrap: Kafka's servers.
-        suffix: of the feature topics and the job's name, for a job that runs beside the one in use.
+        suffix: of the topics that it writes and of the job's name, for a job that runs beside the one in use.
     """
     group = f"{app.name}-feature-job{suffix}"
     topics = zip(RAW_TABLES, (EVENTS_TOPIC, BACKFILL_TOPIC), strict=True)
@@ -47,7 +47,7 @@ def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: 
             *(raw_events_table(bootstrap, group, topic, table) for table, topic in topics),
             items_table(bootstrap, group),
             shown_table(bootstrap, group),
-            dead_letters_table(bootstrap, streams),
+            dead_letters_table(bootstrap, streams, suffix),
             *_feature_tables(app, streams, bootstrap, suffix),
         ],
         views=[*event_views(app), *user_activity.user_views(), *exposure.exposure_views()],

@@ -94,7 +94,7 @@ def fill_topics(bootstrap: str, events: int, users: int, items: int, seed: int) 
             "value": float(number % 5 + 1),
         }
         producer.send(EVENTS_TOPIC, key=event["user_id"].encode(), value=encode(event))
-    producer.flush()
+    producer.flush(timeout=600.0)
     producer.close()
 
 

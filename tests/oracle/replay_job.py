@@ -12,6 +12,7 @@ from typing import Any
 from compose.next_topics import NextTopics
 from features.config import load_app_config
 from streams.flink_rest import FlinkRest
+from streams.kafka_tables import dead_letters_topic
 from tests.oracle.checker import is_same, is_same_category
 from tests.oracle.oracle_stack import VIEWS, OracleStack, TopicLog
 from tests.running_stack import ROOT
@@ -27,7 +28,8 @@ def topic_of(view: str, suffix: str = "") -> str:
 @contextmanager
 def replaying(stack: OracleStack, suffix: str) -> Iterator[str]:
     """Run a job whose topics end in `suffix`; give its consumer group."""
-    NextTopics(stack.endpoints.kafka, [topic_of(view, suffix) for view in VIEWS]).create()
+    topics = [dead_letters_topic(suffix), *(topic_of(view, suffix) for view in VIEWS)]
+    NextTopics(stack.endpoints.kafka, topics).create()
     places = ["--config", str(stack.config_path), "--endpoints", str(stack.local.endpoints_path)]
     command = [sys.executable, "-m", "streams", *places, "--job", "feature", "--suffix", suffix]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
