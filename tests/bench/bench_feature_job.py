@@ -168,6 +168,8 @@ def write_config(folder: Path, options: argparse.Namespace) -> Path:
     """Write the shipped configuration with this benchmark's sizes."""
     data = yaml.safe_load((ROOT / "headrace.yaml").read_text(encoding="utf-8"))
     data["streams"] = {**data.get("streams", {}), "parallelism": options.parallelism}
+    if options.checkpoint_s:
+        data["streams"]["checkpoint_interval_ms"] = round(1000 * options.checkpoint_s)
     data["stack"] = {
         **data.get("stack", {}),
         "taskmanager_heap_mb": options.heap_mb,
@@ -187,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--parallelism", type=int, default=2)
     parser.add_argument("--heap-mb", type=int, default=4096)
+    parser.add_argument("--checkpoint-s", type=float, default=0.0, help="seconds between checkpoints; 0: as shipped")
     parser.add_argument("--jvm-compiler", choices=("quick", "full"), default="full")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
