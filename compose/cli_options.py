@@ -29,10 +29,19 @@ def addresses(state: Path, endpoints: Path | None) -> Endpoints:
         StackNotRunningError: there is no such file.
         ConfigError: it cannot be used.
     """
+    return load_endpoints(addresses_path(state, endpoints))
+
+
+def addresses_path(state: Path, endpoints: Path | None) -> Path:
+    """Return the file with the addresses that the options name.
+
+    Raises:
+        StackNotRunningError: there is no such file.
+    """
     path = endpoints or state / "endpoints.json"
     if not path.exists():
         raise StackNotRunningError(f"{path} does not exist; `headrace up` writes it, or name one with --endpoints")
-    return load_endpoints(path)
+    return path
 
 
 def print_json(data: Any) -> None:

@@ -10,7 +10,6 @@ import json
 import math
 import time
 import zlib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from compose.errors import StackError
+from compose.topic_scan import scan_topic
 from features.config import FeaturesConfig
 from features.feature_topics import FEATURE_TOPICS
 from streams.kafka_tables import feature_topic
@@ -111,7 +111,8 @@ def copy_newest_rows(bootstrap: str, suffix: str) -> int:
     try:
         sent = []
         for topic in FEATURE_TOPICS:
-            newest = dict(_all_records(bootstrap, feature_topic(topic.view, suffix)))
+            records = scan_topic(bootstrap, feature_topic(topic.view, suffix))
+            newest = {record.key: record.value for record in records}
             sent += [producer.send(feature_topic(topic.view), key=key, value=value) for key, value in newest.items()]
         for future in sent:
             future.get(60)
@@ -128,17 +129,6 @@ def _reader(bootstrap: str, topics: list[str]) -> Any:
     consumer.assign(parts)
     consumer.seek_to_beginning(*parts)
     return consumer
-
-
-def _all_records(bootstrap: str, topic: str) -> Iterator[tuple[bytes, bytes | None]]:
-    consumer = _reader(bootstrap, [topic])
-    try:
-        ends: Mapping[TopicPartition, int] = consumer.end_offsets(list(consumer.assignment()))
-        while any(consumer.position(part) < end for part, end in ends.items()):
-            for records in consumer.poll(timeout_ms=_POLL_MS, max_records=5000).values():
-                yield from ((record.key, record.value) for record in records)
-    finally:
-        consumer.close()
 
 
 def _differ(left: bytes | None, right: bytes | None) -> bool:

@@ -14,6 +14,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from compose.cli_options import (
+    DEFAULT_CONFIG,
+    DEFAULT_STATE,
+    ConfigOption,
+    EndpointsOption,
+    JsonOption,
+    StateOption,
+    addresses_path,
+)
 from compose.errors import StackError, StackNotRunningError
 from features.config import load_app_config, load_endpoints
 from streams.errors import StreamsError
@@ -21,19 +30,13 @@ from streams.flink_rest import FlinkRest
 
 streams_app = typer.Typer(help="The Flink jobs: upgrade, savepoint, restore.", no_args_is_help=True)
 
-StateOption = Annotated[Path, typer.Option("--state", help="State directory of the stack.")]
-EndpointsOption = Annotated[
-    Path | None, typer.Option("--endpoints", help="Addresses as JSON; by default those of the stack in --state.")
-]
-ConfigOption = Annotated[Path, typer.Option("--config", help="The app's configuration.")]
 JobOption = Annotated[Literal["feature", "sample"], typer.Argument(help="Which job.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @streams_app.command()
 def upgrade(
-    config: ConfigOption = Path("headrace.yaml"),
-    state: StateOption = Path(".headrace"),
+    config: ConfigOption = DEFAULT_CONFIG,
+    state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
     accept_missing_history: Annotated[
         bool, typer.Option("--accept-missing-history", help="Build from what Kafka still has of the events.")
@@ -47,7 +50,7 @@ def upgrade(
 
     from compose.streams_upgrade import StreamsUpgrade
 
-    path = _endpoints_path(state, endpoints)
+    path = addresses_path(state, endpoints).resolve()
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
@@ -65,13 +68,13 @@ def upgrade(
 @streams_app.command()
 def savepoint(
     job: JobOption,
-    config: ConfigOption = Path("headrace.yaml"),
-    state: StateOption = Path(".headrace"),
+    config: ConfigOption = DEFAULT_CONFIG,
+    state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
     stop: Annotated[bool, typer.Option("--stop", help="End the job with it.")] = False,
 ) -> None:
     """Write a savepoint of a running job and print its path."""
-    addresses = load_endpoints(_endpoints_path(state, endpoints))
+    addresses = load_endpoints(addresses_path(state, endpoints).resolve())
     rest = FlinkRest(addresses.flink)
     name = f"{load_app_config(config).name}-{job}-job"
     try:
@@ -88,13 +91,13 @@ def savepoint(
 def restore(
     job: JobOption,
     path: Annotated[Path, typer.Argument(help="A savepoint or checkpoint of the same compiled plan.")],
-    config: ConfigOption = Path("headrace.yaml"),
-    state: StateOption = Path(".headrace"),
+    config: ConfigOption = DEFAULT_CONFIG,
+    state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
 ) -> None:
     """Go on from a savepoint: the running job, if there is one, is cancelled first."""
-    addresses_path = _endpoints_path(state, endpoints)
-    rest = FlinkRest(load_endpoints(addresses_path).flink)
+    places = addresses_path(state, endpoints).resolve()
+    rest = FlinkRest(load_endpoints(places).flink)
     name = f"{load_app_config(config).name}-{job}-job"
     if not (path / "_metadata").is_file():
         raise StackError(f"{path} holds no _metadata: it is neither a savepoint nor a whole checkpoint")
@@ -105,15 +108,8 @@ def restore(
             rest.cancel(running[name])
     except StreamsError as error:
         raise StackError(str(error)) from error
-    command = [sys.executable, "-m", "streams", "--config", str(config), "--endpoints", str(addresses_path)]
+    command = [sys.executable, "-m", "streams", "--config", str(config), "--endpoints", str(places)]
     done = subprocess.run([*command, "--job", job, "--restore-from", str(path)], check=False)
     if done.returncode != 0:
         raise StackError(f"{name} did not go on from {path} (see above); `headrace streams restore` may be tried again")
     typer.echo(f"{name} runs from {path} after {time.monotonic() - started_s:.1f} s")
-
-
-def _endpoints_path(state: Path, endpoints: Path | None) -> Path:
-    path = (endpoints or state / "endpoints.json").resolve()
-    if not path.exists():
-        raise StackNotRunningError(f"{path} does not exist; `headrace up` writes it, or name one with --endpoints")
-    return path
