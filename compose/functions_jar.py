@@ -37,10 +37,10 @@ def functions_jar(root: Path = PROJECT_ROOT) -> Path:
 def sources_digest(sources: Path = SOURCES) -> str:
     """Return a digest of all sources and of the names of Flink's jars."""
     digest = hashlib.sha256()
-    for path in [*sorted(sources.glob("*.java")), *_flink_jars()]:
+    for path in [*sorted(sources.glob("*.java")), *_services(sources)]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in _flink_jars():
         digest.update(path.name.encode() + b"\0")
-        if path.suffix == ".java":
-            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -68,7 +68,7 @@ def build_functions(root: Path = PROJECT_ROOT, sources: Path = SOURCES) -> bool:
         return False
     with tempfile.TemporaryDirectory() as folder:
         _compile(sources, Path(folder), root)
-        _pack(Path(folder), jar, digest)
+        _pack(Path(folder), sources, jar, digest)
     return True
 
 
@@ -85,18 +85,25 @@ def _compile(sources: Path, target: Path, root: Path) -> None:
         raise NotInstalledError(f"streams/java does not compile:\n{(done.stderr or done.stdout).strip()}")
 
 
-def _pack(folder: Path, jar: Path, digest: str) -> None:
+def _pack(folder: Path, sources: Path, jar: Path, digest: str) -> None:
     jar.parent.mkdir(parents=True, exist_ok=True)
     part = jar.with_suffix(f".{os.getpid()}.part")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*.class")):
             _add(archive, path.relative_to(folder).as_posix(), path.read_bytes())
+        for path in _services(sources):
+            _add(archive, path.relative_to(sources).as_posix(), path.read_bytes())
         _add(archive, _DIGEST_ENTRY, digest.encode())
     part.replace(jar)
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, zipfile.ZIP_DEFLATED)
+
+
+def _services(sources: Path) -> list[Path]:
+    """Return the files by which Flink finds formats in a jar."""
+    return sorted((sources / "META-INF" / "services").glob("*"))
 
 
 def _flink_jars() -> list[Path]:

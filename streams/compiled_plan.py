@@ -14,10 +14,8 @@ from typing import Any
 
 from streams.errors import StreamsError
 
-NEVER_MS = 0
-"""Flink's way to say that state is kept for good."""
-
-_OVER = "stream-exec-over-aggregate"
+_CONFIGURED = ("stream-exec-over-aggregate", "stream-exec-process-table-function")
+"""Stateful nodes without an entry of their own for it; a node's configuration goes before the job's."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,8 @@ class StateRule:
     """Regular expression searched in the node's description."""
     keep_ms: tuple[int, ...]
     """Milliseconds since the last write; one number per state of the operator, in Flink's order.
-    For OVER aggregates, one number per matching operator in the order of the plan, over and over."""
+    For OVER aggregates and table functions, one number per matching operator in the order of the plan, over and over.
+    """
 
 
 class PlanError(StreamsError):
@@ -46,13 +45,13 @@ def with_retention(plan: str, rules: Sequence[StateRule]) -> str:
     document = json.loads(plan)
     seen = [0] * len(rules)
     for node in document["nodes"]:
-        if "state" not in node and _node_type(node) != _OVER:
+        if "state" not in node and _node_type(node) not in _CONFIGURED:
             continue
         index = _matching_rule(node, rules)
         _retain(node, rules[index], seen[index])
         seen[index] += 1
     for rule, count in zip(rules, seen, strict=True):
-        if not count or (rule.node_type == _OVER and count % len(rule.keep_ms)):
+        if not count or (rule.node_type in _CONFIGURED and count % len(rule.keep_ms)):
             raise PlanError(f"{count} operators match {rule.node_type} {rule.pattern!r}, which keeps {rule.keep_ms}")
     return json.dumps(document, indent=1)
 
@@ -69,8 +68,7 @@ def _matching_rule(node: dict[str, Any], rules: Sequence[StateRule]) -> int:
 
 
 def _retain(node: dict[str, Any], rule: StateRule, count: int) -> None:
-    if _node_type(node) == _OVER:
-        # It has no state entry of its own, but a node's own configuration goes before the job's.
+    if _node_type(node) in _CONFIGURED:
         keep_ms = rule.keep_ms[count % len(rule.keep_ms)]
         node["configuration"] = (node.get("configuration") or {}) | {"table.exec.state.ttl": f"{keep_ms} ms"}
         return

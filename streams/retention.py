@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from features.config import AppConfig
 from features.label_config import Labels
-from streams.compiled_plan import NEVER_MS, StateRule
+from streams.compiled_plan import StateRule
 from streams.counters import longest_epoch_ms
 
 _HOUR_MS = 3_600_000
@@ -16,8 +16,7 @@ def feature_rules(app: AppConfig) -> list[StateRule]:
     return [
         StateRule("stream-exec-deduplicate", r"keep=\[FirstRow\], key=\[event_id\]", (window_ms,)),
         StateRule("stream-exec-deduplicate", r"keep=\[FirstRow\], key=\[request_id\]", (window_ms,)),
-        StateRule("stream-exec-deduplicate", r"keep=\[LastRow\], key=\[item_id\]", (NEVER_MS,)),
-        StateRule("stream-exec-join", r"item_id = item_id0", (window_ms, NEVER_MS)),
+        StateRule("stream-exec-process-table-function", r"CATEGORIZE_EVENTS", (window_ms,)),
         StateRule("stream-exec-group-aggregate", r"groupBy=\[", (entity_window_ms(app),)),
     ]
 

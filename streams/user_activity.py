@@ -1,11 +1,12 @@
 """What events say of a user: counters, the newest events and the categories of their items, in one row per user.
 
-    events LEFT JOIN the categories of their items -> signed changes -> one aggregation keyed by user -> user_activity
+    events and the categories of their items -> signed changes -> one aggregation keyed by user -> user_activity
 
-One row for all of it, written once an event: what costs in a feature job is the rows it writes. The join holds both
-sides, so an event that comes before its item counts for its categories once the item comes, and an item whose
-categories change moves the events of the last two horizons over. Such an event comes again, first taken back (`sign`
--1), then anew: sums follow the sign, everything else is the same however often an event comes. Items never expire.
+One row for all of it, written once an event: what costs in a feature job is the rows it writes. `CATEGORIZE_EVENTS`
+(java/CategorizeEvents.java) remembers both, so an event that comes before its item counts for its categories once the
+item comes, and an item whose categories change moves the events of the last two horizons over. Such an event comes
+again, first taken back (`sign` -1), then anew: sums follow the sign, everything else is the same however often an event
+comes. Items never expire.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 from features.config import AppConfig
 from streams.counters import decayed_sums
 from streams.declared_sql import declared_columns, declared_row
-from streams.events import EVENTS, is_id
+from streams.events import EVENTS, is_id, milliseconds
+from streams.retention import event_window_ms
 from streams.sql_text import View, listed
 
 VIEW = "user_activity"
@@ -43,12 +45,12 @@ def user_activity_columns(app: AppConfig) -> str:
     )
 
 
-def user_views() -> list[View]:
+def user_views(app: AppConfig) -> list[View]:
     """Return the views from item records and events to `user_changes`, in the order of their definition."""
     return [
+        View("events_to_categorize", _categorized_input()),
         View("item_categories", _item_categories()),
-        View("categorized_events", _categorized_events()),
-        View("user_changes", _user_changes()),
+        View("user_changes", _user_changes(app)),
     ]
 
 
@@ -84,28 +86,25 @@ FROM (
 )"""
 
 
+def _categorized_input() -> str:
+    return f"""SELECT `item_id`, `event_id`, `user_id`, `action`, `event_time_ms`, `value`, `outcome`, `record_time_ms`
+FROM {EVENTS}"""
+
+
 def _item_categories() -> str:
     # Deletions are passed over: a deleted item's past events still say what its users liked.
     kept = f"ARRAY_SLICE(ARRAY_DISTINCT(`categories`), 1, {_MAX_CATEGORIES_PER_ITEM})"
-    return f"""SELECT `item_id`, {kept} AS `categories`
-FROM (
-  SELECT `item_id`, `categories`,
-    ROW_NUMBER() OVER (PARTITION BY `item_id` ORDER BY `proctime` DESC) AS `age`
-  FROM item_records
-  WHERE {is_id("`item_id`")}
-)
-WHERE `age` = 1"""
+    return f"""SELECT `item_id`, {kept} AS `categories`, {milliseconds("`record_time`")} AS `record_time_ms`
+FROM item_records
+WHERE {is_id("`item_id`")}"""
 
 
-def _categorized_events() -> str:
-    event = "`event_id`, `user_id`, `item_id`, `action`, `event_time_ms`, `value`, `outcome`"
-    columns = ", ".join(f"`e`.{column}" for column in event.split(", "))
-    return f"""SELECT {columns}, `i`.`categories`
-FROM (SELECT {event} FROM {EVENTS}) AS `e`
-LEFT JOIN item_categories AS `i` ON `e`.`item_id` = `i`.`item_id`"""
-
-
-def _user_changes() -> str:
-    # As signed inserts: aggregates that had to take back would keep every event.
-    return """SELECT *, CASE WHEN `op` IN ('DELETE', 'UPDATE_BEFORE') THEN -1 ELSE 1 END AS `sign`
-FROM TO_CHANGELOG(input => TABLE categorized_events)"""
+def _user_changes(app: AppConfig) -> str:
+    columns = "`item_id`, `event_id`, `user_id`, `action`, `event_time_ms`, `value`, `outcome`, `categories`, `sign`"
+    return f"""SELECT {columns}
+FROM CATEGORIZE_EVENTS(
+  events => TABLE events_to_categorize PARTITION BY `item_id`,
+  items => TABLE item_categories PARTITION BY `item_id`,
+  keep_ms => CAST({event_window_ms(app)} AS BIGINT),
+  uid => 'categorize-events'
+)"""

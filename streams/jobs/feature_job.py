@@ -50,7 +50,7 @@ def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: 
             dead_letters_table(bootstrap, streams, suffix),
             *_feature_tables(app, streams, bootstrap, suffix),
         ],
-        views=[*event_views(app), *user_activity.user_views(), *exposure.exposure_views()],
+        views=[*event_views(app), *user_activity.user_views(app), *exposure.exposure_views()],
         inserts=inserts,
         state_rules=feature_rules(app),
     )

@@ -77,7 +77,8 @@ def fill_topics(bootstrap: str, events: int, users: int, items: int, seed: int) 
     """Write items, then events of Zipf-popular items by uniformly drawn users."""
     rng = np.random.default_rng(seed)
     encode: Callable[[object], bytes] = msgspec.json.encode
-    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=50, batch_size=256 * 1024)
+    # A batch may be no larger than a message of the topic, 64 KiB, or the broker sends it back to be split.
+    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=50, batch_size=60 * 1024)
     for number in range(items):
         item = {"item_id": f"i{number}", "title": f"Item {number}", "categories": [f"c{number % 19}", f"d{number % 7}"]}
         producer.send(ITEMS_TOPIC, key=f"i{number}".encode(), value=encode(item))
