@@ -26,6 +26,9 @@ import org.apache.flink.table.types.logical.RowType;
  * hundred numbers that was a fifth of the feature job.
  */
 public class RowJson implements SerializationSchema<RowData> {
+  /** Above it a double no longer tells whole numbers apart. */
+  private static final long MAX_WHOLE = 1L << 53;
+
   private final RowType type;
   private final boolean ignoresNulls;
   private transient JsonFactory json;
@@ -106,7 +109,7 @@ public class RowJson implements SerializationSchema<RowData> {
       case BIGINT:
         return (out, row, at) -> out.writeNumber(row.getLong(at));
       case DOUBLE:
-        return (out, row, at) -> out.writeNumber(row.getDouble(at));
+        return (out, row, at) -> writeDouble(out, row.getDouble(at));
       case CHAR:
       case VARCHAR:
         return (out, row, at) -> writeText(out, row.getString(at));
@@ -136,7 +139,7 @@ public class RowJson implements SerializationSchema<RowData> {
       case BIGINT:
         return (out, array, at) -> out.writeNumber(array.getLong(at));
       case DOUBLE:
-        return (out, array, at) -> out.writeNumber(array.getDouble(at));
+        return (out, array, at) -> writeDouble(out, array.getDouble(at));
       case CHAR:
       case VARCHAR:
         return (out, array, at) -> writeText(out, array.getString(at));
@@ -151,6 +154,16 @@ public class RowJson implements SerializationSchema<RowData> {
         return (out, array, at) -> inner.write(out, array.getRow(at, inner.names.length));
       default:
         throw new IllegalArgumentException("headrace-json writes no " + elementType);
+    }
+  }
+
+  /** Writes a whole number without a point: zeros and epochs are half of all numbers, and far cheaper that way. */
+  private static void writeDouble(JsonGenerator out, double number) throws IOException {
+    long whole = (long) number;
+    if (whole == number && Math.abs(whole) < MAX_WHOLE) {
+      out.writeNumber(whole);
+    } else {
+      out.writeNumber(number);
     }
   }
 
