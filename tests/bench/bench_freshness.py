@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import yaml
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 # Run as a file, so the checkout must be put on the path first. Hence E402 below.
@@ -202,14 +203,28 @@ async def measure(endpoints: Endpoints, rate: float, seconds: float) -> dict[str
     }
 
 
+def write_config(folder: Path, heap_mb: int | None, jvm_compiler: str | None) -> Path:
+    """Write the shipped configuration with another TaskManager."""
+    data = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    asked = {"taskmanager_heap_mb": heap_mb, "jvm_compiler": jvm_compiler}
+    data["stack"] = {**data.get("stack", {}), **{name: value for name, value in asked.items() if value is not None}}
+    path = folder / CONFIG.name
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    return path
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start the parts, measure, print JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=1000.0, help="events per second")
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--heap-mb", type=int, help="of the TaskManager; as shipped by default")
+    parser.add_argument("--jvm-compiler", choices=("quick", "full"), help="as shipped by default")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder, LocalStack(CONFIG, Path(folder) / "state", parts=PARTS) as stack:
-        figures = asyncio.run(measure(stack.start(), options.rate, options.seconds))
+    with tempfile.TemporaryDirectory() as folder:
+        config = write_config(Path(folder), options.heap_mb, options.jvm_compiler)
+        with LocalStack(config, Path(folder) / "state", parts=PARTS) as stack:
+            figures = asyncio.run(measure(stack.start(), options.rate, options.seconds))
     print(json.dumps(figures, indent=2))
     return 0
 
