@@ -15,8 +15,8 @@ class StreamsConfig(StrictConfig):
     parallelism: int = Field(1, ge=1, le=1024)
     """Parallel instances of every operator; each takes one task slot a job."""
     checkpoint_interval_ms: int = Field(10_000, ge=100)
-    """Milliseconds between checkpoints, and at least between two of them: a crash repeats up to twice that. State on the
-    heap is written whole each time: at 5000 that was a fifth of a job with a backlog behind it."""
+    """Milliseconds between checkpoints, and at least between two of them: a crash repeats up to twice that. State on
+    the heap is written whole each time: at 5000 that was a fifth of a job with a backlog behind it."""
     retained_checkpoints: int = Field(3, ge=1, le=100)
     """Completed checkpoints kept per job for `--restore`."""
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
