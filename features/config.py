@@ -80,22 +80,22 @@ class SurfaceConfig(StrictConfig):
 
 
 class CandidatesConfig(StrictConfig):
-    """How many candidates each source gives before the union."""
+    """What a list is made of before the ranker orders it."""
 
-    co_visitation: int = Field(80, ge=0, le=2000)
-    """By P(next | last 20 items) and by the hand-weighted score, this many each."""
-    popularity: int = Field(60, ge=0, le=2000)
-    """By share of the positives over all half-lives."""
-    tower: int = Field(40, ge=0, le=2000)
-    """By dot product of user and item vector."""
-    fresh: int = Field(10, ge=0, le=500)
-    """Newest by publication time."""
+    total: int = Field(200, ge=1, le=2000)
+    """Candidates that are ranked."""
+    categories: int = Field(3, ge=0, le=32)
+    """Favourite categories of the user whose popular items are looked at."""
+    tower: int = Field(20, ge=0, le=1000)
+    """Places kept for the nearest by user and item vector."""
+    fresh: int = Field(5, ge=0, le=32)
+    """Places kept for the newest by publication time."""
 
 
 class FeaturesConfig(StrictConfig):
     """Counters, histories and their bounds."""
 
-    half_lives_s: tuple[float, ...] = (60.0, 600.0, 3600.0, 86400.0)
+    half_lives_s: tuple[float, ...] = (600.0, 3600.0, 86400.0, 604800.0, 5184000.0)
     """Half-lives of the forward-decayed counters in seconds, shortest first."""
     history_length: int = Field(50, ge=1, le=500)
     """Events kept per user, newest first by (event_time_ms, event_id)."""
@@ -109,6 +109,8 @@ class FeaturesConfig(StrictConfig):
     """Event times further ahead of broker time than this are clamped."""
     co_visitation_neighbours: int = Field(128, ge=1, le=4096)
     """Neighbours kept per item."""
+    successor_neighbours: int = Field(64, ge=1, le=4096)
+    """Items kept per item that came right after it."""
     feature_log: FeatureLogConfig = Field(default_factory=FeatureLogConfig)
     """Every row written online, kept in parquet files for point-in-time reads."""
     candidates: CandidatesConfig = Field(default_factory=CandidatesConfig)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from features.compiled import compiled
 from features.config import EPOCH_HALF_LIVES, NEGATIVE, POSITIVE
 
 KINDS = ("events", "positives", "negatives")
@@ -39,6 +40,20 @@ def decay_rows(parts: NDArray[np.float64], half_lives_s: ArrayLike, time_ms: Arr
     return np.asarray(this + before)
 
 
+@compiled
+def _add_decayed(
+    sums: NDArray[np.float64],
+    reference_ms: NDArray[np.float64],
+    half_lives_ms: NDArray[np.float64],
+    time_ms: int,
+    amounts: NDArray[np.float64],
+) -> None:
+    for span in range(len(half_lives_ms)):
+        weight = 2.0 ** ((time_ms - reference_ms[span]) / half_lives_ms[span])
+        for kind in range(len(amounts)):
+            sums[span, kind] += weight * amounts[kind]
+
+
 class DecayedTable:
     """Decayed sums of many rows, kept relative to one reference time per half-life.
 
@@ -65,10 +80,11 @@ class DecayedTable:
 
     def add_amounts(self, row: int, event_time_ms: int, amounts: NDArray[np.float64]) -> None:
         """Add three amounts (3,) of one moment; the order of calls does not matter."""
-        self._move_reference(np.full(len(self.half_lives_ms), float(event_time_ms)))
-        assert self._reference_ms is not None
-        weights = np.exp2((event_time_ms - self._reference_ms) / self.half_lives_ms)  # (H,)
-        self._sums[row] += weights[:, None] * amounts
+        if self._reference_ms is None:
+            self._reference_ms = np.full(len(self.half_lives_ms), float(event_time_ms))
+        if event_time_ms - self._reference_ms[0] > _REBASE_HALF_LIVES * self.half_lives_ms[0]:
+            self._move_reference(np.full(len(self.half_lives_ms), float(event_time_ms)))
+        _add_decayed(self._sums[row], self._reference_ms, self.half_lives_ms, event_time_ms, amounts)
 
     def set_row(self, row: int, flat: NDArray[np.float64]) -> None:
         """Replace a row by the travelling layout, shape (H * 7,)."""
@@ -77,6 +93,13 @@ class DecayedTable:
         self._move_reference(parts[:, 0] * epoch_ms + epoch_ms)
         assert self._reference_ms is not None
         self._sums[row] = decay_rows(parts[None], self.half_lives_ms / 1000.0, self._reference_ms)[0]
+
+    def sums_and_decay(self, now_ms: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return a view of the sums (N, H, 3), and the factors (H,) that decay them to `now_ms`: for compiled loops."""
+        if self._reference_ms is None:
+            return self._sums[: self.num_rows], np.zeros(len(self.half_lives_ms))
+        exponents = np.minimum((self._reference_ms - now_ms) / self.half_lives_ms, _MAX_EXPONENT)
+        return self._sums[: self.num_rows], np.exp2(exponents)
 
     def read(self, now_ms: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Return the sums decayed to `now_ms`, shape (N, H, 3); events ahead of now weigh at most 2^(ahead/h)."""

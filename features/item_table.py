@@ -127,6 +127,10 @@ class ItemTable:
         row = self.row_of(item_id)
         return () if row < 0 else tuple(self.category_names[code] for code in self._categories[row] if code >= 0)
 
+    def category_codes(self, names: Sequence[str]) -> NDArray[np.int64]:
+        """Return the codes of category names, -1 for unknown ones, shape (len(names),)."""
+        return np.fromiter((self._category_of.get(name, -1) for name in names), dtype=np.int64, count=len(names))
+
     def counts(self, now_ms: int) -> NDArray[np.float64]:
         """Return events, positives and negatives decayed to `now_ms`, shape (N, H, 3)."""
         return self.counters.read(now_ms)

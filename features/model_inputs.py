@@ -1,22 +1,25 @@
-"""From raw counters to what the ranker sees: decay to now, ratios with priors, logs, in-list features.
+"""From raw counters to what the ranker sees: decay to now, ratios with priors, logs, features within the list.
 
-One vectorised function for server, trainer and `evaluate`; the names in order are the schema that
+One compiled function for server, trainer and `evaluate`; the names in order are the schema that
 `feature_schema_hash` stands for.
-Letters: `N` items, `n` candidates, `H` half-lives, `F` ranker inputs, `U` user inputs.
+Letters: `N` items, `n` candidates, `H` half-lives, `F` ranker inputs, `U` user inputs, `L` history, `C` categories.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.co_visitation import WINDOWS
+from features.compiled import compiled
 from features.config import FeaturesConfig
 from features.counter_rows import KINDS
 from features.declared_features import of_entity
 from features.declared_values import value_names
+from features.item_summary import popularity_of
 
 PRIOR_EVENTS = 20.0
 """Strength of the prior in rates: (positives + 20 p) / (events + 20)."""
@@ -24,10 +27,62 @@ PRIOR_CLICKS = 2.0
 """Clicks, expected and real, that an item starts with: clicks over expected clicks of few lists stay near 1."""
 CLIP = 5.0
 """Inputs are clipped to [-5, 5]."""
-CO_VISITATION_SHARE = 0.9
-"""Weight of co-visitation against popularity in the hand-weighted score."""
+TASTE_LENGTH = 20
+"""Newest items of a user whose popularity, age and publication describe the user's taste."""
+SESSION_MS = 1_800_000
+"""Events within half an hour before now are one session."""
 _SHARE_FLOOR = 1e-5
 """Smallest probability that a log is taken of."""
+
+VISIT_NAMES = (
+    *("co_visitation_last_1", "co_visitation_last_5", "co_visitation_last_20", "co_visitation_recent"),
+    *("next_item_last_1", "next_item_last_5", "co_visitation_cosine"),
+)
+"""Columns of `Visits`: P(next | last 1, 5, 20 items), the same over 20 weighted by recency, P(right after | last 1, 5)
+and cosine of the pair counts over the last 5."""
+NUM_VISITS = len(VISIT_NAMES)
+RECENT_VISITS = 3
+"""Column of `co_visitation_recent`."""
+_RANK_NAMES = ("popularity_rank", "co_visitation_rank", "recent_rank", "title_rank", "pre_ranker_rank")
+_CATEGORY_NAMES = ("category_positive_affinity", "category_event_affinity", "category_unseen")
+_ITEM_NAMES = ("tower_score", "item_age", "item_is_new", "item_known_for", "item_idle_for", "item_age_gap")
+_SHOWN_NAMES = ("user_item_shown", "user_item_shown_age")
+_TASTE_NAMES = (
+    *("user_positive_rate", "user_history_length", "user_idle_for", "user_session_events"),
+    *("user_taste_popularity", "user_taste_known_for"),
+)
+NUM_TASTES = len(_TASTE_NAMES)
+
+
+def num_fixed_inputs(num_half_lives: int) -> int:
+    """Return how many inputs there are beside the declared ones and the last."""
+    fixed = len(VISIT_NAMES) + 2 + len(_RANK_NAMES) + len(_CATEGORY_NAMES) + len(_ITEM_NAMES) + len(_SHOWN_NAMES)
+    return fixed + NUM_TASTES + 6 * num_half_lives
+
+
+def pre_ranker_input_names(features: FeaturesConfig) -> tuple[str, ...]:
+    """Return the names of the pre-ranker's inputs in order."""
+    visits = [VISIT_NAMES[column] for column in (RECENT_VISITS, 1, 5, 6)]
+    shares = [f"item_share_decay_{_span(half_life_s)}" for half_life_s in features.half_lives_s]
+    items = ("item_age", "item_is_new", "item_known_for", "item_idle_for")
+    beside = ("title_similarity", "hand_score", "tower_score", "item_age_gap")
+    return (*visits, *beside, *shares, *items, *_CATEGORY_NAMES)
+
+
+@compiled
+def num_pre_ranker_inputs(num_half_lives: int) -> int:
+    """Return how many there are."""
+    return 15 + num_half_lives
+
+
+def first_pre_ranker_weights(features: FeaturesConfig) -> NDArray[np.float32]:
+    """Return the weights that the pre-ranker starts from, (P,): a log-linear blend of what predicts best anywhere."""
+    known = {"co_visitation_recent": 0.5, "co_visitation_cosine": 0.3, "next_item_last_5": 0.1}
+    known |= {"title_similarity": 0.25, "hand_score": 1.6}
+    shares = 0.7 / len(features.half_lives_s)
+    names = pre_ranker_input_names(features)
+    weights = [known.get(name, shares if name.startswith("item_share_") else 0.0) for name in names]
+    return np.array(weights, dtype=np.float32)
 
 
 def user_service(features: FeaturesConfig) -> str:
@@ -41,18 +96,13 @@ def item_service(features: FeaturesConfig) -> str:
 
 
 def ranker_input_names(features: FeaturesConfig) -> tuple[str, ...]:
-    """Return the names of the ranker inputs in order; the last one is `hand_score`."""
+    """Return the names of the ranker inputs in order; the last one is `pre_ranker_score`."""
     spans = [_span(half_life_s) for half_life_s in features.half_lives_s]
     per_span = [f"item_{what}_decay_{span}" for span in spans for what in ("events", "positive_rate", "share")]
-    windows = [f"co_visitation_last_{window}" for window in WINDOWS]
-    ranks = ["popularity_rank", "co_visitation_rank"]
-    affinity = ["category_positive_affinity", "category_event_affinity"]
-    rest = ["tower_score", "item_age", "item_is_new"]
     exposure = [f"item_{what}_decay_{span}" for span in spans for what in ("lists", "clicks_over_expected")]
-    shown = ["user_item_shown", "user_item_shown_age"]
+    fixed = (*VISIT_NAMES, "title_similarity", "hand_score", *_RANK_NAMES, *_CATEGORY_NAMES, *_ITEM_NAMES)
     declared = [name for entity in ("item", "user", "global") for name in declared_names(features, entity)]
-    names = (*per_span, *windows, *ranks, *affinity, *rest, *exposure, *shown, *user_input_names(features))
-    return (*names, *declared, "hand_score")
+    return (*per_span, *fixed, *exposure, *_SHOWN_NAMES, *user_input_names(features), *declared, "pre_ranker_score")
 
 
 def declared_names(features: FeaturesConfig, entity: str) -> tuple[str, ...]:
@@ -63,134 +113,278 @@ def declared_names(features: FeaturesConfig, entity: str) -> tuple[str, ...]:
 def user_input_names(features: FeaturesConfig) -> tuple[str, ...]:
     """Return the names of the user-level inputs, also logged as `user_row`."""
     spans = [_span(half_life_s) for half_life_s in features.half_lives_s]
-    return (*[f"user_events_decay_{span}" for span in spans], "user_positive_rate", "user_history_length")
+    return (*[f"user_events_decay_{span}" for span in spans], *_TASTE_NAMES)
 
 
 def feature_schema_hash(features: FeaturesConfig) -> str:
     """Name the schema: 16 hex digits over the input names, the kinds and the half-lives."""
     services = [user_service(features), item_service(features)]
     meanings = [feature.definition() for feature in features.declared.values()]
-    names = "\n".join([*services, *KINDS, *ranker_input_names(features), *meanings])
+    names = "\n".join([*services, *KINDS, *ranker_input_names(features), *pre_ranker_input_names(features), *meanings])
     return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
-def popularity(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each item's share of the positives, averaged over half-lives; (N, H, 3) -> (N,)."""
-    positives = counts[:, :, 1]
-    return np.asarray((positives / np.maximum(positives.sum(axis=0), 1e-9)).mean(axis=1))
+class ItemArrays(NamedTuple):
+    """An item table as compiled code takes it, in the table's rows."""
+
+    sums: NDArray[np.float64]
+    """(N, H, 3) not decayed."""
+    decay: NDArray[np.float64]
+    """(H,) factors that decay them to now."""
+    totals: NDArray[np.float64]
+    """(H, 3) of all items, decayed."""
+    exposure: NDArray[np.float64]
+    """(<= N, H, 3) lists, expected clicks and clicks, not decayed; rows beyond it were never shown."""
+    exposure_decay: NDArray[np.float64]
+    """(H,)"""
+    categories: NDArray[np.int32]
+    """(N, M) codes, -1 where there is no more."""
+    published_ms: NDArray[np.int64]
+    """(N,) 0 where unknown."""
 
 
-def hand_score(popularity_share: NDArray[np.float64], co_visitation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mix P(next | last 20) with decayed popularity, as a log; the score to beat and the ranker's start; (N,)."""
-    mixed = CO_VISITATION_SHARE * co_visitation + (1.0 - CO_VISITATION_SHARE) * popularity_share
-    return np.asarray(np.log(mixed + _SHARE_FLOOR))
+class UserArrays(NamedTuple):
+    """A user as compiled code takes it."""
+
+    counts: NDArray[np.float64]
+    """(H, 3) decayed to now."""
+    history_rows: NDArray[np.int64]
+    """(L,) in the lists' rows, newest first, -1 unknown."""
+    history_times_ms: NDArray[np.int64]
+    """(L,)"""
+    category_codes: NDArray[np.int64]
+    """(C,) known categories of the user."""
+    category_counts: NDArray[np.float64]
+    """(C, 3) decayed to now."""
+    shown_rows: NDArray[np.int64]
+    """(E,) items on the user's lists, -1 unknown, an item as often as it was shown."""
+    shown_times_ms: NDArray[np.int64]
+    """(E,)"""
 
 
-def user_inputs(counts: NDArray[np.float64], history_length: int) -> NDArray[np.float32]:
-    """Return the user-level inputs; counts (H, 3) -> (U,) float32."""
-    rate = (counts[-1, 1] + 0.5 * PRIOR_EVENTS) / (counts[-1, 0] + PRIOR_EVENTS)
-    values = [*np.log1p(counts[:, 0]), np.log(rate / (1.0 - rate)), np.log1p(history_length)]
-    return np.clip(np.array(values), -CLIP, CLIP).astype(np.float32)
+@compiled
+def log_share(share: float) -> float:
+    """Scale a probability: log share, shifted so that a typical candidate is near 0."""
+    return (math.log(share + _SHARE_FLOOR) + 6.0) / 2.0
 
 
-def item_inputs(counts: NDArray[np.float64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return volume, positive rate against the global one, and share of positives per half-life.
+@compiled
+def known_for(seen_ms: int, now_ms: int) -> float:
+    """Return log hours since a time, scaled; 0 where it is unknown."""
+    return math.log1p(max(now_ms - seen_ms, 0) / 3.6e6) / 2.0 if seen_ms else 0.0
 
-    Args:
-        counts: (n, H, 3) of the candidates.
-        totals: (H, 3) over all items.
 
-    Returns:
-        (n, H * 3), half-life-major.
+@compiled
+def log_similarity(similarity: float) -> float:
+    """Scale a title similarity in [0, 1]: its log with a floor."""
+    return (math.log(similarity + 1e-2) + 2.0) / 2.0 if similarity > 0.0 else -1.3025850929940455
+
+
+@compiled
+def age_gap(published_ms: int, taste_published_ms: float) -> float:
+    """Return log days between an item's publication and that of the user's newest items; 0 where unknown."""
+    if not published_ms or taste_published_ms == 0.0:
+        return 0.0
+    return math.log1p(abs(published_ms - taste_published_ms) / 8.64e7) / 2.0
+
+
+@compiled
+def mean_published_ms(user: UserArrays, table_rows: NDArray[np.int64], items: ItemArrays) -> float:
+    """Return the mean publication time of the user's newest items, 0 where none is known."""
+    known, total = 0, 0.0
+    for index in range(min(len(user.history_rows), TASTE_LENGTH)):
+        row = user.history_rows[index]
+        if row >= 0 and items.published_ms[table_rows[row]]:
+            known += 1
+            total += items.published_ms[table_rows[row]]
+    return total / known if known else 0.0
+
+
+@compiled
+def fill_item_inputs(
+    rows: NDArray[np.int64],
+    table_rows: NDArray[np.int64],
+    items: ItemArrays,
+    now_ms: int,
+    out: NDArray[np.float32],
+    column: int,
+) -> int:
+    """Write volume, positive rate against the global one and share of positives per half-life; return the next column."""
+    decay, totals = items.decay, items.totals
+    for place in range(len(rows)):
+        counts = items.sums[table_rows[rows[place]]]
+        at = column
+        for span in range(len(decay)):
+            events, positives = counts[span, 0] * decay[span], counts[span, 1] * decay[span]
+            prior = (totals[span, 1] + 1.0) / (totals[span, 0] + 2.0)
+            rate = (positives + PRIOR_EVENTS * prior) / (events + PRIOR_EVENTS)
+            out[place, at] = math.log1p(events)
+            out[place, at + 1] = 4.0 * math.log(rate / prior)
+            out[place, at + 2] = log_share(positives / max(totals[span, 1], 1.0))
+            at += 3
+    return column + 3 * len(decay)
+
+
+@compiled
+def fill_exposure_inputs(
+    rows: NDArray[np.int64], table_rows: NDArray[np.int64], items: ItemArrays, out: NDArray[np.float32], column: int
+) -> int:
+    """Write how often items were listed and their clicks over expected clicks per half-life; 0 where never listed."""
+    decay, exposure = items.exposure_decay, items.exposure
+    for place in range(len(rows)):
+        row = table_rows[rows[place]]
+        if row >= len(exposure):
+            continue
+        for span in range(len(decay)):
+            lists = exposure[row, span, 0] * decay[span]
+            expected = exposure[row, span, 1] * decay[span] + PRIOR_CLICKS
+            clicks = exposure[row, span, 2] * decay[span] + PRIOR_CLICKS
+            out[place, column + 2 * span] = math.log1p(lists)
+            out[place, column + 2 * span + 1] = math.log(clicks / expected)
+    return column + 2 * len(decay)
+
+
+@compiled
+def fill_category_inputs(
+    rows: NDArray[np.int64],
+    table_rows: NDArray[np.int64],
+    items: ItemArrays,
+    user: UserArrays,
+    category_shares: NDArray[np.float64],
+    out: NDArray[np.float32],
+    column: int,
+) -> int:
+    """Write how much more than others the user leans to the candidates' categories, and the share never touched.
+
+    Log of (the user's share of a category, with a prior of 5 events spread as everyone's, over everyone's share),
+    averaged over the item's categories: by positives and by events; 0 where nothing is known.
     """
-    events, positives = counts[:, :, 0], counts[:, :, 1]
-    prior = (totals[:, 1] + 1.0) / (totals[:, 0] + 2.0)  # (H,)
-    rate = (positives + PRIOR_EVENTS * prior) / (events + PRIOR_EVENTS)
-    share = positives / np.maximum(totals[:, 1], 1.0)
-    stacked = np.stack([np.log1p(events), 4.0 * np.log(rate / prior), _log_share(share)], axis=2)
-    return np.asarray(stacked.reshape(len(counts), 3 * counts.shape[1]))
+    num_codes = len(category_shares)
+    lean = np.zeros((num_codes, 2))
+    is_seen = np.zeros(num_codes)
+    positives = events = 0.0
+    for index in range(len(user.category_codes)):
+        positives += user.category_counts[index, 1]
+        events += user.category_counts[index, 0]
+    for code in range(num_codes):
+        lean[code, 0] = math.log(5.0 / (positives + 5.0))
+        lean[code, 1] = math.log(5.0 / (events + 5.0))
+    for index in range(len(user.category_codes)):
+        code = user.category_codes[index]
+        if code >= num_codes:
+            continue
+        is_seen[code] = 1.0
+        for kind in range(2):
+            share = category_shares[code, kind] + 1e-4
+            total = positives if kind == 0 else events
+            count = user.category_counts[index, 1 - kind]
+            lean[code, kind] = math.log((count + 5.0 * share) / ((total + 5.0) * share))
+    for place in range(len(rows)):
+        row, known, unseen, by_positives, by_events = table_rows[rows[place]], 0, 0.0, 0.0, 0.0
+        for slot in range(items.categories.shape[1]):
+            code = items.categories[row, slot]
+            if code < 0 or code >= num_codes:
+                break
+            known += 1
+            by_positives += lean[code, 0]
+            by_events += lean[code, 1]
+            unseen += 1.0 - is_seen[code]
+        if known and events > 0.0:
+            out[place, column] = by_positives / known
+            out[place, column + 1] = by_events / known
+            out[place, column + 2] = unseen / known
+    return column + 3
 
 
-def category_inputs(
-    category_counts: NDArray[np.float64], user_counts: NDArray[np.float64], categories: NDArray[np.int32]
-) -> NDArray[np.float64]:
-    """Return how much the user leans to the candidates' categories, in positives and in events.
-
-    Args:
-        category_counts: (C, 3) of the user.
-        user_counts: (3,) of the user, longest half-life.
-        categories: (n, M) category codes of the candidates, -1 where none.
-
-    Returns:
-        (n, 2): log of the mean share over an item's categories, shifted so that "nothing known" is 0.
-    """
-    if not len(category_counts):
-        return np.zeros((len(categories), 2))
-    shares = (category_counts[:, [1, 0]] + 0.2) / (user_counts[[1, 0]] + 2.0)  # (C, 2)
-    used = (categories >= 0)[:, :, None]
-    summed = np.where(used, shares[categories], 0.0).sum(axis=1)  # (n, 2)
-    mean = summed / np.maximum(used.sum(axis=1), 1)
-    return np.where(used.any(axis=1), np.log(mean + 1e-3) + 2.3, 0.0)
-
-
-def exposure_inputs(exposure: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how often items were listed and their clicks over expected clicks, per half-life.
-
-    Args:
-        exposure: (n, H, 3) lists, expected clicks (1 / length of the list) and clicks of the candidates.
-
-    Returns:
-        (n, H * 2), half-life-major; 0 where an item was never listed.
-    """
-    lists, expected, clicks = exposure[:, :, 0], exposure[:, :, 1], exposure[:, :, 2]
-    ratio = np.log((clicks + PRIOR_CLICKS) / (expected + PRIOR_CLICKS))
-    return np.asarray(np.stack([np.log1p(lists), ratio], axis=2).reshape(len(exposure), 2 * exposure.shape[1]))
+@compiled
+def fill_age_inputs(
+    rows: NDArray[np.int64],
+    table_rows: NDArray[np.int64],
+    items: ItemArrays,
+    seen_ms: NDArray[np.int64],
+    taste_published_ms: float,
+    now_ms: int,
+    out: NDArray[np.float32],
+    column: int,
+) -> int:
+    """Write log age since publication, whether under an hour, since first and last event, and the gap to the taste."""
+    for place in range(len(rows)):
+        row = rows[place]
+        published_ms = items.published_ms[table_rows[row]]
+        if published_ms:
+            hours = max(now_ms - published_ms, 0) / 3.6e6
+            out[place, column] = math.log1p(hours) / 4.0
+            out[place, column + 1] = 1.0 if hours < 1.0 else 0.0
+        if row < len(seen_ms):
+            out[place, column + 2] = known_for(seen_ms[row, 0], now_ms)
+            out[place, column + 3] = known_for(seen_ms[row, 1], now_ms)
+        out[place, column + 4] = age_gap(published_ms, taste_published_ms)
+    return column + 5
 
 
-def shown_inputs(
-    rows: NDArray[np.int64], shown_rows: NDArray[np.int64], shown_times_ms: NDArray[np.int64], now_ms: int
-) -> NDArray[np.float64]:
-    """Return how often the user was shown each candidate, and log hours since the last time; both 0 where never.
-
-    Args:
-        rows: (n,) candidates.
-        shown_rows: (E,) items on the user's lists, newest first, -1 unknown, an item as often as it was shown.
-        shown_times_ms: (E,)
-        now_ms: the time of the request.
-
-    Returns:
-        (n, 2)
-    """
-    if not len(shown_rows):
-        return np.zeros((len(rows), 2))
-    is_same = rows[:, None] == shown_rows[None, :]  # (n, E)
-    times = is_same.sum(axis=1)
-    newest_ms = shown_times_ms[is_same.argmax(axis=1)]
-    hours = np.maximum(now_ms - newest_ms, 0) / 3.6e6
-    return np.stack([np.log1p(times), np.where(times > 0, np.log1p(hours), 0.0)], axis=1)
+@compiled
+def fill_shown_inputs(
+    rows: NDArray[np.int64], user: UserArrays, now_ms: int, out: NDArray[np.float32], column: int
+) -> int:
+    """Write how often the user was shown each candidate, and log hours since the last time; both 0 where never."""
+    if len(user.shown_rows):
+        for place in range(len(rows)):
+            times, newest_ms = 0, 0
+            for index in range(len(user.shown_rows)):
+                if user.shown_rows[index] == rows[place]:
+                    times += 1
+                    newest_ms = max(newest_ms, user.shown_times_ms[index])
+            if times:
+                out[place, column] = math.log1p(times)
+                out[place, column + 1] = math.log1p(max(now_ms - newest_ms, 0) / 3.6e6)
+    return column + 2
 
 
-def list_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return log ranks within the list, best = 0, scaled to about [0, 1.2]; (n,) -> (n,)."""
-    ranks = np.empty(len(values))
-    ranks[np.argsort(-values, kind="stable")] = np.arange(len(values))
-    return np.asarray(np.log1p(ranks) / 4.0)
+@compiled
+def fill_user_inputs(
+    user: UserArrays,
+    table_rows: NDArray[np.int64],
+    items: ItemArrays,
+    seen_ms: NDArray[np.int64],
+    now_ms: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Write the user-level inputs (U,), clipped."""
+    spans = len(user.counts)
+    for span in range(spans):
+        out[span] = math.log1p(user.counts[span, 0])
+    rate = (user.counts[-1, 1] + 0.5 * PRIOR_EVENTS) / (user.counts[-1, 0] + PRIOR_EVENTS)
+    out[spans] = math.log(rate / (1.0 - rate))
+    out[spans + 1] = math.log1p(len(user.history_rows))
+    session = 0
+    for index in range(len(user.history_rows)):
+        session += now_ms - user.history_times_ms[index] < SESSION_MS
+    if len(user.history_rows):
+        out[spans + 2] = math.log1p(max(now_ms - user.history_times_ms[0], 0) / 6e4) / 2.0
+    out[spans + 3] = math.log1p(session)
+    known, popular, old = 0, 0.0, 0.0
+    for index in range(min(len(user.history_rows), TASTE_LENGTH)):
+        row = user.history_rows[index]
+        if row < 0:
+            continue
+        table_row = table_rows[row]
+        known += 1
+        popular += log_share(popularity_of(items.sums[table_row], items.decay, items.totals))
+        if row < len(seen_ms):
+            old += known_for(seen_ms[row, 0], now_ms)
+    if known:
+        out[spans + 4] = popular / known
+        out[spans + 5] = old / known
+    for index in range(len(out)):
+        out[index] = min(max(out[index], -CLIP), CLIP)
 
 
-def log_probabilities(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scale probabilities: log share, shifted so that a typical candidate is near 0."""
-    return _log_share(scores)
-
-
-def age_inputs(published_time_ms: NDArray[np.int64], now_ms: int) -> NDArray[np.float64]:
-    """Return log age in hours (0 where unknown) and whether the item is younger than an hour; (n,) -> (n, 2)."""
-    hours = np.maximum(now_ms - published_time_ms, 0) / 3.6e6
-    known = published_time_ms > 0
-    return np.stack([np.where(known, np.log1p(hours) / 2.0, 0.0), (known & (hours < 1.0)).astype(np.float64)], axis=1)
-
-
-def _log_share(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray((np.log(share + _SHARE_FLOOR) + 6.0) / 2.0)
+@compiled
+def fill_ranks(values: NDArray[np.float64], out: NDArray[np.float32], column: int) -> None:
+    """Write log ranks within the list, best = 0, scaled to about [0, 1.4]; values (n,)."""
+    order = np.argsort(-values, kind="mergesort")
+    for rank in range(len(order)):
+        out[order[rank], column] = math.log1p(rank) / 4.0
 
 
 def _span(half_life_s: float) -> str:

@@ -24,8 +24,10 @@ class UserState:
     user_id: str
     counts: NDArray[np.float64]
     """(H, 3) events, positives, negatives decayed to now."""
-    category_counts: dict[str, NDArray[np.float64]]
-    """Category name -> (3,), longest half-life, decayed to now."""
+    category_names: tuple[str, ...]
+    """Categories of the items the user touched."""
+    category_counts: NDArray[np.float64]
+    """(C, 3) of each, longest half-life, decayed to now."""
     history_item_ids: tuple[str, ...]
     """Newest first by (event_time_ms, event_id)."""
     history_outcomes: NDArray[np.int8]
@@ -48,7 +50,8 @@ def cold_user_state(user_id: str, features: FeaturesConfig) -> UserState:
     return UserState(
         user_id=user_id,
         counts=np.zeros((len(features.half_lives_s), 3)),
-        category_counts={},
+        category_names=(),
+        category_counts=np.zeros((0, 3)),
         history_item_ids=(),
         history_outcomes=np.zeros(0, dtype=np.int8),
         history_times_ms=np.zeros(0, dtype=np.int64),
@@ -66,17 +69,12 @@ def user_state_from_row(
     """Build the state from Feast fields (name -> value or None); missing or misshapen fields count as nothing."""
     history = tuple(row.get("user_history_item_ids") or ())[: features.history_length]
     shown = tuple(row.get("user_shown_item_ids") or ())[: features.exposure_length]
-    names = list(row.get("user_category_names") or ())
+    names = tuple(row.get("user_category_names") or ())
     return UserState(
         user_id=user_id,
         counts=_decayed(row.get("user_counters"), features.half_lives_s, 1, now_ms)[0],
-        category_counts=dict(
-            zip(
-                names,
-                _decayed(row.get("user_category_counts"), features.half_lives_s[-1:], len(names), now_ms)[:, 0],
-                strict=True,
-            )
-        ),
+        category_names=names,
+        category_counts=_decayed(row.get("user_category_counts"), features.half_lives_s[-1:], len(names), now_ms)[:, 0],
         history_item_ids=history,
         history_outcomes=_history_column(row.get("user_history_outcomes"), len(history)).astype(np.int8),
         history_times_ms=_history_column(row.get("user_history_times_ms"), len(history)),
@@ -175,11 +173,16 @@ class UserTable:
         newest_first = user.history[::-1]
         rows = np.fromiter(user.category_rows.values(), dtype=np.int64, count=len(user.category_rows))
         category_counts = self._category_counters.read(now_ms, rows)[:, 0]  # (C, 3)
-        named = sorted(zip(user.category_rows, category_counts, strict=True), key=lambda one: (-one[1][0], one[0]))
+        names = tuple(user.category_rows)
+        if len(names) > self._features.categories_per_user:
+            kept = sorted(range(len(names)), key=lambda index: (-category_counts[index, 0], names[index]))
+            kept = kept[: self._features.categories_per_user]
+            names, category_counts = tuple(names[index] for index in kept), category_counts[kept]
         return UserState(
             user_id=user_id,
             counts=self._counters.read(now_ms, np.array([user.row]))[0],
-            category_counts=dict(named[: self._features.categories_per_user]),
+            category_names=names,
+            category_counts=category_counts,
             history_item_ids=tuple(entry[2] for entry in newest_first),
             history_outcomes=np.array([entry[3] for entry in newest_first], dtype=np.int8),
             history_times_ms=np.array([entry[0] for entry in newest_first], dtype=np.int64),

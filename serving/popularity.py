@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import popularity_order
+from features.item_summary import popularity_order
 from features.item_table import ItemTable
 from serving.answers import FALLBACK, RankedItem, RankedList, RecommendQuery, without_inputs
 
@@ -36,7 +36,7 @@ class PopularityRanker:
             is_given = np.zeros(len(table), dtype=np.bool_)
             is_given[given[given >= 0]] = True
             excluded |= ~is_given
-        order = popularity_order(table.counts(now_ms))
+        order = popularity_order(table, now_ms)
         rows = order[~excluded[order]][: query.num_items]
         # Scores only say the order here: the reciprocal rank, comparable with nothing else.
         items = tuple(RankedItem(table.item_ids[r], 1.0 / (1 + place), FALLBACK) for place, r in enumerate(rows))

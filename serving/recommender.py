@@ -16,8 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import CandidateList, Catalog, build_list
-from features.config import AppConfig
+from features.candidates import CandidateList, ListContext, UserRows, Workspace, build_list, list_context
+from features.config import AppConfig, FeaturesConfig
+from features.item_summary import ItemSummary
 from features.item_table import ItemTable
 from features.user_state import UserState
 from serving.answers import FALLBACK, Answer, RankedItem, RankedList, RecommendQuery, without_inputs
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 NO_MODEL = "no_model"
 RANKER_FAILED = "ranker_failed"
+_NO_ROWS: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 
 class UserReader(Protocol):
@@ -82,9 +84,10 @@ class Recommender:
     ) -> None:
         self._app = app
         self._features = app.features
-        self._catalog_ms = config.catalog_ms
+        self._context_ms = config.catalog_ms
         self._turns = asyncio.Semaphore(config.max_user_reads)
-        self._catalog: tuple[ServingModel, Catalog] | None = None
+        self._workspace = Workspace()
+        self._context: tuple[ServingModel, ListContext] | None = None
         self._models = models
         self._users = users
         self._items = items
@@ -128,7 +131,7 @@ class Recommender:
         excluded[row] = True
         scores = np.where(excluded, -np.inf, model.similarity(row))
         rows = _best(scores, num_items)
-        source = np.where(model.co_visitation.similar(row, model.num_items) > 0, "covisitation", "tower")
+        source = np.where(model.counts.pairs.similar(row, model.num_items) > 0, "covisitation", "tower")
         items = tuple(RankedItem(model.item_ids[r], float(scores[r]), str(source[r])) for r in rows)
         return self._answer(model, without_inputs(items), (), now_ms)
 
@@ -178,42 +181,67 @@ class Recommender:
     def _find_candidates(
         self, model: ServingModel, query: RecommendQuery, user: UserState, now_ms: int, exclude: bool
     ) -> CandidateList:
-        catalog = self._catalog_at(model, now_ms)
-        if exclude:
-            excluded = catalog.excluded | lacks_category(
-                catalog.categories, catalog.category_names, query.category_filter
-            )
-            excluded[model.known_rows((*user.consumed, *query.exclude_item_ids))] = True
-        else:
-            excluded = np.zeros(model.num_items, dtype=np.bool_)
-        history_rows = model.rows_of(user.history_item_ids)
-        sources = self._features.candidates
-        given = model.known_rows(tuple(dict.fromkeys(query.candidate_item_ids))) if query.candidate_item_ids else None
+        context = self._context_at(model, now_ms)
+        history = model.rows_of(user.history_item_ids)
+        consumed = model.known_rows((*user.consumed, *query.exclude_item_ids)) if exclude else _NO_ROWS
         return build_list(
             user,
-            history_rows,
-            model.rows_of(user.shown_item_ids),
-            catalog,
-            excluded,
-            model.co_visitation,
-            model.tower_scores(user, history_rows),
-            # The popularity source reaches over all items, so a long list is filled wherever there are enough.
-            self._features.model_copy(
-                update={
-                    "candidates": sources.model_copy(update={"popularity": max(sources.popularity, query.num_items)})
-                }
-            ),
-            given,
+            UserRows(history, consumed, model.rows_of(user.shown_item_ids)),
+            context,
+            now_ms,
+            model.tower_query(user, history),
+            self._features_for(query),
+            model.pre_ranker,
+            self._workspace,
+            self._given_rows(model, query, context, consumed, exclude),
+            self._in_category(model, query) if exclude else None,
         )
 
-    def _catalog_at(self, model: ServingModel, now_ms: int) -> Catalog:
-        """Return the model's items as of now, or of a moment so short ago that it makes no difference."""
-        if self._catalog is not None:
-            kept_model, kept = self._catalog
-            if kept_model is model and 0 <= now_ms - kept.now_ms < self._catalog_ms:
+    def _given_rows(
+        self,
+        model: ServingModel,
+        query: RecommendQuery,
+        context: ListContext,
+        consumed: NDArray[np.int64],
+        exclude: bool,
+    ) -> NDArray[np.int64] | None:
+        """Return the rows that the caller asked for, with `exclude` less those that must not be shown."""
+        if not query.candidate_item_ids:
+            return None
+        rows = model.known_rows(tuple(dict.fromkeys(query.candidate_item_ids)))
+        if not exclude:
+            return rows
+        allowed = context.is_listable[rows] & ~np.isin(rows, consumed)
+        in_category = self._in_category(model, query)
+        return rows[allowed if in_category is None else allowed & in_category[rows]]
+
+    def _in_category(self, model: ServingModel, query: RecommendQuery) -> NDArray[np.bool_] | None:
+        """Say which items have a wanted category, (N,); None where any will do."""
+        if not query.category_filter:
+            return None
+        table = self._items
+        lacks = lacks_category(table.categories, table.category_names, query.category_filter)
+        return ~lacks[model.table_rows]
+
+    def _features_for(self, query: RecommendQuery) -> FeaturesConfig:
+        """Return the settings with room for a long list."""
+        candidates = self._features.candidates
+        if candidates.total >= query.num_items:
+            return self._features
+        longer = candidates.model_copy(update={"total": query.num_items})
+        return self._features.model_copy(update={"candidates": longer})
+
+    def _context_at(self, model: ServingModel, now_ms: int) -> ListContext:
+        """Return what lists share as of now, or of a moment so short ago that it makes no difference."""
+        if self._context is not None:
+            kept_model, kept = self._context
+            if kept_model is model and 0 <= now_ms - kept.summary.now_ms < self._context_ms:
                 return kept
-        made = Catalog.of_table(self._items, now_ms, model.table_rows)
-        self._catalog = (model, made)
+        rows_of_table = np.full(len(self._items), -1, dtype=np.int64)
+        rows_of_table[model.table_rows] = np.arange(model.num_items)
+        summary = ItemSummary.of_table(self._items, now_ms)
+        made = list_context(summary, self._items, model.counts, model.table_rows, rows_of_table)
+        self._context = (model, made)
         return made
 
     def _answer(self, model: ServingModel | None, ranked: RankedList, reasons: tuple[str, ...], now_ms: int) -> Answer:

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.co_visitation import CoVisitation
+from features.candidates import TowerQuery
 from features.config import FeaturesConfig
+from features.count_tables import CountTables
 from features.item_table import ItemTable
-from features.model_inputs import feature_schema_hash, ranker_input_names
+from features.model_inputs import feature_schema_hash, pre_ranker_input_names, ranker_input_names
 from features.user_state import UserState
 from trainer.model import Model
 from trainer.version_files import Manifest, Version, VersionError, read_version
@@ -40,8 +42,10 @@ class ServingModel:
     user_rows: Mapping[str, int]
     user_embedding: NDArray[np.float32]
     """(U, D)"""
-    co_visitation: CoVisitation
+    counts: CountTables
     network: Model
+    pre_ranker: NDArray[np.float32]
+    """(P,) weights that cut the pool to a list."""
     feature_schema_hash: str
     table_rows: NDArray[np.int64]
     """(N,) row in this process's item table; empty until placed."""
@@ -69,8 +73,8 @@ class ServingModel:
         rows = self.rows_of(item_ids)
         return rows[rows >= 0]
 
-    def tower_scores(self, user: UserState, history_rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the dot product of the user's vector with every item's, (N,); history_rows (L,), -1 unknown."""
+    def tower_query(self, user: UserState, history_rows: NDArray[np.int64]) -> TowerQuery:
+        """Return the user's vector beside every item's; history_rows (L,), -1 unknown."""
         is_known = history_rows >= 0
         user_row = self.user_rows.get(user.user_id)
         vector = self.network.user_vector(
@@ -78,7 +82,7 @@ class ServingModel:
             self.item_vectors[history_rows[is_known]],
             user.history_outcomes[is_known],
         )
-        return self.item_vectors @ vector
+        return TowerQuery(vector, self.item_vectors)
 
     def rank(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of a positive; (n, F) -> (n,).
@@ -95,7 +99,7 @@ class ServingModel:
         """Score every item by likeness to `row`: cosine of the vectors plus weighted co-visitation, (N,)."""
         norms = np.maximum(np.linalg.norm(self.item_vectors, axis=1), 1e-6)
         cosine = (self.item_vectors @ self.item_vectors[row]) / (norms * norms[row])
-        return np.asarray(cosine + _CO_VISITATION_WEIGHT * self.co_visitation.similar(row, self.num_items))
+        return np.asarray(cosine + _CO_VISITATION_WEIGHT * self.counts.pairs.similar(row, self.num_items))
 
 
 class ModelLoader:
@@ -108,6 +112,7 @@ class ModelLoader:
     def __init__(self, features: FeaturesConfig) -> None:
         self._schema_hash = feature_schema_hash(features)
         self._num_inputs = len(ranker_input_names(features))
+        self._num_pre_ranker_inputs = len(pre_ranker_input_names(features))
 
     def __call__(
         self, store_dir: Path, version: str, manifest_sha256: str | None, before: ServingModel | None
@@ -129,8 +134,9 @@ class ModelLoader:
             item_vectors=read.item_vectors,
             user_rows=_index(read.user_ids, None if before is None else before.user_rows),
             user_embedding=read.user_embedding,
-            co_visitation=CoVisitation.from_arrays(read.neighbours, read.weights, read.totals),
+            counts=CountTables.from_arrays({name: _aligned(getattr(read, name)) for name in CountTables.array_names()}),
             network=network,
+            pre_ranker=_aligned(read.dense["pre_ranker"]),
             feature_schema_hash=self._schema_hash,
             table_rows=np.zeros(0, dtype=np.int64),
         )
@@ -146,10 +152,13 @@ class ModelLoader:
     def _check_network(self, network: Model, read: Version) -> None:
         """Check the network's shape and that it gives the scores its trainer saw."""
         name, dim = read.manifest.version, read.item_vectors.shape[1]
-        found = (network.ranker.num_inputs, network.tower.embedding_dim, read.canary_inputs.shape[1])
-        wanted = (self._num_inputs, dim, self._num_inputs)
+        pre_ranker_inputs = len(network.pre_ranker)
+        found = (network.ranker.num_inputs, network.tower.embedding_dim, read.canary_inputs.shape[1], pre_ranker_inputs)
+        wanted = (self._num_inputs, dim, self._num_inputs, self._num_pre_ranker_inputs)
         if found != wanted:
-            raise VersionError("dense_tensors", f"{name}: inputs, dim and canary inputs are {found}, must be {wanted}")
+            raise VersionError(
+                "dense_tensors", f"{name}: inputs, dim, canary and pre-ranker inputs are {found}, must be {wanted}"
+            )
         expected = np.array(read.manifest.canary_scores, dtype=np.float64)
         scores = network.rank(read.canary_inputs) if len(expected) else np.zeros(0, dtype=np.float32)
         if not np.allclose(scores, expected, rtol=CANARY_TOLERANCE, atol=CANARY_TOLERANCE):
@@ -168,6 +177,11 @@ def place_rows(model: ServingModel, before: ServingModel | None, items: ItemTabl
     known = before.table_rows if before is not None and shared else np.zeros(0, dtype=np.int64)
     new = items.ensure_rows(model.item_ids[shared:])
     return replace(model, table_rows=np.concatenate([known, new]))
+
+
+def _aligned(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that owns its memory: one kind for compiled code, whatever file it was read from."""
+    return np.array(array)
 
 
 def _index(ids: Sequence[str], before: Mapping[str, int] | None) -> Mapping[str, int]:

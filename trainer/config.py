@@ -23,6 +23,8 @@ class LearnerConfig(StrictConfig):
     """Standard deviation of a new item or category row; user rows start at zero, so a new user is judged by history."""
     learning_rate: float = Field(2e-3, gt=0, le=0.1)
     """Adam on the dense weights; 1e-3 to 3e-3 measured best, 3e-4 is too slow for a stream."""
+    pre_ranker_learning_rate: float = Field(5e-3, gt=0, le=0.1)
+    """Adam on the weights that cut the pool to a list."""
     softmax_weight: float = Field(0.3, ge=0, le=10.0)
     """Weight of the listwise softmax beside BCE: BCE calibrates, softmax ranks."""
     retrieval_negatives: int = Field(256, ge=1, le=10_000)

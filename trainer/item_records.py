@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from features.item_table import ItemTable
 from trainer.errors import SampleError
+from trainer.list_builder import ListBuilder
 
 
 class ItemRecord(msgspec.Struct, frozen=True):
     """The fields that the trainer uses of one item."""
 
     item_id: str
+    title: str | None = ""
     categories: list[str] | None = None
     is_available: bool | None = True
     published_time_ms: int | None = 0
@@ -21,7 +22,7 @@ class ItemRecord(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(ItemRecord)
 
 
-def apply_item(items: ItemTable, key: bytes | None, value: bytes | None) -> None:
+def apply_item(builder: ListBuilder, key: bytes | None, value: bytes | None) -> None:
     """Take one record over; a null value makes the item of that key unavailable.
 
     Raises:
@@ -29,13 +30,14 @@ def apply_item(items: ItemTable, key: bytes | None, value: bytes | None) -> None
     """
     try:
         if value is None:
-            items.remove_item(_checked_id((key or b"").decode()))
+            builder.items.remove_item(_checked_id((key or b"").decode()))
             return
         record = _decoder.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SampleError("not_an_item", f"item record cannot be decoded: {error}") from error
-    items.set_item(
+    builder.set_item(
         _checked_id(record.item_id),
+        record.title or "",
         [name for name in record.categories or [] if 1 <= len(name.encode()) <= 128],
         is_available=record.is_available is not False,
         published_time_ms=record.published_time_ms or 0,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from features.candidates import CandidateList
 from features.config import AppConfig
+from features.count_tables import CountTables
 from features.label_config import Labels, derived_labels
 from features.model_inputs import feature_schema_hash, ranker_input_names
 from trainer.config import LearnerConfig
@@ -27,11 +28,12 @@ from trainer.metrics import PrequentialMetrics
 from trainer.model import Model
 from trainer.open_lists import OpenList
 from trainer.optimizer_state import with_prefix
+from trainer.pre_ranker_learner import PreRankerLearner
 from trainer.ranker_learner import ListBatch, RankerLearner
 from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
 from trainer.tower_learner import Positive, TowerLearner
 
-_PARTS = ("model", "items", "users", "co_visitation", "tower", "ranker", "learner")
+_PARTS = ("model", "items", "users", "counts", "tower", "ranker", "pre_ranker", "learner")
 
 _HELD, _RELEASED = "held", "released"
 """Heads of the keys of events that were counted while held, and of those learnt since."""
@@ -104,9 +106,10 @@ class Learner:
         self.config = config
         self.schema_hash = feature_schema_hash(app.features)
         self.num_inputs = len(ranker_input_names(app.features))
-        self.model = Model(config.embedding_dim, self.num_inputs).to(device)
         self.builder = ListBuilder(app.features, lists_only_seen)
+        self.model = Model(config.embedding_dim, self.num_inputs, len(self.builder.pre_ranker)).to(device)
         self.tower = TowerLearner(self.model.tower, self.builder.items, config, device)
+        self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate)
         self.ranker = RankerLearner(self.model.ranker, config, device)
         self.learnt_once = LearntOnce(config.learnt_once_limit)
         self.metrics = PrequentialMetrics()
@@ -151,9 +154,10 @@ class Learner:
             "model": dict(self.model.dense()),
             "items": self.builder.items.arrays(),
             "users": self.builder.users.arrays(),
-            "co_visitation": self.builder.co_visitation_arrays(),
+            "counts": self.builder.counts.arrays(len(self.builder.items)),
             "tower": self.tower.arrays(),
             "ranker": self.ranker.arrays(),
+            "pre_ranker": self.pre_ranker.arrays(),
             "learner": {"learnt_once": self.learnt_once.array(), "recent_inputs": self.recent_inputs},
         }
         names = {
@@ -183,9 +187,10 @@ class Learner:
         names = state.names
         self.builder.items.restore(names["items/item_ids"], names["items/categories"], parts["items"])
         self.builder.users.restore(_names_with_prefix(names, "users/"), parts["users"])
-        self.builder.restore_co_visitation(parts["co_visitation"])
+        self.builder.counts = CountTables.from_arrays({name: array.copy() for name, array in parts["counts"].items()})
         self.tower.restore(_names_with_prefix(names, "tower/"), parts["tower"])
         self.ranker.restore(parts["ranker"])
+        self.pre_ranker.restore(parts["pre_ranker"])
         self.learnt_once.restore(parts["learner"]["learnt_once"])
         self.recent_inputs = parts["learner"]["recent_inputs"].copy()
         self.progress = replace(state.progress, refused=dict(state.progress.refused))
@@ -333,6 +338,8 @@ class Learner:
         self.progress.skipped_cold += not moment.state.is_known
         row = self.builder.items.row_of(event.item_id)
         candidates = self._candidates(event, moment) if len(self.builder.items) else None
+        if candidates is not None and len(in_pool := np.flatnonzero(candidates.pool_rows == row)):
+            self.pre_ranker.add_list(candidates.pool_inputs, int(in_pool[0]))
         found = np.flatnonzero(candidates.rows == row) if candidates is not None and row >= 0 else np.zeros(0)
         if candidates is None or not len(found):
             prepared.missed += is_scored
@@ -340,8 +347,7 @@ class Learner:
         prepared.lists.append(OpenList.of_organic(candidates.inputs, candidates.rows, int(found[0]), weight, is_scored))
 
     def _candidates(self, event: Event, moment: UserMoment) -> CandidateList:
-        scores = self.tower.scores(event.user_id, moment)
-        return self.builder.build(moment, scores, event.event_time_ms)
+        return self.builder.build(moment, self.tower.query(event.user_id, moment), event.event_time_ms)
 
     def _add_positive(self, event: Event, moment: UserMoment, prepared: _Prepared) -> None:
         row = self.builder.items.ensure_row(event.item_id)
@@ -376,6 +382,8 @@ class Learner:
 
     def _learn(self, lists: Sequence[OpenList], positives: Sequence[Positive]) -> None:
         step = self.progress.step = self.progress.step + 1
+        self.progress.non_finite_steps += not self.pre_ranker.learn_batch()
+        self.model.pre_ranker.copy_(torch.from_numpy(self.pre_ranker.weights))
         if lists:
             batch = ListBatch.of_lists([open_list.labelled() for open_list in lists])
             self.progress.non_finite_steps += not self.ranker.learn_batch(batch, step)

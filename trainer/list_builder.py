@@ -6,25 +6,30 @@ Letters: `N` items (rows of the `ItemTable`), `L` history, `D` embedding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import CandidateList, Catalog, build_list
-from features.co_visitation import WINDOWS, CoVisitation
+from features.candidates import (
+    CandidateList,
+    ListContext,
+    TowerQuery,
+    UserRows,
+    Workspace,
+    build_list,
+    list_context,
+)
 from features.config import POSITIVE, FeaturesConfig
+from features.count_tables import PAIR_WINDOW, CountTables
 from features.declared_table import CountedEvent
+from features.item_summary import ItemSummary
 from features.item_table import ItemTable
+from features.model_inputs import first_pre_ranker_weights
 from features.user_state import UserState, UserTable
 from trainer.samples import Event
-
-CATALOG_MS = 50
-"""Lists this close in event time share item counters, as the server's requests do: decaying every item anew for each
-list cost a third of its time."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,16 @@ class ListBuilder:
         self._only_seen = only_seen
         self.items = ItemTable(features)
         self.users = UserTable(features)
-        self.co_visitation = CoVisitation(features.co_visitation_neighbours)
-        self._catalog: Catalog | None = None
+        self.counts = CountTables.empty(features)
+        self.pre_ranker = first_pre_ranker_weights(features)
+        """(P,) as learnt so far."""
+        self._workspace = Workspace()
+        self._every_row: NDArray[np.int64] = np.arange(64)
+        self._context: ListContext | None = None
 
     def begin_batch(self) -> None:
-        """Share item counters within a micro-batch only: a checkpoint between two must not change what is learnt."""
-        self._catalog = None
+        """Share what is summed over all items within a micro-batch only: a checkpoint must not change what is learnt."""
+        self._context = None
 
     def moment(self, user_id: str, now_ms: int) -> UserMoment:
         """Return a user as of `now_ms`, before anything that is not counted yet."""
@@ -73,38 +82,72 @@ class ListBuilder:
         )
         return UserMoment(state, self.items.rows_of(state.history_item_ids))
 
-    def build(self, moment: UserMoment, tower_scores: NDArray[np.float32], now_ms: int) -> CandidateList:
-        """Build the list this user would have been ranked on; `tower_scores` (N,)."""
-        catalog = self._catalog_at(now_ms)
-        excluded = catalog.excluded.copy()
-        if self._only_seen:
-            excluded |= catalog.counts[:, -1, 0] == 0.0
-        consumed = self.items.rows_of(list(moment.state.consumed))
-        excluded[consumed[consumed >= 0]] = True
+    def build(self, moment: UserMoment, tower: TowerQuery | None, now_ms: int) -> CandidateList:
+        """Build the list this user would have been ranked on."""
+        consumed = self.items.rows_of(tuple(moment.state.consumed))
+        return self._build(moment, consumed, tower, now_ms, None)
+
+    def build_given(
+        self, moment: UserMoment, rows: NDArray[np.int64], tower: TowerQuery | None, now_ms: int
+    ) -> CandidateList:
+        """Compute the inputs of exactly these items, whether consumed or not; rows (n,)."""
+        return self._build(moment, np.zeros(0, dtype=np.int64), tower, now_ms, rows)
+
+    def _build(
+        self,
+        moment: UserMoment,
+        consumed: NDArray[np.int64],
+        tower: TowerQuery | None,
+        now_ms: int,
+        given: NDArray[np.int64] | None,
+    ) -> CandidateList:
+        rows = UserRows(moment.history_rows, consumed, self.items.rows_of(moment.state.shown_item_ids))
+        context = self._context_at(now_ms)
         return build_list(
-            moment.state,
-            moment.history_rows,
-            self.items.rows_of(moment.state.shown_item_ids),
-            catalog,
-            excluded,
-            self.co_visitation,
-            tower_scores,
-            self._features,
+            moment.state, rows, context, now_ms, tower, self._features, self.pre_ranker, self._workspace, given
         )
 
-    def _catalog_at(self, now_ms: int) -> Catalog:
-        """Return the items as of now, or of a moment less than `CATALOG_MS` ago: the server shares them alike."""
-        last = self._catalog
-        if last is None or len(last.counts) != len(self.items) or not 0 <= now_ms - last.now_ms < CATALOG_MS:
-            last = self._catalog = Catalog.of_table(self.items, now_ms)
-        return last
+    def _context_at(self, now_ms: int) -> ListContext:
+        """Return what the lists of this micro-batch share; items that came since have a row and are not listed yet."""
+        size = len(self.items)
+        if self._context is None:
+            self.counts.reserve(size)
+            summary = ItemSummary.of_table(self.items, now_ms, self._only_seen)
+            self._context = list_context(summary, self.items, self.counts, self._rows(size))
+        elif len(self._context.table_rows) < size:
+            self.counts.reserve(size)
+            is_listable = np.zeros(size, dtype=np.bool_)
+            is_listable[: len(self._context.is_listable)] = self._context.is_listable
+            static = np.zeros((size, self._context.static.shape[1]), dtype=np.float32)
+            static[: len(self._context.static)] = self._context.static
+            self._context = self._context._replace(table_rows=self._rows(size), is_listable=is_listable, static=static)
+        return self._context
+
+    def _rows(self, size: int) -> NDArray[np.int64]:
+        while size > len(self._every_row):
+            self._every_row = np.arange(2 * len(self._every_row))
+        return self._every_row[:size]
+
+    def set_item(
+        self,
+        item_id: str,
+        title: str = "",
+        categories: Sequence[str] = (),
+        is_available: bool = True,
+        published_time_ms: int = 0,
+        expires_time_ms: int = 0,
+    ) -> None:
+        """Take over an item record; see `ItemTable.set_item`."""
+        self.items.set_item(item_id, categories, is_available, published_time_ms, expires_time_ms)
+        self.counts.titles.set_title(self.items.row_of(item_id), title)
 
     def count_event(self, event: Event) -> None:
         """Feed one event to all tables; call it only after everything that predicts this event is computed."""
         row = self.items.ensure_row(event.item_id)
+        self.counts.count_event(row, event.event_time_ms)
         if event.outcome == POSITIVE:
-            previous = self.users.newest_item_ids(event.user_id, WINDOWS[-1])
-            self.co_visitation.add(self.items.rows_of(previous), row)
+            previous = self.users.newest_item_ids(event.user_id, PAIR_WINDOW)
+            self.counts.count_positive(self.items.rows_of(previous), row)
         counted = CountedEvent(
             event.event_id, event.user_id, event.item_id, event.action, event.value, event.event_time_ms
         )
@@ -117,19 +160,3 @@ class ListBuilder:
         """Feed one served list to all tables."""
         self.items.add_shown(item_ids, served_time_ms)
         self.users.add_shown(user_id, request_id, served_time_ms, item_ids)
-
-    def co_visitation_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return neighbours (N, K), weights (N, K) and totals (N,), a row for every item of the catalogue."""
-        table, size = self.co_visitation, len(self.items)
-        missing = size - len(table.totals)
-        return {
-            "neighbours": np.pad(table.neighbours, ((0, missing), (0, 0)), constant_values=-1),
-            "weights": np.pad(table.weights, ((0, missing), (0, 0))),
-            "totals": np.pad(table.totals, (0, missing)),
-        }
-
-    def restore_co_visitation(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what `co_visitation_arrays` returned."""
-        self.co_visitation = CoVisitation.from_arrays(
-            arrays["neighbours"].copy(), arrays["weights"].copy(), arrays["totals"].copy()
-        )

@@ -107,10 +107,10 @@ class TwoTower(nn.Module):
 
 
 class Ranker(nn.Module):
-    """Scores candidates: a hand-weighted skip plus linear plus MLP, both starting at zero.
+    """Scores candidates: the pre-ranker's score plus linear plus MLP, both starting at zero.
 
     Args:
-        num_inputs: F; the last input is the hand-weighted score.
+        num_inputs: F; the last input is the pre-ranker's score.
     """
 
     input_mean: Tensor
@@ -119,7 +119,7 @@ class Ranker(nn.Module):
 
     def __init__(self, num_inputs: int) -> None:
         super().__init__()
-        self.hand_scale = nn.Parameter(torch.ones(1))
+        self.skip_scale = nn.Parameter(torch.ones(1))
         self.bias = nn.Parameter(torch.zeros(1))
         self.organic_bias = nn.Parameter(torch.zeros(1))
         self.linear = nn.Linear(num_inputs, 1, bias=False)
@@ -149,7 +149,7 @@ class Ranker(nn.Module):
         scaled = scaled.clamp(-INPUT_CLIP, INPUT_CLIP)  # (..., F)
         hidden = torch.relu(self.hidden_2(torch.relu(self.hidden_1(scaled))))
         learnt = self.linear(scaled) + self.output(hidden)  # (..., 1)
-        logits: Tensor = self.hand_scale * inputs[..., -1] + self.bias + learnt.squeeze(-1)
+        logits: Tensor = self.skip_scale * inputs[..., -1] + self.bias + learnt.squeeze(-1)
         return logits if is_organic is None else logits + self.organic_bias * is_organic
 
     @torch.no_grad()
@@ -172,10 +172,15 @@ class Model(nn.Module):
     Args:
         embedding_dim: D.
         num_inputs: F.
+        num_pre_ranker_inputs: P.
     """
 
-    def __init__(self, embedding_dim: int, num_inputs: int) -> None:
+    pre_ranker: Tensor
+    """(P,) weights that cut the pool to a list: numpy learns and applies them, torch only carries them."""
+
+    def __init__(self, embedding_dim: int, num_inputs: int, num_pre_ranker_inputs: int) -> None:
         super().__init__()
+        self.register_buffer("pre_ranker", torch.zeros(num_pre_ranker_inputs))
         self.tower = TwoTower(embedding_dim)
         self.ranker = Ranker(num_inputs)
 
@@ -193,9 +198,10 @@ class Model(nn.Module):
         try:
             embedding_dim = dense["tower.history_projection.weight"].shape[0]
             num_inputs = dense["ranker.linear.weight"].shape[1]
-        except (KeyError, IndexError) as error:
+            (num_pre_ranker_inputs,) = dense["pre_ranker"].shape
+        except (KeyError, IndexError, ValueError) as error:
             raise VersionError("dense_tensors", f"dense weights lack {error}; they are of another model") from error
-        model = cls(embedding_dim, num_inputs)
+        model = cls(embedding_dim, num_inputs, num_pre_ranker_inputs)
         try:
             model.load_state_dict({name: torch.from_numpy(np.array(tensor)) for name, tensor in dense.items()})
         except RuntimeError as error:

@@ -35,7 +35,7 @@ def build_version(learner: Learner, label: VersionLabel) -> Version:
     canary_inputs = _canary_inputs(learner)
     items, tower, progress = learner.builder.items, learner.tower, learner.progress
     item_vectors = tower.item_vectors()
-    pairs = learner.builder.co_visitation_arrays()
+    counts = learner.builder.counts.arrays(len(item_vectors))
     manifest = Manifest(
         name=label.name,
         version=str(label.version),
@@ -59,9 +59,7 @@ def build_version(learner: Learner, label: VersionLabel) -> Version:
         user_ids=tower.user_rows.ids[:],
         user_embedding=tower.user_rows.weight.cpu().numpy().copy(),
         canary_inputs=canary_inputs,
-        neighbours=pairs["neighbours"],
-        weights=pairs["weights"],
-        totals=pairs["totals"],
+        **counts,
     )
 
 

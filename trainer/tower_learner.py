@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from features.candidates import TowerQuery
 from features.item_table import ItemTable
 from trainer.config import LearnerConfig
 from trainer.embedding_table import EmbeddingTable
@@ -89,8 +90,8 @@ class TowerLearner:
             self.index = self.item_vectors()
             self.samples_since_refresh = 0
 
-    def scores(self, user_id: str, moment: UserMoment) -> NDArray[np.float32]:
-        """Return one user's dot products with all items of the catalogue, (N,); items newer than the index get 0."""
+    def query(self, user_id: str, moment: UserMoment) -> TowerQuery:
+        """Return one user's vector beside the vectors of all items of the index."""
         rows = moment.history_rows[:HISTORY_LENGTH]
         is_known = (rows >= 0) & (rows < len(self.index))
         user_row = self.user_rows.rows_of([user_id])[0]
@@ -99,9 +100,7 @@ class TowerLearner:
             self.index[rows[is_known]],
             moment.state.history_outcomes[:HISTORY_LENGTH][is_known],
         )
-        scores = np.zeros(len(self._items), dtype=np.float32)
-        scores[: len(self.index)] = self.index @ vector
-        return scores
+        return TowerQuery(vector, self.index)
 
     def learn_positives(self, positives: Sequence[Positive], step: int) -> bool:
         """Take one step of sampled softmax over `positives`; say whether the loss was finite and the step taken."""

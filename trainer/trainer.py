@@ -198,7 +198,7 @@ class Trainer:
         """Return a sample, None for an item (applied) and for what cannot be used (counted, said once a reason)."""
         try:
             if record.topic == ITEMS_TOPIC:
-                apply_item(self._learner.builder.items, record.key, record.value)
+                apply_item(self._learner.builder, record.key, record.value)
                 return None
             return decode_sample(record.value or b"")
         except SampleError as error:

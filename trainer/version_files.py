@@ -3,7 +3,8 @@
 A version is `manifest.json` plus safetensors files (docs/design.md, "Versions"). Safetensors itself lets flipped
 bits, NaN and wrong shapes through, so digests, shapes, dtypes, ids and finiteness are checked here, before any
 weight is used. This module needs neither torch nor Kafka; what serving takes of versions, it takes from here.
-Letters: `N` items, `U` users, `D` embedding, `K` neighbours, `C` canary rows, `F` ranker inputs.
+Letters: `N` items, `U` users, `D` embedding, `K` neighbours, `S` successors, `T` title tokens, `C` canary rows,
+`F` ranker inputs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from features.title_index import MAX_TOKENS, NUM_BUCKETS
 from trainer.durable_files import write_directory
 from trainer.errors import VersionError
 from trainer.model_version import (
@@ -49,7 +51,7 @@ __all__ = [
     "write_version",
 ]
 
-FORMAT = 1
+FORMAT = 2
 MAX_ID_BYTES = 128
 _MANIFEST_BYTES_LIMIT = 16 * 2**20
 
@@ -69,6 +71,11 @@ _LAYOUT: dict[str, dict[str, tuple[type, int]]] = {
         "neighbours": (np.int32, 2),
         "weights": (np.float32, 2),
         "totals": (np.float32, 1),
+        "successors": (np.int32, 2),
+        "successor_weights": (np.float32, 2),
+        "successor_totals": (np.float32, 1),
+        "title_tokens": (np.int32, 2),
+        "seen_ms": (np.int64, 2),
     },
     "canary.safetensors": {"canary_inputs": (np.float32, 2)},
 }
@@ -134,6 +141,16 @@ class Version:
     """(N, K)"""
     totals: NDArray[np.float32]
     """(N,)"""
+    successors: NDArray[np.int32]
+    """(N, S) rows that came right after, -1 where empty."""
+    successor_weights: NDArray[np.float32]
+    """(N, S)"""
+    successor_totals: NDArray[np.float32]
+    """(N,)"""
+    title_tokens: NDArray[np.int32]
+    """(N, T) hashed words of the titles, -1 where there is no more."""
+    seen_ms: NDArray[np.int64]
+    """(N, 2) first and last event, 0 before any."""
     canary_inputs: NDArray[np.float32]
     """(C, F); the ranker must give `manifest.canary_scores` for them."""
     manifest_sha256: str = ""
@@ -188,7 +205,7 @@ def read_version(store_dir: Path, version: str, expected_manifest_sha256: str | 
         user_embedding=tensors["users.safetensors"]["user_embedding"],
         canary_inputs=tensors["canary.safetensors"]["canary_inputs"],
         manifest_sha256=digest,
-        **{name: tensors["counts.safetensors"][name] for name in ("neighbours", "weights", "totals")},
+        **{name: tensors["counts.safetensors"][name] for name in _LAYOUT["counts.safetensors"]},
     )
     _check_tensors(result)
     return result
@@ -221,6 +238,11 @@ def _files_of(version: Version) -> dict[str, dict[str, NDArray[Any]]]:
         "neighbours": version.neighbours,
         "weights": version.weights,
         "totals": version.totals,
+        "successors": version.successors,
+        "successor_weights": version.successor_weights,
+        "successor_totals": version.successor_totals,
+        "title_tokens": version.title_tokens,
+        "seen_ms": version.seen_ms,
         "canary_inputs": version.canary_inputs,
     }
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -288,8 +310,15 @@ def _check_tensors(version: Version) -> None:
     for tensor_name, tensor in version.dense.items():
         _check_tensor(name, tensor_name, tensor, np.float32, tensor.ndim)
     _check_lengths(version)
-    if ((version.neighbours < -1) | (version.neighbours >= max(1, len(version.item_ids)))).any():
-        raise VersionError("bad_rows", f"{name}: neighbours must lie in -1 .. {len(version.item_ids) - 1}")
+    _check_rows(name, "neighbours", version.neighbours, len(version.item_ids))
+    _check_rows(name, "successors", version.successors, len(version.item_ids))
+    _check_rows(name, "title_tokens", version.title_tokens, NUM_BUCKETS)
+
+
+def _check_rows(version: str, tensor_name: str, rows: NDArray[np.int32], size: int) -> None:
+    """Check that compiled code may use these rows as they are: it checks no bounds."""
+    if ((rows < -1) | (rows >= max(1, size))).any():
+        raise VersionError("bad_rows", f"{version}: {tensor_name} must lie in -1 .. {size - 1}")
 
 
 def _check_tensor(version: str, name: str, tensor: NDArray[Any], dtype: type, dimensions: int) -> None:
@@ -311,6 +340,11 @@ def _check_lengths(version: Version) -> None:
         "neighbours": (num_items, neighbours),
         "weights": (num_items, neighbours),
         "totals": (num_items,),
+        "successors": (num_items, version.successors.shape[1]),
+        "successor_weights": (num_items, version.successors.shape[1]),
+        "successor_totals": (num_items,),
+        "title_tokens": (num_items, MAX_TOKENS),
+        "seen_ms": (num_items, 2),
         "canary_inputs": (len(version.manifest.canary_scores), version.canary_inputs.shape[1]),
     }
     for name, shape in wanted.items():

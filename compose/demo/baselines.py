@@ -1,7 +1,7 @@
 """The two simple methods that the loop is measured against, over the same events in the same order.
 
 Decayed popularity sees the planned order only, so all its hits are known before the first event is sent. Counters
-only is the server's own hand-weighted score over in-process tables, fed with what was really sent (visitors too).
+only is the pre-ranker before it learnt over in-process tables, fed with what was really sent (visitors too).
 Letters: `N` items.
 """
 
@@ -16,12 +16,9 @@ from numpy.typing import NDArray
 from compose.demo.data import SourceItem
 from compose.demo.options import LIST_SIZE
 from compose.demo.pacing import PlannedEvent, Turn
-from features.candidates import Catalog, build_list
-from features.co_visitation import WINDOWS, CoVisitation
-from features.config import POSITIVE, FeaturesConfig
-from features.declared_table import CountedEvent
-from features.item_table import ItemTable
-from features.user_state import UserTable
+from features.config import FeaturesConfig
+from trainer.list_builder import ListBuilder
+from trainer.samples import Event
 
 POPULARITY_HALF_LIFE_EVENTS = 500.0
 _REBASE_AT = 512.0
@@ -116,47 +113,27 @@ def counters_hits(
 
 
 class CountersOnly:
-    """Live counters and co-visitation under the hand-weighted score: the loop without anything learnt.
+    """Live counters and co-visitation under the pre-ranker's first weights: the loop without anything learnt.
 
     Args:
-        items: the catalogue, for categories.
+        items: the catalogue: titles and categories.
         features: half-lives and limits.
     """
 
     def __init__(self, items: Mapping[str, SourceItem], features: FeaturesConfig) -> None:
-        self._items = ItemTable(features)
-        self._users = UserTable(features)
-        self._co_visitation = CoVisitation(features.co_visitation_neighbours)
-        self._features = features
+        self._builder = ListBuilder(features)
         for item in items.values():
-            self._items.set_item(item.item_id, item.categories)
+            self._builder.set_item(item.item_id, item.title, item.categories)
 
     def top_items(self, user_id: str, now_ms: int, size: int) -> list[str]:
         """Return the best `size` items for a user, best first."""
-        user = self._users.state(user_id, now_ms)
-        catalog = Catalog.of_table(self._items, now_ms)
-        excluded = catalog.excluded.copy()
-        consumed = self._items.rows_of(list(user.consumed))
-        excluded[consumed[consumed >= 0]] = True
-        found = build_list(
-            user,
-            self._items.rows_of(user.history_item_ids),
-            self._items.rows_of(user.shown_item_ids),
-            catalog,
-            excluded,
-            self._co_visitation,
-            None,
-            self._features,
-        )
-        best = found.rows[np.argsort(-found.hand_scores, kind="stable")[:size]]
-        return [self._items.item_ids[row] for row in best]
+        self._builder.begin_batch()
+        found = self._builder.build(self._builder.moment(user_id, now_ms), None, now_ms)
+        best = found.rows[np.argsort(-found.pre_ranker_scores, kind="stable")[:size]]
+        return [self._builder.items.item_ids[row] for row in best]
 
     def add_event(self, event: SentEvent) -> None:
         """Count one event everywhere."""
-        row = self._items.ensure_row(event.item_id)
-        if event.outcome == POSITIVE:
-            history = self._users.newest_item_ids(event.user_id, WINDOWS[-1])
-            self._co_visitation.add(self._items.rows_of(history), row)
-        counted = CountedEvent(event.event_id, event.user_id, event.item_id, "", None, event.event_time_ms)
-        self._items.add_event(row, counted, event.outcome)
-        self._users.add_event(counted, self._items.categories_of(event.item_id), event.outcome)
+        self._builder.count_event(
+            Event(event.event_id, event.user_id, event.item_id, "", event.outcome, event.event_time_ms)
+        )

@@ -1,0 +1,104 @@
+"""The count tables that the trainer owns and publishes with a version: pairs, successors, titles, first and last events.
+
+Letters: `N` items, rows as in the tables of embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.co_visitation import CoVisitation
+from features.config import FeaturesConfig
+from features.title_index import MAX_TOKENS, TitleIndex
+
+PAIR_WINDOW = 20
+"""Newest items of a user that a positive event is paired with."""
+HISTORY_WINDOW = 20
+"""Newest items of a user that candidates are compared with."""
+
+
+@dataclass
+class CountTables:
+    """Which item follows which, which titles share words, and when each item was first and last touched."""
+
+    pairs: CoVisitation
+    """Positives after any of the user's last `PAIR_WINDOW` items."""
+    successors: CoVisitation
+    """Positives right after the user's last item."""
+    titles: TitleIndex
+    seen_ms: NDArray[np.int64]
+    """(capacity, 2) time of the first and the last event, 0 before any."""
+
+    @classmethod
+    def empty(cls, features: FeaturesConfig) -> CountTables:
+        """Make tables without items."""
+        return cls(
+            CoVisitation(features.co_visitation_neighbours),
+            CoVisitation(features.successor_neighbours),
+            TitleIndex(),
+            np.zeros((64, 2), dtype=np.int64),
+        )
+
+    def reserve(self, num_items: int) -> None:
+        """Give every table `num_items` rows or more."""
+        for table in (self.pairs, self.successors, self.titles):
+            table.reserve(num_items)
+        while num_items > len(self.seen_ms):
+            self.seen_ms = np.concatenate([self.seen_ms, np.zeros_like(self.seen_ms)])
+
+    def count_event(self, row: int, event_time_ms: int) -> None:
+        """Note an event of an item; the order of calls does not matter."""
+        self.reserve(row + 1)
+        first, last = self.seen_ms[row]
+        self.seen_ms[row, 0] = min(first, event_time_ms) if first else event_time_ms
+        self.seen_ms[row, 1] = max(last, event_time_ms)
+
+    def count_positive(self, previous_rows: NDArray[np.int64], row: int) -> None:
+        """Count a positive event of a user whose items before are `previous_rows`, newest first."""
+        self.pairs.add(previous_rows[:PAIR_WINDOW], row)
+        self.successors.add(previous_rows[:1], row)
+
+    def arrays(self, num_items: int) -> dict[str, NDArray[Any]]:
+        """Return a copy of all tables, a row for every item of the catalogue."""
+        self.reserve(num_items)
+        return {
+            "neighbours": self.pairs.neighbours[:num_items].copy(),
+            "weights": self.pairs.weights[:num_items].copy(),
+            "totals": self.pairs.totals[:num_items].copy(),
+            "successors": self.successors.neighbours[:num_items].copy(),
+            "successor_weights": self.successors.weights[:num_items].copy(),
+            "successor_totals": self.successors.totals[:num_items].copy(),
+            "title_tokens": self.titles.titles.tokens[:num_items].copy(),
+            "seen_ms": self.seen_ms[:num_items].copy(),
+        }
+
+    @staticmethod
+    def array_names() -> tuple[str, ...]:
+        """Return the names of `arrays`."""
+        successors = ("successors", "successor_weights", "successor_totals")
+        return ("neighbours", "weights", "totals", *successors, "title_tokens", "seen_ms")
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> CountTables:
+        """Wrap what `arrays` returned, without a copy.
+
+        Raises:
+            ValueError: the shapes do not belong together.
+        """
+        pairs = CoVisitation.from_arrays(arrays["neighbours"], arrays["weights"], arrays["totals"])
+        successors = CoVisitation.from_arrays(
+            arrays["successors"], arrays["successor_weights"], arrays["successor_totals"]
+        )
+        tokens, seen_ms = arrays["title_tokens"], arrays["seen_ms"]
+        size = pairs.num_items
+        if successors.num_items != size or tokens.shape != (size, MAX_TOKENS) or seen_ms.shape != (size, 2):
+            raise ValueError(
+                f"count tables of {size} items, {successors.num_items} successors, tokens {tokens.shape} and times "
+                f"{seen_ms.shape} do not belong together"
+            )
+        return cls(pairs, successors, TitleIndex.from_tokens(tokens), seen_ms)

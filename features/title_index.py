@@ -1,0 +1,105 @@
+"""Content of items: words and word pairs of their titles, hashed, and which items share them.
+
+Places an item that nobody touched yet beside those it resembles: sequels, franchises, topics.
+Letters: `N` items, `T` tokens of an item, `S` buckets, `P` postings.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+from mmh3 import hash as murmur
+from numpy.typing import NDArray
+
+from features.compiled import compiled
+
+MAX_TOKENS = 16
+"""Words and pairs of neighbouring words kept of a title."""
+NUM_BUCKETS = 1 << 16
+POSTINGS = 48
+"""Newest items remembered per bucket: common words name no neighbours, rare ones have few."""
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+class Titles(NamedTuple):
+    """The arrays of a `TitleIndex`, as compiled code takes them."""
+
+    tokens: NDArray[np.int32]
+    """(N, T) buckets, -1 where a title has no more."""
+    num_titles: NDArray[np.float32]
+    """(S,) titles that hold the bucket."""
+    postings: NDArray[np.int32]
+    """(S, P) item rows, -1 where empty."""
+
+
+class TitleIndex:
+    """Title tokens by item row."""
+
+    def __init__(self) -> None:
+        self.num_items = 0
+        self._tokens = np.full((64, MAX_TOKENS), -1, dtype=np.int32)
+        self._num_titles = np.zeros(NUM_BUCKETS, dtype=np.float32)
+        self._postings = np.full((NUM_BUCKETS, POSTINGS), -1, dtype=np.int32)
+        self._next_place = np.zeros(NUM_BUCKETS, dtype=np.int32)
+
+    @classmethod
+    def from_tokens(cls, tokens: NDArray[np.int32]) -> TitleIndex:
+        """Build the index over `tokens` (N, T), in the order of the rows."""
+        index = cls()
+        index._tokens = tokens
+        index.num_items = len(tokens)
+        _index_tokens(tokens, 0, index._num_titles, index._postings, index._next_place)
+        return index
+
+    @property
+    def titles(self) -> Titles:
+        """All rows; a view that `set_title` changes."""
+        return Titles(self._tokens[: self.num_items], self._num_titles, self._postings)
+
+    def set_title(self, row: int, title: str) -> None:
+        """Take over the title of an item; an empty one says nothing."""
+        self.reserve(row + 1)
+        tokens = title_tokens(title)
+        old = self._tokens[row][self._tokens[row] >= 0]
+        if np.array_equal(old, tokens):
+            return
+        self._num_titles[old] -= 1.0
+        self._tokens[row] = -1
+        self._tokens[row, : len(tokens)] = tokens
+        _index_tokens(self._tokens[: row + 1], row, self._num_titles, self._postings, self._next_place)
+
+    def reserve(self, num_items: int) -> None:
+        """Grow to `num_items` rows, doubling the capacity."""
+        while num_items > len(self._tokens):
+            self._tokens = np.concatenate([self._tokens, np.full_like(self._tokens, -1)])
+        self.num_items = max(self.num_items, num_items)
+
+
+def title_tokens(title: str) -> NDArray[np.int32]:
+    """Hash the words and pairs of neighbouring words of a title, each bucket once, at most `MAX_TOKENS`."""
+    words = _WORD.findall(title.lower())
+    pairs = [f"{first} {second}" for first, second in zip(words, words[1:], strict=False)]
+    alternating = [text for two in zip(words, [*pairs, ""], strict=False) for text in two if text]
+    buckets = dict.fromkeys(murmur(text, signed=False) % NUM_BUCKETS for text in alternating)
+    return np.fromiter(buckets, dtype=np.int32)[:MAX_TOKENS]
+
+
+@compiled
+def _index_tokens(
+    tokens: NDArray[np.int32],
+    first_row: int,
+    num_titles: NDArray[np.float32],
+    postings: NDArray[np.int32],
+    next_place: NDArray[np.int32],
+) -> None:
+    for row in range(first_row, len(tokens)):
+        for place in range(tokens.shape[1]):
+            bucket = tokens[row, place]
+            if bucket < 0:
+                break
+            num_titles[bucket] += np.float32(1.0)
+            postings[bucket, next_place[bucket]] = row
+            next_place[bucket] = (next_place[bucket] + 1) % postings.shape[1]

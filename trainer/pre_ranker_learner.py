@@ -1,0 +1,94 @@
+"""Learns the pre-ranker: a linear softmax over the pool of every positive event.
+
+Letters: `m` items of the pool, `P` inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.compiled import compiled
+
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+class PreRankerLearner:
+    """Adam on `log softmax(x w)[target]`, one step a micro-batch.
+
+    Args:
+        weights: (P,) changed in place.
+        learning_rate: of Adam (Kingma & Ba 2015, https://arxiv.org/abs/1412.6980).
+    """
+
+    def __init__(self, weights: NDArray[np.float32], learning_rate: float) -> None:
+        self.weights = weights
+        self._learning_rate = learning_rate
+        self._gradient = np.zeros(len(weights))
+        self._lists = 0
+        self._first = np.zeros(len(weights))
+        self._second = np.zeros(len(weights))
+        self._steps = 0
+
+    def add_list(self, inputs: NDArray[np.float32], target: int) -> None:
+        """Take the gradient of one pool, (m, P), in which row `target` was wanted."""
+        _add_gradient(inputs, self.weights, target, self._gradient)
+        self._lists += 1
+
+    def learn_batch(self) -> bool:
+        """Take a step on the lists added since the last one; say whether it was finite and taken."""
+        if not self._lists:
+            return True
+        gradient = self._gradient / self._lists
+        self._gradient, self._lists = np.zeros_like(self._gradient), 0
+        if not np.isfinite(gradient).all():
+            return False
+        self._steps += 1
+        self._first = _BETA_1 * self._first + (1 - _BETA_1) * gradient
+        self._second = _BETA_2 * self._second + (1 - _BETA_2) * gradient**2
+        first = self._first / (1 - _BETA_1**self._steps)
+        second = self._second / (1 - _BETA_2**self._steps)
+        self.weights -= (self._learning_rate * first / (np.sqrt(second) + _EPSILON)).astype(np.float32)
+        return True
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return weights and optimiser for a checkpoint, at a batch boundary."""
+        return {
+            "weights": self.weights.copy(),
+            "first": self._first.copy(),
+            "second": self._second.copy(),
+            "steps": np.array([self._steps]),
+        }
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `arrays` returned."""
+        self.weights[:] = arrays["weights"]
+        self._first, self._second = arrays["first"].copy(), arrays["second"].copy()
+        self._steps = int(arrays["steps"][0])
+
+
+@compiled
+def _add_gradient(
+    inputs: NDArray[np.float32], weights: NDArray[np.float32], target: int, gradient: NDArray[np.float64]
+) -> None:
+    """Add `sum_i softmax(x w)_i x_i - x_target`."""
+    size = len(inputs)
+    scores = np.empty(size)
+    highest = -np.inf
+    for place in range(size):
+        score = 0.0
+        for column in range(len(weights)):
+            score += inputs[place, column] * weights[column]
+        scores[place] = score
+        highest = max(highest, score)
+    total = 0.0
+    for place in range(size):
+        scores[place] = np.exp(scores[place] - highest)
+        total += scores[place]
+    for place in range(size):
+        share = scores[place] / total - (1.0 if place == target else 0.0)
+        for column in range(len(weights)):
+            gradient[column] += share * inputs[place, column]
