@@ -1,4 +1,4 @@
-"""The count tables that the trainer owns and publishes with a version: pairs, successors, titles, first and last events.
+"""The count tables that the trainer owns and publishes with a version: pairs, successors, titles, times of events.
 
 Letters: `N` items, rows as in the tables of embeddings.
 """

@@ -42,8 +42,10 @@ RESERVED_NAMES = frozenset(
         *("user_id", "user_counters", "user_activity_event_time_ms", "user_exposure_event_time_ms"),
         *(f"user_history_{what}" for what in ("item_ids", "actions", "times_ms", "outcomes", "length")),
         *("user_category_names", "user_category_counts", "user_shown_item_ids", "user_shown_times_ms"),
-        *("user_item_shown", "user_item_shown_age", "user_positive_rate"),
-        *("item_id", "item_counters", "item_exposure", "item_age", "item_is_new"),
+        *("user_item_shown", "user_item_shown_age", "user_positive_rate", "user_idle_for", "user_session_events"),
+        *("user_taste_popularity", "user_taste_known_for"),
+        *("item_id", "item_counters", "item_exposure", "item_age", "item_is_new", "item_age_gap"),
+        *("item_known_for", "item_idle_for"),
         *("item_activity_event_time_ms", "item_exposure_event_time_ms", "global_activity_event_time_ms"),
     }
 )

@@ -16,7 +16,7 @@ from features.compiled import compiled
 from features.item_table import ItemTable
 
 BACKOFF_EVENTS = 20.0
-"""Positives that a share of a short half-life is blended with from the next longer one: with few of them it says little."""
+"""Strength of the next longer half-life in the share of a short one, in positives: few of them say little."""
 LEADERS = 400
 """Most popular items that every list looks at."""
 CATEGORY_LEADERS = 40

@@ -209,7 +209,10 @@ def fill_item_inputs(
     out: NDArray[np.float32],
     column: int,
 ) -> int:
-    """Write volume, positive rate against the global one and share of positives per half-life; return the next column."""
+    """Write volume, positive rate against the global one and share of positives per half-life.
+
+    (n, H * 3), half-life-major; returns the next column.
+    """
     decay, totals = items.decay, items.totals
     for place in range(len(rows)):
         counts = items.sums[table_rows[rows[place]]]

@@ -7,6 +7,7 @@ Letters: `N` items, `T` tokens of an item, `S` buckets, `P` postings.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -81,7 +82,7 @@ class TitleIndex:
 def title_tokens(title: str) -> NDArray[np.int32]:
     """Hash the words and pairs of neighbouring words of a title, each bucket once, at most `MAX_TOKENS`."""
     words = _WORD.findall(title.lower())
-    pairs = [f"{first} {second}" for first, second in zip(words, words[1:], strict=False)]
+    pairs = [f"{first} {second}" for first, second in pairwise(words)]
     alternating = [text for two in zip(words, [*pairs, ""], strict=False) for text in two if text]
     buckets = dict.fromkeys(murmur(text, signed=False) % NUM_BUCKETS for text in alternating)
     return np.fromiter(buckets, dtype=np.int32)[:MAX_TOKENS]

@@ -174,15 +174,13 @@ class UserTable:
         rows = np.fromiter(user.category_rows.values(), dtype=np.int64, count=len(user.category_rows))
         category_counts = self._category_counters.read(now_ms, rows)[:, 0]  # (C, 3)
         names = tuple(user.category_rows)
-        if len(names) > self._features.categories_per_user:
-            kept = sorted(range(len(names)), key=lambda index: (-category_counts[index, 0], names[index]))
-            kept = kept[: self._features.categories_per_user]
-            names, category_counts = tuple(names[index] for index in kept), category_counts[kept]
+        kept = sorted(range(len(names)), key=lambda index: (-category_counts[index, 0], names[index]))
+        kept = kept[: self._features.categories_per_user]
         return UserState(
             user_id=user_id,
             counts=self._counters.read(now_ms, np.array([user.row]))[0],
-            category_names=names,
-            category_counts=category_counts,
+            category_names=tuple(names[index] for index in kept),
+            category_counts=category_counts[kept],
             history_item_ids=tuple(entry[2] for entry in newest_first),
             history_outcomes=np.array([entry[3] for entry in newest_first], dtype=np.int8),
             history_times_ms=np.array([entry[0] for entry in newest_first], dtype=np.int64),

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import CandidateList, ListContext, UserRows, Workspace, build_list, list_context
+from features.candidate_pool import Workspace
+from features.candidates import CandidateList, ListContext, UserRows, build_list, list_context
 from features.config import AppConfig, FeaturesConfig
 from features.item_summary import ItemSummary
 from features.item_table import ItemTable

@@ -13,14 +13,15 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
+from features.candidate_pool import Workspace
 from features.candidates import (
     CandidateList,
     ListContext,
     TowerQuery,
     UserRows,
-    Workspace,
     build_list,
     list_context,
+    with_more_rows,
 )
 from features.config import POSITIVE, FeaturesConfig
 from features.count_tables import PAIR_WINDOW, CountTables
@@ -62,7 +63,7 @@ class ListBuilder:
         self._context: ListContext | None = None
 
     def begin_batch(self) -> None:
-        """Share what is summed over all items within a micro-batch only: a checkpoint must not change what is learnt."""
+        """Share sums over all items within a micro-batch only: a checkpoint must not change what is learnt."""
         self._context = None
 
     def moment(self, user_id: str, now_ms: int) -> UserMoment:
@@ -116,11 +117,7 @@ class ListBuilder:
             self._context = list_context(summary, self.items, self.counts, self._rows(size))
         elif len(self._context.table_rows) < size:
             self.counts.reserve(size)
-            is_listable = np.zeros(size, dtype=np.bool_)
-            is_listable[: len(self._context.is_listable)] = self._context.is_listable
-            static = np.zeros((size, self._context.static.shape[1]), dtype=np.float32)
-            static[: len(self._context.static)] = self._context.static
-            self._context = self._context._replace(table_rows=self._rows(size), is_listable=is_listable, static=static)
+            self._context = with_more_rows(self._context, self._rows(size))
         return self._context
 
     def _rows(self, size: int) -> NDArray[np.int64]:

@@ -59,7 +59,14 @@ def build_version(learner: Learner, label: VersionLabel) -> Version:
         user_ids=tower.user_rows.ids[:],
         user_embedding=tower.user_rows.weight.cpu().numpy().copy(),
         canary_inputs=canary_inputs,
-        **counts,
+        neighbours=counts["neighbours"],
+        weights=counts["weights"],
+        totals=counts["totals"],
+        successors=counts["successors"],
+        successor_weights=counts["successor_weights"],
+        successor_totals=counts["successor_totals"],
+        title_tokens=counts["title_tokens"],
+        seen_ms=counts["seen_ms"],
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from compose.demo.data import SourceItem
 from compose.demo.options import LIST_SIZE
 from compose.demo.pacing import PlannedEvent, Turn
-from features.config import FeaturesConfig
+from features.config import POSITIVE, FeaturesConfig
 from trainer.list_builder import ListBuilder
 from trainer.samples import Event
 

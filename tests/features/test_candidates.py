@@ -4,38 +4,69 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from features.candidates import Catalog, build_list, popularity_order
-from features.co_visitation import CoVisitation
+from features.candidate_pool import Workspace
+from features.candidates import CandidateList, TowerQuery, UserRows, build_list, list_context
 from features.config import CandidatesConfig, FeaturesConfig
+from features.count_tables import CountTables
+from features.item_summary import ItemSummary, popularity_order
 from features.item_table import ItemTable
-from features.model_inputs import feature_schema_hash, ranker_input_names, user_input_names
+from features.model_inputs import (
+    feature_schema_hash,
+    first_pre_ranker_weights,
+    pre_ranker_input_names,
+    ranker_input_names,
+    user_input_names,
+)
 from features.user_state import UserState, UserTable, cold_user_state
 from tests.features.declared import DECLARING, feature
 from tests.features.feature_records import counted
 
 FEATURES = FeaturesConfig()
 NOW_MS = 1_700_000_000_000
-SMALL = FEATURES.model_copy(update={"candidates": CandidatesConfig(co_visitation=3, popularity=3, tower=3, fresh=2)})
+SMALL = FEATURES.model_copy(update={"candidates": CandidatesConfig(total=16, tower=3, fresh=2)})
 NOTHING = np.zeros(0, np.int64)
+TITLES = {3: "Alien", 5: "Alien Resurrection", 1: "Alien Three"}
 
 
 class Shop:
     """Twenty items, item k liked k times, and one user who liked items 0 and 1 in that order."""
 
-    def __init__(self) -> None:
-        self.items, self.users, self.pairs = ItemTable(FEATURES), UserTable(FEATURES), CoVisitation(8)
+    def __init__(self, features: FeaturesConfig = SMALL) -> None:
+        self.features = features
+        self.items, self.users, self.counts = ItemTable(features), UserTable(features), CountTables.empty(features)
+        self.workspace = Workspace()
         for k in range(20):
             self.items.set_item(f"i{k}", ["a" if k % 2 else "b"], published_time_ms=NOW_MS - 3_600_000 * (20 - k))
+            self.counts.titles.set_title(k, TITLES.get(k, ""))
             for _ in range(k):
                 self.items.add_event(k, counted(f"i{k}", NOW_MS), 1)
         for k in (0, 1):
             self.users.add_event(counted(f"i{k}", NOW_MS + k, f"e{k}"), ["b"], 1)
-        self.pairs.add(np.array([1]), 7)
+        self.counts.count_positive(np.array([1]), 7)
 
-    def history(self, user: UserState) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Return the user's history as rows."""
-        return self.items.rows_of(user.history_item_ids)
+    def list_for(
+        self,
+        user: UserState,
+        consumed: NDArray[np.int64] = NOTHING,
+        tower: TowerQuery | None = None,
+        given: NDArray[np.int64] | None = None,
+        rows: NDArray[np.int64] | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> CandidateList:
+        """Build a list; `rows` are those of a version that knows them in this order."""
+        self.counts.reserve(len(self.items))
+        summary = ItemSummary.of_table(self.items, NOW_MS)
+        own = np.arange(len(self.items)) if rows is None else rows
+        of_table = np.full(len(self.items), -1)
+        of_table[own] = np.arange(len(own))
+        context = list_context(summary, self.items, self.counts, own, None if rows is None else of_table)
+        history, shown = self.items.rows_of(user.history_item_ids), self.items.rows_of(user.shown_item_ids)
+        user_rows, weights = UserRows(history, consumed, shown), first_pre_ranker_weights(self.features)
+        return build_list(
+            user, user_rows, context, NOW_MS, tower, self.features, weights, self.workspace, given, allowed
+        )
 
 
 @pytest.fixture
@@ -46,66 +77,104 @@ def shop() -> Shop:
 
 def test_a_list_holds_each_allowed_item_once(shop: Shop) -> None:
     """Consumed items stay out, no row comes twice, and the names of the sources fit."""
-    user, catalog = shop.users.state("u", NOW_MS), Catalog.of_table(shop.items, NOW_MS)
-    excluded = catalog.excluded.copy()
-    excluded[[0, 1]] = True
-    tower = np.arange(20.0)[::-1]
-    found = build_list(user, shop.history(user), NOTHING, catalog, excluded, shop.pairs, tower, SMALL)
-    assert len(set(found.rows.tolist())) == len(found.rows) == len(found.sources)
+    tower = TowerQuery(np.ones(1, np.float32), np.arange(20, dtype=np.float32)[::-1, None].copy())
+    found = shop.list_for(shop.users.state("u", NOW_MS), np.array([0, 1]), tower)
+    assert len(set(found.rows.tolist())) == len(found.rows) == len(found.sources) == 16
     assert not {0, 1} & set(found.rows.tolist())
     assert dict(zip(found.rows.tolist(), found.sources, strict=True))[7] == "covisitation"
-    assert {"popularity", "tower", "covisitation"} <= set(found.sources)
+
+
+def test_an_item_that_shares_rare_words_comes_in_by_its_content(shop: Shop) -> None:
+    """Nobody touched the sequels together; they are named after their source and score above the rest of their like."""
+    found = shop.list_for(shop.users.state("u", NOW_MS), np.array([0, 1]))
+    sources = dict(zip(found.rows.tolist(), found.sources, strict=True))
+    assert (sources[3], sources[5]) == ("content", "content")
+    column = ranker_input_names(SMALL).index("title_similarity")
+    similar = dict(zip(found.rows.tolist(), found.inputs[:, column].tolist(), strict=True))
+    assert similar[3] > similar[19]
+
+
+def test_the_newest_keep_their_places(shop: Shop) -> None:
+    """A new item nobody touched stands in the list although every score is against it."""
+    shop.items.set_item("new", published_time_ms=NOW_MS - 1, categories=[])
+    assert shop.list_for(shop.users.state("u", NOW_MS)).rows[-1] == 20
+
+
+def test_nothing_is_left_in_the_scratch_memory(shop: Shop) -> None:
+    """Two lists alike are equal, and between them all is zero."""
+    user = shop.users.state("u", NOW_MS)
+    first, second = shop.list_for(user, np.array([0, 1])), shop.list_for(user, np.array([0, 1]))
+    np.testing.assert_array_equal(first.inputs, second.inputs)
+    assert not any(part.any() for part in (shop.workspace.marks, shop.workspace.visits, shop.workspace.profile))
+
+
+def test_a_list_is_filled_wherever_there_are_enough_items(shop: Shop) -> None:
+    """A wish that no source meets is met from all items."""
+    allowed = np.arange(20) < 4
+    found = shop.list_for(shop.users.state("u", NOW_MS), np.array([1]), allowed=allowed)
+    assert sorted(found.rows.tolist()) == [0, 2, 3]
 
 
 def test_inputs_follow_the_named_schema(shop: Shop) -> None:
     """Every list has one finite column per declared name and the user's part in it."""
-    user, catalog = shop.users.state("u", NOW_MS), Catalog.of_table(shop.items, NOW_MS)
-    found = build_list(user, shop.history(user), NOTHING, catalog, catalog.excluded, shop.pairs, None, SMALL)
-    names = ranker_input_names(FEATURES)
+    found = shop.list_for(shop.users.state("u", NOW_MS))
+    names = ranker_input_names(SMALL)
     assert found.inputs.shape == (len(found.rows), len(names))
-    assert len(found.user_inputs) == len(user_input_names(FEATURES))
+    assert found.pool_inputs.shape == (len(found.pool_rows), len(pre_ranker_input_names(SMALL)))
+    assert len(found.user_inputs) == len(user_input_names(SMALL))
     assert np.isfinite(found.inputs).all()
-    np.testing.assert_array_equal(found.inputs[:, names.index("hand_score")], found.hand_scores)
-    start = names.index(user_input_names(FEATURES)[0])
+    np.testing.assert_array_equal(found.inputs[:, names.index("pre_ranker_score")], found.pre_ranker_scores)
+    start = names.index(user_input_names(SMALL)[0])
     np.testing.assert_array_equal(found.inputs[0, start : start + len(found.user_inputs)], found.user_inputs)
 
 
+def test_pre_ranker_inputs_lie_where_they_are_named(shop: Shop) -> None:
+    """What both rankers look at has one value: the columns of one name are equal."""
+    found = shop.list_for(shop.users.state("u", NOW_MS), np.array([0, 1]))
+    names, pre_names = ranker_input_names(SMALL), pre_ranker_input_names(SMALL)
+    place = {row: index for index, row in enumerate(found.pool_rows.tolist())}
+    pool = found.pool_inputs[[place[row] for row in found.rows.tolist()]]
+    for name in set(names) & set(pre_names):
+        np.testing.assert_allclose(
+            pool[:, pre_names.index(name)], found.inputs[:, names.index(name)], rtol=1e-5, atol=1e-6, err_msg=name
+        )
+
+
 def test_given_candidates_are_ranked_as_given(shop: Shop) -> None:
-    """Rank takes the caller's items, less the excluded ones."""
-    catalog = Catalog.of_table(shop.items, NOW_MS)
-    user = cold_user_state("x", FEATURES)
-    given = np.array([3, 0, 5])
-    excluded = np.arange(20) == 0
-    found = build_list(user, NOTHING, NOTHING, catalog, excluded, shop.pairs, None, SMALL, given)
+    """Rank takes the caller's items in their order."""
+    found = shop.list_for(cold_user_state("x", SMALL), given=np.array([3, 5]))
     assert found.rows.tolist() == [3, 5]
     assert found.sources == ("given", "given")
 
 
 def test_an_empty_catalogue_gives_an_empty_list() -> None:
     """No item yet is a legal state of a new app."""
-    table = ItemTable(FEATURES)
-    catalog = Catalog.of_table(table, NOW_MS)
-    user = cold_user_state("x", FEATURES)
-    found = build_list(user, NOTHING, NOTHING, catalog, catalog.excluded, CoVisitation(4), None, SMALL)
-    assert found.inputs.shape == (0, len(ranker_input_names(FEATURES)))
+    shop = Shop()
+    shop.items, shop.counts = ItemTable(SMALL), CountTables.empty(SMALL)
+    found = shop.list_for(cold_user_state("x", SMALL))
+    assert found.inputs.shape == (0, len(ranker_input_names(SMALL)))
 
 
 def test_popularity_order_puts_the_most_liked_first(shop: Shop) -> None:
     """Item 19 has the most likes."""
-    assert popularity_order(shop.items.counts(NOW_MS))[:3].tolist() == [19, 18, 17]
+    assert popularity_order(shop.items, NOW_MS)[:3].tolist() == [19, 18, 17]
 
 
-def test_a_removed_or_expired_item_is_excluded(shop: Shop) -> None:
+def test_a_removed_or_expired_item_is_not_listed(shop: Shop) -> None:
     """Unavailable from the record on."""
     shop.items.remove_item("i19")
     shop.items.set_item("i18", [], expires_time_ms=NOW_MS - 1)
-    assert Catalog.of_table(shop.items, NOW_MS).excluded.nonzero()[0].tolist() == [18, 19]
+    assert ItemSummary.of_table(shop.items, NOW_MS).leaders[:2].tolist() == [17, 16]
+    assert not {18, 19} & set(shop.list_for(shop.users.state("u", NOW_MS)).rows.tolist())
 
 
 def test_table_rows_map_a_version_onto_the_table(shop: Shop) -> None:
-    """A version that knows items 5 and 2, in that order, reads their counters."""
-    catalog = Catalog.of_table(shop.items, NOW_MS, np.array([5, 2]))
-    assert catalog.counts[:, 0, 1].tolist() == [5.0, 2.0]
+    """A version that knows items 5 and 2, in that order, reads their counters and lists no others."""
+    shop.counts = CountTables.empty(SMALL)
+    found = shop.list_for(cold_user_state("x", SMALL), rows=np.array([5, 2]))
+    column = ranker_input_names(SMALL).index("item_events_decay_1h")
+    events = np.expm1(found.inputs[np.argsort(found.rows), column])
+    assert events.tolist() == pytest.approx([5.0, 2.0], rel=1e-3)
 
 
 def test_the_schema_hash_changes_with_the_half_lives() -> None:
@@ -130,18 +199,17 @@ def test_no_two_inputs_share_a_name() -> None:
 
 def test_exposure_and_declared_features_reach_the_ranker() -> None:
     """Each in the column of its name: the item's, the user's and the one of all."""
-    items, users = ItemTable(DECLARING), UserTable(DECLARING)
+    shop = Shop(DECLARING)
+    shop.items, shop.users, shop.counts = ItemTable(DECLARING), UserTable(DECLARING), CountTables.empty(DECLARING)
     for event in (counted("i1", NOW_MS, "a", action="view"), counted("i1", NOW_MS, "b", action="like")):
-        items.add_event(items.ensure_row("i1"), event, 0)
-        users.add_event(event, (), 0)
-    items.add_shown(["i0", "i1"], NOW_MS)
-    users.add_shown("u", "r", NOW_MS, ["i0", "i1"])
-    user, catalog = users.state("u", NOW_MS), Catalog.of_table(items, NOW_MS)
-    shown, given = items.rows_of(user.shown_item_ids), items.rows_of(["i1"])
-    found = build_list(user, NOTHING, shown, catalog, catalog.excluded, CoVisitation(8), None, DECLARING, given)
+        shop.items.add_event(shop.items.ensure_row("i1"), event, 0)
+        shop.users.add_event(event, (), 0)
+    shop.items.add_shown(["i0", "i1"], NOW_MS)
+    shop.users.add_shown("u", "r", NOW_MS, ["i0", "i1"])
+    found = shop.list_for(shop.users.state("u", NOW_MS), given=shop.items.rows_of(["i1"]))
     inputs = dict(zip(ranker_input_names(DECLARING), found.inputs[0].tolist(), strict=True))
     expected = {
-        "item_lists_decay_1m": 1.0,
+        "item_lists_decay_1h": 1.0,
         "user_item_shown": 1.0,
         "user_views": 1.0,
         "item_audience": 1.0,

@@ -18,26 +18,16 @@ def test_score_is_the_share_of_times_that_the_pair_followed() -> None:
     pairs = CoVisitation(8)
     for target in (1, 1, 2):
         pairs.add(rows(0), target)
-    scores = pairs.scores(rows(0), 3)
-    assert scores[0].tolist() == pytest.approx([0.0, 2 / 3, 1 / 3])
-
-
-def test_windows_look_at_the_newest_items_only() -> None:
-    """The window of one sees item 0, the window of five also item 3."""
-    pairs = CoVisitation(8)
-    pairs.add(rows(0), 1)
-    pairs.add(rows(3), 2)
-    scores = pairs.scores(rows(0, 3), 4)
-    assert scores[0, 2] == 0.0
-    assert scores[1, 2] == pytest.approx(0.5)
+    assert pairs.similar(0, 3).tolist() == pytest.approx([0.0, 2 / 3, 1 / 3])
 
 
 def test_a_full_row_gives_up_its_weakest_neighbour() -> None:
-    """With two slots the twice-seen neighbour stays."""
+    """With two slots the twice-seen neighbour stays, and the newcomer starts at one."""
     pairs = CoVisitation(2)
     for target in (1, 1, 2, 3):
         pairs.add(rows(0), target)
-    assert set(pairs.neighbours[0].tolist()) == {1, 3}
+    assert pairs.neighbours[0].tolist() == [1, 3]
+    assert pairs.weights[0].tolist() == [2.0, 1.0]
 
 
 def test_unknown_and_own_rows_are_passed_over() -> None:
@@ -45,21 +35,36 @@ def test_unknown_and_own_rows_are_passed_over() -> None:
     pairs = CoVisitation(2)
     pairs.add(rows(-1, 1), 1)
     assert pairs.totals.sum() == 0.0
-    assert pairs.scores(rows(-1, 70), 2).sum() == 0.0
+    assert pairs.similar(70, 2).sum() == pairs.similar(-1, 2).sum() == 0.0
 
 
-def test_wrapped_arrays_score_the_same_and_can_grow() -> None:
+def test_an_item_that_stands_twice_in_a_history_counts_once() -> None:
+    """A user who came back to it."""
+    pairs = CoVisitation(2)
+    pairs.add(rows(0, 2, 0), 1)
+    assert pairs.totals.tolist() == [1.0, 0.0, 1.0]
+
+
+def test_tables_grow_and_keep_what_they_hold() -> None:
+    """A far row takes the capacity with it."""
+    pairs = CoVisitation(4)
+    pairs.add(rows(0), 1)
+    pairs.add(rows(500), 0)
+    assert (pairs.similar(0, 2)[1], pairs.similar(500, 1)[0], pairs.num_items) == (1.0, 1.0, 501)
+
+
+def test_wrapped_arrays_score_the_same() -> None:
     """What a version carries scores like the original."""
     pairs = CoVisitation(4)
     pairs.add(rows(0, 2), 1)
     copy = CoVisitation.from_arrays(pairs.neighbours, pairs.weights, pairs.totals)
-    np.testing.assert_array_equal(pairs.scores(rows(0), 3), copy.scores(rows(0), 3))
+    np.testing.assert_array_equal(pairs.similar(0, 3), copy.similar(0, 3))
     with pytest.raises(ValueError, match="do not belong together"):
         CoVisitation.from_arrays(pairs.neighbours, pairs.weights[:1], pairs.totals)
 
 
-def test_an_empty_table_scores_zero() -> None:
-    """A version without items is legal."""
+def test_an_empty_table_can_be_carried() -> None:
+    """A version of a new app."""
     empty = CoVisitation(4)
     copy = CoVisitation.from_arrays(empty.neighbours, empty.weights, empty.totals)
-    assert copy.scores(rows(), 0).shape == (3, 0)
+    assert copy.similar(0, 3).tolist() == [0.0, 0.0, 0.0]

@@ -50,7 +50,7 @@ def test_exposure_travels_as_it_is() -> None:
     user = decoded("user_exposure", "u1", shown_value("u1", [("b", 9), ("a", 5)]))
     assert (user.fields["user_shown_item_ids"], user.fields["user_shown_times_ms"]) == (["b", "a"], [9, 5])
     item = decoded("item_exposure", "i1", exposure_value("i1", 3.0, 0.3, 1.0))
-    assert item.fields["item_exposure"] == [7, 3.0, 0.3, 1.0, *[0.0] * 24]
+    assert item.fields["item_exposure"] == [7, 3.0, 0.3, 1.0, *[0.0] * 31]
     assert (user.consumed, item.consumed) == ({}, {})
 
 

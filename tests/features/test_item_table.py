@@ -10,7 +10,7 @@ from features.item_table import ItemTable
 from tests.features.declared import DECLARING
 from tests.features.feature_records import NOW_MS, counted
 
-LISTS = [(["a", "b"], NOW_MS - 60_000), (["b", "c", "d", "a"], NOW_MS), (["e"], NOW_MS)]
+LISTS = [(["a", "b"], NOW_MS - 600_000), (["b", "c", "d", "a"], NOW_MS), (["e"], NOW_MS)]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def table() -> ItemTable:
 
 
 def test_each_item_of_a_list_had_its_share_of_a_click_to_expect(table: ItemTable) -> None:
-    """Lists, expected clicks and clicks equal plain sums, decayed at a minute's half-life."""
+    """Lists, expected clicks and clicks equal plain sums, decayed at the shortest half-life, ten minutes."""
     expected = {
         "a": [1.5, 0.5 / 2 + 1 / 4, 0.0],
         "b": [1.5, 0.5 / 2 + 1 / 4, 1.0],
@@ -47,7 +47,7 @@ def test_being_shown_is_no_event(table: ItemTable) -> None:
 def test_items_that_were_never_shown_have_no_exposure() -> None:
     """Rows after the last shown one, and a table that showed nothing."""
     table = ItemTable(FeaturesConfig())
-    assert table.exposures(NOW_MS).shape == (0, 4, 3)
+    assert table.exposures(NOW_MS).shape == (0, 5, 3)
     table.ensure_rows(["a", "b", "c"])
     assert not table.exposures(NOW_MS).any()
     table.add_shown(["b"], NOW_MS)
@@ -56,12 +56,12 @@ def test_items_that_were_never_shown_have_no_exposure() -> None:
 
 def test_rows_that_travelled_replace_exposure_and_features(table: ItemTable) -> None:
     """The server takes over what Flink counted."""
-    epoch = NOW_MS // 2_400_000
-    flat = [epoch, 4.0, 0.5, 2.0, 0.0, 0.0, 0.0] + [0.0] * 21
+    epoch = NOW_MS // 24_000_000
+    flat = [epoch, 4.0, 0.5, 2.0, 0.0, 0.0, 0.0] + [0.0] * 28
     table.set_exposure("new", np.array(flat))
     table.set_declared("new", np.arange(11.0))
     row = table.row_of("new")
-    decay = 2.0 ** (-(NOW_MS - epoch * 2_400_000) / 60_000)
+    decay = 2.0 ** (-(NOW_MS - epoch * 24_000_000) / 600_000)
     np.testing.assert_allclose(table.exposures(NOW_MS)[row, 0], [4.0 * decay, 0.5 * decay, 2.0 * decay])
     assert table.declared.row(row).tolist() == list(range(11))
 

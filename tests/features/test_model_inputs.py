@@ -1,4 +1,4 @@
-"""What the ranker sees of exposure."""
+"""What the ranker sees of exposure, categories, ages and the user."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from features.config import FeaturesConfig
 from features.model_inputs import (
     PRIOR_CLICKS,
-    exposure_inputs,
+    ItemArrays,
+    UserArrays,
+    age_gap,
     feature_schema_hash,
+    fill_category_inputs,
+    fill_exposure_inputs,
+    fill_ranks,
+    fill_shown_inputs,
+    first_pre_ranker_weights,
     item_service,
+    num_fixed_inputs,
+    num_pre_ranker_inputs,
+    pre_ranker_input_names,
     ranker_input_names,
-    shown_inputs,
     user_service,
 )
 from tests.features.feature_records import NOW_MS
@@ -22,12 +32,55 @@ from tests.features.feature_records import NOW_MS
 HOUR_MS = 3_600_000
 
 
+def items_with(exposure: NDArray[np.float64] | None = None, categories: list[list[int]] | None = None) -> ItemArrays:
+    """Items of which only these are known."""
+    codes = np.array(categories or [[-1]], dtype=np.int32)
+    spans = 1 if exposure is None else exposure.shape[1]
+    return ItemArrays(
+        sums=np.zeros((len(codes), spans, 3)),
+        decay=np.ones(spans),
+        totals=np.zeros((spans, 3)),
+        exposure=np.zeros((0, spans, 3)) if exposure is None else exposure,
+        exposure_decay=np.ones(spans),
+        categories=codes,
+        published_ms=np.zeros(len(codes), dtype=np.int64),
+    )
+
+
+def user_with(
+    shown: list[int] | None = None,
+    shown_ms: NDArray[np.int64] | None = None,
+    category_counts: list[list[float]] | None = None,
+) -> UserArrays:
+    """A user of whom only these are known."""
+    nothing = np.zeros(0, dtype=np.int64)
+    counts = np.array(category_counts or []).reshape(-1, 3)
+    rows = np.array(shown or [], dtype=np.int64)
+    times_ms = nothing if shown_ms is None else shown_ms
+    return UserArrays(np.zeros((1, 3)), nothing, nothing, np.arange(len(counts)), counts, rows, times_ms)
+
+
+def exposure_inputs(exposure: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Fill the columns of all items."""
+    out = np.zeros((len(exposure), 2 * exposure.shape[1]), dtype=np.float32)
+    rows = np.arange(len(exposure))
+    fill_exposure_inputs(rows, rows, items_with(exposure), out, 0)
+    return out
+
+
+def shown_inputs(rows: list[int], user: UserArrays) -> NDArray[np.float32]:
+    """Fill the columns of some items."""
+    out = np.zeros((len(rows), 2), dtype=np.float32)
+    fill_shown_inputs(np.array(rows), user, NOW_MS, out, 0)
+    return out
+
+
 def test_clicks_over_expected_clicks_tell_good_items_from_good_places() -> None:
     """Twice as many clicks as expected is above 0, half as many below, few lists stay near 0, none are 0."""
     exposure = np.array([[[100.0, 10.0, 20.0]], [[100.0, 10.0, 5.0]], [[1.0, 0.1, 0.2]], [[0.0, 0.0, 0.0]]])
     ratios = [math.log((clicks + PRIOR_CLICKS) / (expected + PRIOR_CLICKS)) for _, expected, clicks in exposure[:, 0]]
     inputs = exposure_inputs(exposure)
-    assert inputs[:, 1].tolist() == pytest.approx(ratios)
+    assert inputs[:, 1].tolist() == pytest.approx(ratios, abs=1e-6)
     assert inputs[0, 1] > 0.5
     assert inputs[1, 1] < -0.5
     assert abs(inputs[2, 1]) < 0.05
@@ -37,8 +90,8 @@ def test_clicks_over_expected_clicks_tell_good_items_from_good_places() -> None:
 
 def test_exposure_inputs_lie_by_half_life() -> None:
     """Lists and the ratio of one half-life side by side, as they are named."""
-    exposure = np.zeros((1, 4, 3))
-    exposure[0, 2] = [math.e - 1.0, 0.0, 0.0]
+    exposure = np.zeros((1, 5, 3))
+    exposure[0, 1] = [math.e - 1.0, 0.0, 0.0]
     names = [name for name in ranker_input_names(FeaturesConfig()) if "_lists_" in name or "_over_expected_" in name]
     inputs = dict(zip(names, exposure_inputs(exposure)[0].tolist(), strict=True))
     assert inputs.pop("item_lists_decay_1h") == pytest.approx(1.0)
@@ -47,22 +100,61 @@ def test_exposure_inputs_lie_by_half_life() -> None:
 
 def test_shown_items_say_how_often_and_how_lately() -> None:
     """The newest showing counts for the age; unknown items match nothing."""
-    shown_rows = np.array([4, 7, -1, 4, 4])
-    times_ms = NOW_MS - HOUR_MS * np.array([1, 2, 3, 5, 9])
-    inputs = shown_inputs(np.array([7, 4, 5]), shown_rows, times_ms, NOW_MS)
+    user = user_with([4, 7, -1, 4, 4], NOW_MS - HOUR_MS * np.array([1, 2, 3, 5, 9]))
     expected = [[math.log(2), math.log(3)], [math.log(4), math.log(2)], [0.0, 0.0]]
-    np.testing.assert_allclose(inputs, expected)
+    np.testing.assert_allclose(shown_inputs([7, 4, 5], user), expected, rtol=1e-6)
 
 
 def test_an_item_shown_ahead_of_the_clock_was_shown_just_now() -> None:
     """Two machines' clocks differ."""
-    assert shown_inputs(np.array([1]), np.array([1]), np.array([NOW_MS + 500]), NOW_MS)[0, 1] == 0.0
+    assert shown_inputs([1], user_with([1], np.array([NOW_MS + 500])))[0, 1] == 0.0
 
 
 def test_who_was_shown_nothing_has_zeros() -> None:
     """One row a candidate all the same."""
-    nothing = np.zeros(0, np.int64)
-    assert shown_inputs(np.arange(3), nothing, nothing, NOW_MS).tolist() == [[0.0, 0.0]] * 3
+    assert shown_inputs([0, 1, 2], user_with()).tolist() == [[0.0, 0.0]] * 3
+
+
+def test_category_inputs_say_how_much_more_than_others_the_user_leans() -> None:
+    """Category 0 is everyone's half and this user's all; category 1 was never touched by the user."""
+    user = user_with(category_counts=[[20.0, 10.0, 0.0]])
+    out = np.zeros((2, 3), dtype=np.float32)
+    rows, shares = np.arange(2), np.full((2, 2), 0.5)
+    fill_category_inputs(rows, rows, items_with(categories=[[0, -1], [1, -1]]), user, shares, out, 0)
+    expected = math.log((10 + 5 * 0.5001) / (15 * 0.5001)), math.log(5 / 15)
+    assert out[:, 0].tolist() == pytest.approx(expected, rel=1e-5)
+    assert out[:, 2].tolist() == [0.0, 1.0]
+
+
+def test_category_inputs_of_a_new_user_are_zero() -> None:
+    """Nothing known leans nowhere."""
+    out = np.zeros((1, 3), dtype=np.float32)
+    rows = np.arange(1)
+    fill_category_inputs(rows, rows, items_with(categories=[[0]]), user_with(), np.full((1, 2), 1.0), out, 0)
+    assert not out.any()
+
+
+def test_an_unknown_publication_has_no_gap() -> None:
+    """Zero stands for unknown; a film of 1950 is known."""
+    assert age_gap(0, 1e12) == age_gap(1, 0.0) == 0.0
+    assert age_gap(-(10**12), 1e12) == pytest.approx(math.log1p(2e12 / 8.64e7) / 2)
+
+
+def test_ranks_start_at_zero_with_the_best() -> None:
+    """Equal values keep their order."""
+    out = np.zeros((4, 1), dtype=np.float32)
+    fill_ranks(np.array([1.0, 3.0, 1.0, 2.0]), out, 0)
+    assert out[:, 0].tolist() == pytest.approx([math.log1p(rank) / 4 for rank in (2, 0, 3, 1)])
+
+
+def test_as_many_columns_as_names() -> None:
+    """The counts that compiled code goes by are those of the names."""
+    features = FeaturesConfig()
+    spans = len(features.half_lives_s)
+    assert num_fixed_inputs(spans) + 1 == len(ranker_input_names(features))
+    assert (
+        num_pre_ranker_inputs(spans) == len(pre_ranker_input_names(features)) == len(first_pre_ranker_weights(features))
+    )
 
 
 def test_services_are_named_by_the_version_that_is_configured() -> None:

@@ -14,7 +14,8 @@ import numpy as np
 
 from features.config import ActionConfig, AppConfig, SurfaceConfig
 from features.item_table import ItemTable
-from features.model_inputs import feature_schema_hash, ranker_input_names
+from features.model_inputs import feature_schema_hash, pre_ranker_input_names, ranker_input_names
+from features.title_index import MAX_TOKENS
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer, TokenGuard
 from serving.config import ServingConfig
@@ -45,7 +46,7 @@ def make_version(name: str, item_ids: tuple[str, ...] = ITEM_IDS, dim: int = 4, 
     """Build a small version whose scores name it; `changes` go into the manifest."""
     random = np.random.default_rng(7)
     num_inputs = len(ranker_input_names(APP.features))
-    dense = Model(dim, num_inputs).dense()
+    dense = Model(dim, num_inputs, len(pre_ranker_input_names(APP.features))).dense()
     dense["ranker.bias"][:] = SCORE_STEP * int(name.partition(".")[2])
     canary_inputs = random.normal(size=(8, num_inputs)).astype(np.float32)
     vectors = random.normal(size=(len(item_ids), dim)).astype(np.float32)
@@ -67,6 +68,11 @@ def make_version(name: str, item_ids: tuple[str, ...] = ITEM_IDS, dim: int = 4, 
         neighbours=np.full((len(item_ids), 3), -1, dtype=np.int32),
         weights=np.zeros((len(item_ids), 3), dtype=np.float32),
         totals=np.zeros(len(item_ids), dtype=np.float32),
+        successors=np.full((len(item_ids), 3), -1, dtype=np.int32),
+        successor_weights=np.zeros((len(item_ids), 3), dtype=np.float32),
+        successor_totals=np.zeros(len(item_ids), dtype=np.float32),
+        title_tokens=np.full((len(item_ids), MAX_TOKENS), -1, dtype=np.int32),
+        seen_ms=np.zeros((len(item_ids), 2), dtype=np.int64),
         canary_inputs=canary_inputs,
     )
 

@@ -16,7 +16,7 @@ from tests.features.feature_records import exposure_value, global_value, item_va
 
 NOW_MS = 1_790_000_000_000
 ITEM_ACTIVITY, ITEM_EXPOSURE, GLOBAL_ACTIVITY = ROW_TOPICS
-HALF_LIFE_MS = 60_000
+HALF_LIFE_MS = 600_000
 EPOCH = NOW_MS // (EPOCH_HALF_LIVES * HALF_LIFE_MS)
 LANDMARK_MS = EPOCH * EPOCH_HALF_LIVES * HALF_LIFE_MS
 
@@ -61,7 +61,7 @@ def row(topic: str, key: str, value: bytes | None) -> FakeRecord:
 
 def test_counter_row_is_read_as_of_now(items: ItemFeatures) -> None:
     """A sum of one event at the landmark of its epoch counts half after one half-life."""
-    feed(items, row(ITEM_ACTIVITY, "a", item_value("a", counters=[*span(EPOCH, 1.0, 1.0), *[0.0] * 21])))
+    feed(items, row(ITEM_ACTIVITY, "a", item_value("a", counters=[*span(EPOCH, 1.0, 1.0), *[0.0] * 28])))
     assert items.table.counts(LANDMARK_MS + HALF_LIFE_MS)[0, 0].tolist() == pytest.approx([0.5, 0.5, 0.0])
 
 

@@ -172,7 +172,7 @@ async def test_loader_that_breaks_does_not_end_following(world: World, monkeypat
     """An error that nobody thought of refuses that version; the next one is followed."""
     await world.models.start(3)
     with monkeypatch.context() as patched:
-        patched.setattr("serving.serving_model.CoVisitation.from_arrays", lambda *arrays: 1 / 0)
+        patched.setattr("serving.serving_model.CountTables.from_arrays", lambda *arrays: 1 / 0)
         world.models.announce([world.write("1.1")])
         await until_refused(world, 1)
     world.models.announce([world.write("1.2")])

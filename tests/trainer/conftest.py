@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from features.config import ActionConfig, AppConfig
+from features.title_index import MAX_TOKENS
 from trainer.config import LearnerConfig
 from trainer.learner import Learner
 from trainer.samples import Sample, SampleItem
@@ -116,5 +117,10 @@ def make_version(version: str, num_items: int = 5, num_users: int = 3, seed: int
         neighbours=np.full((num_items, 2), -1, dtype=np.int32),
         weights=numbers(num_items, 2),
         totals=numbers(num_items),
+        successors=np.full((num_items, 3), -1, dtype=np.int32),
+        successor_weights=np.zeros((num_items, 3), dtype=np.float32),
+        successor_totals=np.zeros(num_items, dtype=np.float32),
+        title_tokens=np.full((num_items, MAX_TOKENS), -1, dtype=np.int32),
+        seen_ms=np.zeros((num_items, 2), dtype=np.int64),
         canary_inputs=numbers(2, 6),
     )

@@ -271,7 +271,7 @@ def test_non_finite_step_is_skipped_and_counted(learner: Learner) -> None:
     """A loss that runs away leaves the weights as they were."""
     impression, correction = served_pair(learner, 1, user=1, clicked=2)
     learner.learn_batch([impression])
-    learner.model.ranker.hand_scale.data.fill_(np.inf)
+    learner.model.ranker.skip_scale.data.fill_(np.inf)
     before = {name: parameter.clone() for name, parameter in learner.model.ranker.named_parameters()}
     learner.ranker.recent.clear()
     with np.errstate(all="ignore"):

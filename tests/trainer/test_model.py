@@ -13,14 +13,14 @@ from trainer.version_files import VersionError
 
 def _model() -> Model:
     torch.manual_seed(5)
-    return Model(embedding_dim=6, num_inputs=9)
+    return Model(embedding_dim=6, num_inputs=9, num_pre_ranker_inputs=5)
 
 
 def _inputs(size: int = 7) -> NDArray[np.float32]:
     return np.random.default_rng(1).normal(size=(size, 9)).astype(np.float32)
 
 
-def test_untrained_ranker_is_the_hand_weighted_score() -> None:
+def test_untrained_ranker_is_the_pre_ranker() -> None:
     """Linear and output layers start at zero, so the order is that of the last input."""
     assert np.array_equal(_model().rank(_inputs()), _inputs()[:, -1])
 

@@ -1,0 +1,334 @@
+"""The pool that a list is cut from: what the sources touched, each item once, and the pre-ranker's inputs.
+
+Compiled loops over what a user's history leads to; the cost does not grow with the catalogue.
+Letters: `N` items in the caller's row space, `m` items of the pool, `H` half-lives, `P` pre-ranker inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features import model_inputs
+from features.co_visitation import Pairs
+from features.compiled import compiled
+from features.item_summary import popularity_of
+from features.model_inputs import NUM_VISITS, RECENT_VISITS, ItemArrays, UserArrays
+from features.title_index import NUM_BUCKETS, Titles
+
+_BY_PAIRS, _BY_TITLE, FIRST_SOURCE, _BY_FRESH = 1, 2, 3, 6
+_CONSUMED = 128
+_PRE_RANKER_VISITS = (RECENT_VISITS, 1, 5, 6)
+"""Columns of the visits that the pre-ranker looks at."""
+RECENCY_DECAY = 0.9
+"""Weight of an item of the history against the next newer one, in co-visitation and in the title profile."""
+TITLE_WINDOW = 10
+"""Newest items whose titles make the user's profile."""
+CO_VISITATION_SHARE = 0.5
+"""Weight of co-visitation over the last 5 against popularity in the hand score."""
+
+
+class Scratch(NamedTuple):
+    """The arrays of a `Workspace`, as compiled code takes them; all zeros between two lists."""
+
+    visits: NDArray[np.float32]
+    """(N, visits) what the history says of each item."""
+    marks: NDArray[np.uint8]
+    """(N,) what found the item first."""
+    profile: NDArray[np.float32]
+    """(buckets,) weights of the title tokens of the user's newest items."""
+    pool: NDArray[np.int64]
+    """(N,) rows that are marked, in the order of their discovery."""
+
+
+class Workspace:
+    """Scratch memory of one thread, a row an item: what a list touches is cleared behind it."""
+
+    def __init__(self) -> None:
+        self.visits = np.zeros((64, NUM_VISITS), dtype=np.float32)
+        self.marks = np.zeros(64, dtype=np.uint8)
+        self.profile = np.zeros(NUM_BUCKETS, dtype=np.float32)
+        self.pool = np.zeros(64, dtype=np.int64)
+
+    def scratch(self) -> Scratch:
+        """Return the arrays."""
+        return Scratch(self.visits, self.marks, self.profile, self.pool)
+
+    def reserve(self, num_items: int) -> None:
+        """Grow to `num_items` rows, doubling the capacity."""
+        while num_items > len(self.marks):
+            self.visits = np.concatenate([self.visits, np.zeros_like(self.visits)])
+            self.marks = np.concatenate([self.marks, np.zeros_like(self.marks)])
+            self.pool = np.concatenate([self.pool, np.zeros_like(self.pool)])
+
+
+@compiled
+def title_similarity(row: int, titles: Titles, profile: NDArray[np.float32], num_items: int) -> float:
+    """Return the cosine of an item's title and the profile of the user's newest titles, tokens weighted by rarity."""
+    dot = 0.0
+    if row >= len(titles.tokens):
+        return 0.0
+    for place in range(titles.tokens.shape[1]):
+        bucket = titles.tokens[row, place]
+        if bucket < 0:
+            break
+        if profile[bucket] > 0.0:
+            dot += profile[bucket] * math.log(1.0 + num_items / titles.num_titles[bucket])
+    if dot == 0.0:
+        return 0.0
+    square = 0.0
+    for place in range(titles.tokens.shape[1]):
+        bucket = titles.tokens[row, place]
+        if bucket < 0:
+            break
+        square += math.log(1.0 + num_items / titles.num_titles[bucket]) ** 2
+    return dot / math.sqrt(square)
+
+
+@compiled
+def hand_score(last_5: float, popularity: float) -> float:
+    """Mix P(next | last 5) with popularity, half and half, as a scaled log: the simple method to beat."""
+    return model_inputs.log_share(CO_VISITATION_SHARE * last_5 + (1.0 - CO_VISITATION_SHARE) * popularity)
+
+
+@compiled
+def fill_static_inputs(
+    table_rows: NDArray[np.int64],
+    sums: NDArray[np.float64],
+    decay: NDArray[np.float64],
+    totals: NDArray[np.float64],
+    published_ms: NDArray[np.int64],
+    seen_ms: NDArray[np.int64],
+    now_ms: int,
+    out: NDArray[np.float32],
+) -> None:
+    """Write the pre-ranker inputs that are the same for every user, (N, H + 4): log shares, ages, idle times."""
+    spans = len(decay)
+    for row in range(len(table_rows)):
+        table_row = table_rows[row]
+        for span in range(spans):
+            positives = sums[table_row, span, 1] * decay[span]
+            out[row, span] = model_inputs.log_share(positives / max(totals[span, 1], 1.0))
+        if published_ms[table_row]:
+            hours = max(now_ms - published_ms[table_row], 0) / 3.6e6
+            out[row, spans] = math.log1p(hours) / 4.0
+            out[row, spans + 1] = 1.0 if hours < 1.0 else 0.0
+        if row < len(seen_ms):
+            out[row, spans + 2] = model_inputs.known_for(seen_ms[row, 0], now_ms)
+            out[row, spans + 3] = model_inputs.known_for(seen_ms[row, 1], now_ms)
+
+
+@compiled
+def touch_neighbours(
+    history: NDArray[np.int64],
+    consumed: NDArray[np.int64],
+    pairs: Pairs,
+    successors: Pairs,
+    titles: Titles,
+    num_items: int,
+    scratch: Scratch,
+) -> int:
+    """Sum up what follows the history and what resembles it; mark the consumed items; return the size of the pool."""
+    marks, pool, visits, profile = scratch.marks, scratch.pool, scratch.visits, scratch.profile
+    size = 0
+    for row in consumed:
+        if 0 <= row < num_items and marks[row] == 0:
+            marks[row] = _CONSUMED
+            pool[size] = row
+            size += 1
+    length = len(history)
+    recency, weight = 0.0, 1.0
+    for _ in range(length):
+        recency += weight
+        weight *= RECENCY_DECAY
+    weight = 1.0
+    for place in range(length):
+        row = history[place]
+        if 0 <= row < len(pairs.totals):
+            total = max(pairs.totals[row], 1.0)
+            for k in range(pairs.neighbours.shape[1]):
+                neighbour = pairs.neighbours[row, k]
+                if neighbour < 0:
+                    break
+                if neighbour >= num_items:
+                    continue
+                if marks[neighbour] == 0:
+                    marks[neighbour] = _BY_PAIRS
+                    pool[size] = neighbour
+                    size += 1
+                chance = pairs.weights[row, k] / total
+                if place == 0:
+                    visits[neighbour, 0] += chance
+                if place < 5:
+                    visits[neighbour, 1] += chance / min(5, length)
+                    both = total * max(pairs.totals[neighbour], 1.0)
+                    visits[neighbour, 6] += pairs.weights[row, k] / math.sqrt(both)
+                visits[neighbour, 2] += chance / length
+                visits[neighbour, 3] += weight * chance / recency
+        if place < 5 and 0 <= row < len(successors.totals):
+            total = max(successors.totals[row], 1.0)
+            for k in range(successors.neighbours.shape[1]):
+                neighbour = successors.neighbours[row, k]
+                if neighbour < 0:
+                    break
+                if neighbour >= num_items:
+                    continue
+                if marks[neighbour] == 0:
+                    marks[neighbour] = _BY_PAIRS
+                    pool[size] = neighbour
+                    size += 1
+                chance = successors.weights[row, k] / total
+                if place == 0:
+                    visits[neighbour, 4] += chance
+                visits[neighbour, 5] += chance / min(5, length)
+        weight *= RECENCY_DECAY
+    weight, recency = 1.0, 0.0
+    for _ in range(min(length, TITLE_WINDOW)):
+        recency += weight
+        weight *= RECENCY_DECAY
+    weight = 1.0
+    for place in range(min(length, TITLE_WINDOW)):
+        row = history[place]
+        if 0 <= row < len(titles.tokens):
+            square = 0.0
+            for slot in range(titles.tokens.shape[1]):
+                bucket = titles.tokens[row, slot]
+                if bucket < 0:
+                    break
+                square += math.log(1.0 + num_items / titles.num_titles[bucket]) ** 2
+            for slot in range(titles.tokens.shape[1]):
+                bucket = titles.tokens[row, slot]
+                if bucket < 0:
+                    break
+                rarity = math.log(1.0 + num_items / titles.num_titles[bucket])
+                profile[bucket] += weight * rarity / math.sqrt(square) / recency
+                for posting in range(titles.postings.shape[1]):
+                    neighbour = titles.postings[bucket, posting]
+                    if neighbour < 0:
+                        break
+                    if neighbour < num_items and marks[neighbour] == 0:
+                        marks[neighbour] = _BY_TITLE
+                        pool[size] = neighbour
+                        size += 1
+        weight *= RECENCY_DECAY
+    return size
+
+
+@compiled
+def touch_rows(
+    found: tuple[NDArray[np.int64], ...], first_source: int, num_items: int, scratch: Scratch, size: int
+) -> int:
+    """Put what further sources found into the pool, each marked with its number from `first_source` on."""
+    for source in range(len(found)):
+        for row in found[source]:
+            if row < 0 or row >= num_items or scratch.marks[row] == _CONSUMED:
+                continue
+            if scratch.marks[row] == 0:
+                scratch.pool[size] = row
+                size += 1
+                scratch.marks[row] = first_source + source
+    return size
+
+
+@compiled
+def listable_pool(is_listable: NDArray[np.bool_], scratch: Scratch, size: int) -> NDArray[np.int64]:
+    """Return the rows of the pool that may be shown, in the order of their discovery; (m,)."""
+    rows = np.empty(size, dtype=np.int64)
+    count = 0
+    for place in range(size):
+        row = scratch.pool[place]
+        if scratch.marks[row] != _CONSUMED and is_listable[row]:
+            rows[count] = row
+            count += 1
+    return rows[:count]
+
+
+@compiled
+def pool_inputs_of(
+    rows: NDArray[np.int64],
+    table_rows: NDArray[np.int64],
+    items: ItemArrays,
+    user: UserArrays,
+    static: NDArray[np.float32],
+    category_shares: NDArray[np.float64],
+    titles: Titles,
+    vectors: tuple[NDArray[np.float32], NDArray[np.float32]],
+    scratch: Scratch,
+) -> NDArray[np.float32]:
+    """Return the pre-ranker's inputs in the order of `pre_ranker_input_names`, (m, P)."""
+    taste_published_ms = model_inputs.mean_published_ms(user, table_rows, items)
+    spans, num_items = len(items.decay), len(table_rows)
+    out = np.zeros((len(rows), model_inputs.num_pre_ranker_inputs(spans)), dtype=np.float32)
+    item_vectors, user_vector = vectors
+    nothing = model_inputs.log_share(0.0)
+    for place in range(len(rows)):
+        row = rows[place]
+        for column in range(4):
+            chance = scratch.visits[row, _PRE_RANKER_VISITS[column]]
+            out[place, column] = model_inputs.log_share(chance) if chance > 0.0 else nothing
+        out[place, 4] = model_inputs.log_similarity(title_similarity(row, titles, scratch.profile, num_items))
+        popularity = popularity_of(items.sums[table_rows[row]], items.decay, items.totals)
+        out[place, 5] = hand_score(scratch.visits[row, 1], popularity)
+        if row < len(item_vectors):
+            score = np.float32(0.0)
+            for index in range(len(user_vector)):
+                score += item_vectors[row, index] * user_vector[index]
+            out[place, 6] = score
+        published_ms = items.published_ms[table_rows[row]]
+        out[place, 7] = model_inputs.age_gap(published_ms, taste_published_ms)
+        for index in range(static.shape[1]):
+            out[place, 8 + index] = static[row, index]
+    model_inputs.fill_category_inputs(rows, table_rows, items, user, category_shares, out, 8 + static.shape[1])
+    return out
+
+
+@compiled
+def cut_pool(
+    rows: NDArray[np.int64], scores: NDArray[np.float32], total: int, fresh: int, scratch: Scratch
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of the best `total` rows, best first, the last `fresh` kept for the newest; and sources."""
+    size = len(rows)
+    wanted = min(total, size)
+    chosen, sources = np.empty(wanted, dtype=np.int64), np.empty(wanted, dtype=np.int64)
+    if wanted < size:
+        bound = np.partition(scores, size - wanted)[size - wanted]
+        above = np.flatnonzero(scores >= bound)
+    else:
+        above = np.arange(size)
+    order = above[np.argsort(-scores[above], kind="mergesort")]
+    num_fresh = 0
+    for place in range(size):
+        if scratch.marks[rows[place]] == _BY_FRESH and scores[place] < scores[order[wanted - 1]] and num_fresh < fresh:
+            num_fresh += 1
+    for rank in range(wanted - num_fresh):
+        chosen[rank] = order[rank]
+    filled = wanted - num_fresh
+    for place in range(size):  # The pool holds the newest in their order.
+        is_below = scores[place] < scores[order[wanted - 1]]
+        if scratch.marks[rows[place]] == _BY_FRESH and is_below and filled < wanted:
+            chosen[filled] = place
+            filled += 1
+    for rank in range(wanted):
+        sources[rank] = scratch.marks[rows[chosen[rank]]]
+    return chosen, sources
+
+
+@compiled
+def clear_scratch(scratch: Scratch, size: int, history: NDArray[np.int64], titles: Titles) -> None:
+    """Leave the scratch memory as it was found: zeros."""
+    for place in range(size):
+        row = scratch.pool[place]
+        scratch.marks[row] = 0
+        for column in range(scratch.visits.shape[1]):
+            scratch.visits[row, column] = 0.0
+    for place in range(min(len(history), TITLE_WINDOW)):
+        row = history[place]
+        if 0 <= row < len(titles.tokens):
+            for slot in range(titles.tokens.shape[1]):
+                bucket = titles.tokens[row, slot]
+                if bucket < 0:
+                    break
+                scratch.profile[bucket] = 0.0
