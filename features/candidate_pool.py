@@ -19,8 +19,8 @@ from features.item_summary import popularity_of
 from features.model_inputs import NUM_VISITS, RECENT_VISITS, ItemArrays, UserArrays
 from features.title_index import NUM_BUCKETS, Titles
 
-_BY_PAIRS, _BY_TITLE, FIRST_SOURCE, _BY_FRESH = 1, 2, 3, 6
-_CONSUMED = 128
+_BY_PAIRS, _BY_TITLE, FIRST_SOURCE, BY_FRESH = 1, 2, 3, 6
+_IS_FRESH, _CONSUMED = 64, 128
 _PRE_RANKER_VISITS = (RECENT_VISITS, 1, 5, 6)
 """Columns of the visits that the pre-ranker looks at."""
 RECENCY_DECAY = 0.9
@@ -221,7 +221,10 @@ def touch_neighbours(
 def touch_rows(
     found: tuple[NDArray[np.int64], ...], first_source: int, num_items: int, scratch: Scratch, size: int
 ) -> int:
-    """Put what further sources found into the pool, each marked with its number from `first_source` on."""
+    """Put what further sources found into the pool, each marked with its number from `first_source` on.
+
+    What the newest source finds is marked as such beside what found it before.
+    """
     for source in range(len(found)):
         for row in found[source]:
             if row < 0 or row >= num_items or scratch.marks[row] == _CONSUMED:
@@ -230,6 +233,8 @@ def touch_rows(
                 scratch.pool[size] = row
                 size += 1
                 scratch.marks[row] = first_source + source
+            if first_source + source == BY_FRESH:
+                scratch.marks[row] |= _IS_FRESH
     return size
 
 
@@ -301,18 +306,18 @@ def cut_pool(
     order = above[np.argsort(-scores[above], kind="mergesort")]
     num_fresh = 0
     for place in range(size):
-        if scratch.marks[rows[place]] == _BY_FRESH and scores[place] < scores[order[wanted - 1]] and num_fresh < fresh:
+        if scratch.marks[rows[place]] & _IS_FRESH and scores[place] < scores[order[wanted - 1]] and num_fresh < fresh:
             num_fresh += 1
     for rank in range(wanted - num_fresh):
         chosen[rank] = order[rank]
     filled = wanted - num_fresh
     for place in range(size):  # The pool holds the newest in their order.
         is_below = scores[place] < scores[order[wanted - 1]]
-        if scratch.marks[rows[place]] == _BY_FRESH and is_below and filled < wanted:
+        if scratch.marks[rows[place]] & _IS_FRESH and is_below and filled < wanted:
             chosen[filled] = place
             filled += 1
     for rank in range(wanted):
-        sources[rank] = scratch.marks[rows[chosen[rank]]]
+        sources[rank] = scratch.marks[rows[chosen[rank]]] & (_IS_FRESH - 1)
     return chosen, sources
 
 

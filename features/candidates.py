@@ -148,12 +148,12 @@ def list_context(
     )
 
 
-def with_more_rows(context: ListContext, table_rows: NDArray[np.int64]) -> ListContext:
-    """Give items that came since a row: they can stand in a history, and are not listed before the next context."""
+def with_more_rows(context: ListContext, table_rows: NDArray[np.int64], is_listable: NDArray[np.bool_]) -> ListContext:
+    """Give items that came since a row, without their counts; `is_listable` says of all whether they may be shown."""
     missing = len(table_rows) - len(context.table_rows)
     return context._replace(
         table_rows=table_rows,
-        is_listable=np.pad(context.is_listable, (0, missing)),
+        is_listable=is_listable,
         popularity=np.pad(context.popularity, (0, missing)),
         static=np.pad(context.static, ((0, missing), (0, 0))),
     )

@@ -47,6 +47,12 @@ class ItemSummary:
     is_listable: NDArray[np.bool_]
     """(N,) available and not expired; with `only_seen`, also with an event."""
 
+    @staticmethod
+    def listable(table: ItemTable, now_ms: int, only_seen: bool) -> NDArray[np.bool_]:
+        """Say which items may be shown, (N,): available, not expired, with `only_seen` also touched before."""
+        available = table.available(now_ms)
+        return available & (table.counters.sums_and_decay(now_ms)[0][:, -1, 0] > 0.0) if only_seen else available
+
     @classmethod
     def of_table(cls, table: ItemTable, now_ms: int, only_seen: bool = False) -> ItemSummary:
         """Summarise a table as of now; `only_seen` takes items without an event out of every list."""
@@ -55,9 +61,7 @@ class ItemSummary:
         totals = np.asarray(sums.sum(axis=0) * decay[:, None])
         popularity = np.empty(size, dtype=np.float32)
         _popularity_of_all(sums, decay, totals, popularity)
-        listable = table.available(now_ms)
-        if only_seen:
-            listable = listable & (sums[:, -1, 0] > 0.0)
+        listable = cls.listable(table, now_ms, only_seen)
         shares = np.zeros((len(table.category_names), 2))
         _category_sums(sums, table.categories, shares)
         published = table.published_time_ms

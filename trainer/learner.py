@@ -109,6 +109,7 @@ class Learner:
         self.builder = ListBuilder(app.features, lists_only_seen)
         self.model = Model(config.embedding_dim, self.num_inputs, len(self.builder.pre_ranker)).to(device)
         self.tower = TowerLearner(self.model.tower, self.builder.items, config, device)
+        self.model.pre_ranker.copy_(torch.from_numpy(self.builder.pre_ranker))
         self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate)
         self.ranker = RankerLearner(self.model.ranker, config, device)
         self.learnt_once = LearntOnce(config.learnt_once_limit)

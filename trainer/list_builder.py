@@ -109,7 +109,7 @@ class ListBuilder:
         )
 
     def _context_at(self, now_ms: int) -> ListContext:
-        """Return what the lists of this micro-batch share; items that came since have a row and are not listed yet."""
+        """Return what the lists of this micro-batch share; items that came since are listed without their counts."""
         size = len(self.items)
         if self._context is None:
             self.counts.reserve(size)
@@ -117,7 +117,8 @@ class ListBuilder:
             self._context = list_context(summary, self.items, self.counts, self._rows(size))
         elif len(self._context.table_rows) < size:
             self.counts.reserve(size)
-            self._context = with_more_rows(self._context, self._rows(size))
+            is_listable = ItemSummary.listable(self.items, now_ms, self._only_seen)
+            self._context = with_more_rows(self._context, self._rows(size), is_listable)
         return self._context
 
     def _rows(self, size: int) -> NDArray[np.int64]:
@@ -149,6 +150,8 @@ class ListBuilder:
             event.event_id, event.user_id, event.item_id, event.action, event.value, event.event_time_ms
         )
         self.items.add_event(row, counted, event.outcome)
+        if self._only_seen and self._context is not None and row < len(self._context.is_listable):
+            self._context.is_listable[row] = self.items.available(event.event_time_ms)[row]
         self.users.add_event(counted, self.items.categories_of(event.item_id), event.outcome)
         if event.is_answer and event.outcome == POSITIVE:
             self.items.add_list_click(event.item_id, event.event_time_ms)
