@@ -23,14 +23,11 @@ are ready (`start_write`, `write`): at most one write is open, and Redis works w
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import psutil
 from redis import ConnectionError as RedisConnectionError
 from redis import RedisError, WatchError
 
@@ -38,6 +35,7 @@ from features.consumed_items import consumed_commands
 from features.errors import StoreLostError, TakenOverError, WentBackError
 from features.feast_rows import EncodedRow, FeastRows, version_argument
 from features.feature_topics import FeatureRow
+from features.process_identity import can_be_running, process_identity
 from features.redis_channel import EXEC, MULTI, RedisChannel, check_executed, pack_command
 
 ALIVE_MS = 5000
@@ -108,23 +106,6 @@ def next_version_ms(last_ms: int, now_ms: int) -> int:
 def clock_ms() -> int:
     """Return the wall clock in milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def process_identity() -> str:
-    """Return `host/pid/start time` of this process: a recycled pid is another identity."""
-    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
-
-
-def can_be_running(identity: str) -> bool:
-    """Say whether the process named by `identity` may be alive; of other machines nothing is known, so yes."""
-    host, _, process = identity.partition("/")
-    pid, _, start_time = process.partition("/")
-    if host != socket.gethostname() or not pid.isdigit():
-        return True
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" == start_time
-    except psutil.NoSuchProcess:
-        return False
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from features.online_writer import (
     MAX_CLOSED_EPOCHS,
     OnlineWriter,
     RowBatch,
-    can_be_running,
     next_version_ms,
-    process_identity,
 )
+from features.process_identity import can_be_running, process_identity
 from features.redis_channel import EXEC
 from tests.features.feature_records import NOW_MS, counter_value, decoded, history_value
 from tests.running_stack import wait_for
