@@ -31,10 +31,13 @@ from trainer.ranker_learner import ListBatch, RankerLearner
 from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
 from trainer.tower_learner import Positive, TowerLearner
 
-_PARTS = ("model", "items", "users", "co_visitation", "tower", "ranker", "learner")
+_PARTS = ("model", "items", "users", "co_visitation", "tower", "ranker", "learnt_once", "learner")
 
 _HELD, _RELEASED = "held", "released"
 """Heads of the keys of events that were counted while held, and of those learnt since."""
+
+_SLACK_MS = 3_600_000
+"""What was learnt is remembered this much longer than a list can be corrected."""
 
 TOP = 10
 """Length of the list that hit rate, NDCG and MRR look at."""
@@ -108,7 +111,7 @@ class Learner:
         self.builder = ListBuilder(app.features, lists_only_seen)
         self.tower = TowerLearner(self.model.tower, self.builder.items, config, device)
         self.ranker = RankerLearner(self.model.ranker, config, device)
-        self.learnt_once = LearntOnce(config.learnt_once_limit)
+        self.learnt_once = LearntOnce(config.learnt_once_limit, self.labels.horizon_ms + _SLACK_MS)
         self.metrics = PrequentialMetrics()
         self.progress = Progress()
         self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
@@ -154,7 +157,8 @@ class Learner:
             "co_visitation": self.builder.co_visitation_arrays(),
             "tower": self.tower.arrays(),
             "ranker": self.ranker.arrays(),
-            "learner": {"learnt_once": self.learnt_once.array(), "recent_inputs": self.recent_inputs},
+            "learnt_once": self.learnt_once.arrays(),
+            "learner": {"recent_inputs": self.recent_inputs},
         }
         names = {
             "items": {
@@ -186,7 +190,7 @@ class Learner:
         self.builder.restore_co_visitation(parts["co_visitation"])
         self.tower.restore(_names_with_prefix(names, "tower/"), parts["tower"])
         self.ranker.restore(parts["ranker"])
-        self.learnt_once.restore(parts["learner"]["learnt_once"])
+        self.learnt_once.restore(parts["learnt_once"])
         self.recent_inputs = parts["learner"]["recent_inputs"].copy()
         self.progress = replace(state.progress, refused=dict(state.progress.refused))
         self.metrics.restore(state.metrics)
@@ -196,6 +200,7 @@ class Learner:
         prepared = _Prepared()
         for sample, is_held in zip(samples, held or repeat(False, len(samples)), strict=True):
             try:
+                self.learnt_once.admit(sample)
                 if is_held:
                     self._count_held(sample)
                 else:

@@ -51,11 +51,20 @@ class Publisher:
         announce: produces an announcement.
         keep_newest: versions kept.
         keep_minutes: of older ones one a minute is kept this long.
+        make_durable: called before a version becomes visible; returns once what it was learnt from is on disk.
     """
 
-    def __init__(self, store_dir: Path, announce: Announce, keep_newest: int, keep_minutes: float) -> None:
+    def __init__(
+        self,
+        store_dir: Path,
+        announce: Announce,
+        keep_newest: int,
+        keep_minutes: float,
+        make_durable: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store_dir = store_dir
         self._announce = announce
+        self._make_durable = make_durable
         self._keep_newest = keep_newest
         self._keep_s = 60.0 * keep_minutes
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publish")
@@ -105,6 +114,7 @@ class Publisher:
         reason = gate_reason(version)
         started_s = time.perf_counter()
         try:
+            self._make_durable()
             digest = write_version(self._store_dir, version)
         except (OSError, VersionError) as error:
             self.failed += 1

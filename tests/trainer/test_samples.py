@@ -106,5 +106,5 @@ def test_learnt_once_forgets_the_oldest() -> None:
     keys = [label_key("r", str(i), "h", 0) for i in range(3)]
     assert [learnt.add(key) for key in (keys[0], keys[0], keys[1], keys[2])] == [True, False, True, True]
     other = LearntOnce(limit=2)
-    other.restore(learnt.array())
+    other.restore(learnt.arrays())
     assert [key in other for key in keys] == [False, True, True]
