@@ -95,8 +95,10 @@ def test_no_checkpoint_means_a_first_start(tmp_path: Path) -> None:
 
 
 def test_state_is_a_copy(learner: Learner) -> None:
-    """Learning on does not change a state that was taken."""
+    """Learning on does not change a state that was taken: it is written by another thread meanwhile."""
+    samples = sample_stream(learner, 200)
+    _learn(learner, samples, [10] * 10)
     state = learner.state()
     before = {name: array.copy() for name, array in state.arrays.items()}
-    _learn(learner, sample_stream(learner, 20), [10, 10])
+    _learn(learner, samples, [10] * 10, start=100)
     assert all(np.array_equal(state.arrays[name], array) for name, array in before.items())
