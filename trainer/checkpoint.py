@@ -203,10 +203,10 @@ def _read_header(directory: Path) -> bytes:
     try:
         raw = (directory / _HEADER).read_bytes()
         form = msgspec.json.decode(raw, type=_Format)
-        digest = b"" if _is_before_digests(directory, form) else (directory / _DIGEST).read_bytes()
+        digest = None if _is_before_digests(directory, form) else (directory / _DIGEST).read_bytes()
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{directory.name} cannot be read: {error}") from error
-    if digest and hashlib.sha256(raw).hexdigest().encode() != digest:
+    if digest is not None and hashlib.sha256(raw).hexdigest().encode() != digest:
         raise CheckpointError(f"{directory.name}/{_HEADER} is not what was written: its sha256 differs")
     if form.format != FORMAT:
         raise CheckpointFormatError(f"{directory.name} has format {form.format}, this code reads {FORMAT}")

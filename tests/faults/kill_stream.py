@@ -1,4 +1,4 @@
-"""The stream that killed trainers learn: samples of every kind, items, repetitions, garbage, and a window held a while."""
+"""The stream that killed trainers learn: samples of all kinds, items, repetitions, garbage, a window held a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trainer to be killed, and the run without a kill that its end is held against. Both run in processes of their own."""
+"""A trainer to be killed, and the run without a kill that its end is held against. Both are processes."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Kill a trainer -9 again and again and hold its end against one run without: `python tests/faults/trainer_kills.py`.
 
 The trainer is the real one, loop, batch log, checkpoints and publisher; samples come from a file instead of Kafka, and
-each start is forked from a process that has imported torch already. It is killed at random moments, and in the middle of
-writes, fsyncs and renames of batch log, checkpoints and versions. At its end every array, id and counter must be, bit
-for bit, what one run over its batch log gives, and every sample must stand in one batch. A line a seed, then the total.
+each start is forked from a process that has imported torch already. It is killed at random moments, and in the middle
+of writes, fsyncs and renames of batch log, checkpoints and versions. At its end every array, id and counter must be,
+bit for bit, what one run over its batch log gives, and every sample must stand in one batch. A line a seed, then the
+total.
 """
 
 from __future__ import annotations
