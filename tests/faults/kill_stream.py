@@ -60,8 +60,9 @@ def write_stream(folder: Path, seed: int, size: int) -> tuple[int, int]:
     for sample in stream:
         put(SAMPLES_TOPIC, random_.randrange(_PARTITIONS), b"", msgspec.json.encode(sample))
         if random_.random() < 0.05:
-            item = {"item_id": f"i{random_.randrange(40)}", "categories": [f"c{random_.randrange(5)}"]}
-            put(ITEMS_TOPIC, 0, item["item_id"].encode(), msgspec.json.encode(item) if random_.random() < 0.9 else None)
+            item_id = f"i{random_.randrange(40)}"
+            item = msgspec.json.encode({"item_id": item_id, "categories": [f"c{random_.randrange(5)}"]})
+            put(ITEMS_TOPIC, 0, item_id.encode(), item if random_.random() < 0.9 else None)
         if random_.random() < 0.01:
             put(SAMPLES_TOPIC, random_.randrange(_PARTITIONS), b"", b"garbage")
     write_records(folder / "samples.jsonl", records)

@@ -131,7 +131,8 @@ def digest_of(state: LearnerState, offsets: dict[str, int], holds: Holds) -> str
     for name, array in sorted(state.arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
     rest = [state.names, state.progress, state.metrics, dict(sorted(offsets.items())), holds.saved()]
-    return (digest.update(msgspec.json.encode(rest, order="deterministic")), digest.hexdigest())[1]
+    digest.update(msgspec.json.encode(rest, order="deterministic"))
+    return digest.hexdigest()
 
 
 def places_of(folder: Path) -> Places:

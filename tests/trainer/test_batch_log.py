@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from trainer import batch_log
 from trainer.batch_log import BatchLog, read_log
 from trainer.batch_records import BatchEntry, CutEntry, Entry, Run
 
@@ -148,13 +147,13 @@ def test_full_disk_stops_no_append_and_loses_nothing(
     """Full, nothing is synced and it is said; with room again the lines follow, the torn one included."""
     log = written(tmp_path, 3)
     real = os.write
-    monkeypatch.setattr(batch_log.os, "write", full_after(room, real))
+    monkeypatch.setattr("trainer.batch_log.os.write", full_after(room, real))
     for number in range(3, 9):
         log.append(entry(number))
     with pytest.raises(OSError, match="No space left"):
         log.sync()
     assert "No space left" in log.write_error
-    monkeypatch.setattr(batch_log.os, "write", real)
+    monkeypatch.setattr("trainer.batch_log.os.write", real)
     log.sync()
     assert log.write_error == ""
     assert read_log(tmp_path, 0).entries == [entry(number) for number in range(9)]
@@ -169,10 +168,10 @@ def test_failed_fsync_is_not_trusted_afterwards(tmp_path: Path, monkeypatch: pyt
         raise OSError(errno.EIO, "Input/output error")
 
     log.append(entry(3))
-    monkeypatch.setattr(batch_log.os, "fsync", fail)
+    monkeypatch.setattr("trainer.batch_log.os.fsync", fail)
     with pytest.raises(OSError, match="Input/output"):
         log.sync()
-    monkeypatch.setattr(batch_log.os, "fsync", real)
+    monkeypatch.setattr("trainer.batch_log.os.fsync", real)
     first = only_segment(tmp_path)
     os.truncate(first, first.stat().st_size - 10)  # What the kernel dropped.
     log.append(entry(4))
