@@ -22,12 +22,30 @@ if TYPE_CHECKING:
 _BACKOFF_S = (0.1, 2.0)
 _ANNOUNCE_TIMEOUT_S = 4.0
 
+_EPILOG = """\
+A start reads the newest good checkpoint, repeats the batch log behind it bit for bit, and goes on live in a new epoch.
+
+below the stack's state directory:
+  trainer/checkpoints/   the last few states (trainer.keep_checkpoints); bad-* were refused
+  trainer/batch_log/     which records were learnt in which batches since; *.damaged could not be followed
+  trainer.json           status: lag, gaps, checkpoints, batch_log, replay, holds
+  trainer.prom           the numbers for alarms, for a Prometheus textfile collector
+
+exit codes: 0 stopped, 2 bad configuration or no checkpoint that verifies
+docs/exactness.md says what is exact, and what is told where it cannot be.
+"""
+
 logger = logging.getLogger("trainer")
 
 
 def main() -> int:
     """Learn until SIGTERM. Exit codes: 0 stopped, 2 bad configuration or no usable checkpoint."""
-    parser = argparse.ArgumentParser(prog="python -m trainer", description="Samples -> model versions.")
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer",
+        description="Samples -> model versions. Runs until SIGTERM.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
     parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
     options = parser.parse_args()

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from features.config import AppConfig
-from tests.trainer.conftest import ListLog, sample_stream
+from tests.trainer.conftest import START_MS, ListLog, organic, sample_stream
 from trainer.checkpoint import CheckpointStore
 from trainer.config import LearnerConfig, TrainerConfig
 from trainer.holds import Holds
@@ -125,3 +125,28 @@ def test_untrained_model_waits_until_the_log_is_learnt(app: AppConfig, tmp_path:
     trainer.run(lambda: world.log.is_empty, lambda: None, catch_up_first=True)
     first = read_version(tmp_path / "models", str(list_versions(tmp_path / "models")[0]))
     assert first.manifest.sample_offsets == world.log.end_offsets()
+
+
+def test_repetition_from_before_what_is_remembered_is_refused(app: AppConfig, tmp_path: Path) -> None:
+    """Behind the correction horizon and an hour nobody knows what was learnt: counted, not learnt again."""
+    hour_ms = 3_600_000
+    first, late = organic(1, 1, 1), organic(2, 1, 2)
+    later = msgspec.structs.replace(late, broker_time_ms=START_MS + 26 * hour_ms, event_time_ms=START_MS + 26 * hour_ms)
+    stream = [first, *[later] * 6, first]
+    raw = [msgspec.json.encode(sample) for sample in stream]
+    records = [LogRecord(SAMPLES_TOPIC, 0, offset, b"", value, 0) for offset, value in enumerate(raw)]
+    world = World(app, tmp_path, records)
+    world.run_to_the_end(world.start())
+    assert world.learner.progress.refused == {"too_old": 1}
+    assert (world.learner.progress.events, world.learner.progress.duplicates) == (2, 5)
+
+
+def test_clock_from_the_future_is_no_clock(app: AppConfig, tmp_path: Path) -> None:
+    """A broker time far ahead of Kafka's own time for the record would make all that follows too old."""
+    ahead = msgspec.structs.replace(organic(1, 1, 1), broker_time_ms=START_MS + 10**11)
+    raw = [msgspec.json.encode(sample) for sample in (ahead, organic(2, 1, 1))]
+    records = [LogRecord(SAMPLES_TOPIC, 0, offset, b"", value, START_MS) for offset, value in enumerate(raw)]
+    world = World(app, tmp_path, records)
+    world.run_to_the_end(world.start())
+    assert world.learner.progress.refused == {"bad_time": 1}
+    assert world.learner.progress.events == 1
