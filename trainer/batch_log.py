@@ -248,12 +248,19 @@ def _repair(directory: Path, content: LogContent, lines: list[_Line], num_good: 
     last = lines[num_good - 1] if num_good else None
     for path in dict.fromkeys(line.path for line in bad):
         if content.damage:
-            shutil.copyfile(path, path.with_name(f"{path.name}.damaged"))
+            _keep_aside(path)
         if last is not None and path == last.path:
             os.truncate(path, last.end)
         else:
             path.unlink()
     fsync_directory(directory)
+
+
+def _keep_aside(path: Path) -> None:
+    try:
+        shutil.copyfile(path, path.with_name(f"{path.name}.damaged"))
+    except OSError as error:  # A full disk must not keep the trainer from starting.
+        logger.warning("%s is not kept: %s", path.name, error)
 
 
 def _segments(directory: Path) -> list[Path]:

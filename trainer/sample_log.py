@@ -190,7 +190,7 @@ class SampleLog:
         """Close the connection."""
         self._consumer.close()
 
-    def _read_range(self, part: TopicPartition, first: int, end: int) -> list[LogRecord]:
+    def _read_range(self, part: TopicPartition, first: int, end: int) -> list[LogRecord] | None:
         if not self._read_ahead:
             self._consumer.pause(*self._parts)
         if part not in self._read_ahead:
@@ -203,9 +203,9 @@ class SampleLog:
             for other, records in self._consumer.poll(timeout_ms=_RANGE_POLL_MS).items():
                 self._read_ahead[other].extend(_record(record) for record in records)
             if time.monotonic() - asked_s >= _ASK_END_S:
-                asked_s = time.monotonic()
-                if self._consumer.end_offsets([part])[part] < end and self._is_at_end(part):
-                    break
+                if not self._is_at_end(part, before=end):
+                    return None
+                break
         found = []
         while ahead and ahead[0].offset < end:
             record = ahead.popleft()
@@ -213,8 +213,10 @@ class SampleLog:
                 found.append(record)
         return found
 
-    def _is_at_end(self, part: TopicPartition) -> bool:
-        return bool(self._consumer.position(part) >= self._consumer.end_offsets([part])[part])
+    def _is_at_end(self, part: TopicPartition, before: int) -> bool:
+        """Say whether a partition is read to its end, and that end lies before an offset."""
+        end = self._consumer.end_offsets([part])[part]
+        return bool(end < before and (self._consumer.position(part) or 0) >= end)
 
     def _note_gap(self, part: TopicPartition, offset: int) -> None:
         """Tell where retention overtook this reader or the log jumped back; the items topic has gaps by compaction."""

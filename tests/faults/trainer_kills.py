@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -68,8 +69,8 @@ def run_seed(seed: int, folder: Path, size: int, kills: int) -> Outcome:
     num_samples, num_events = write_stream(folder, seed, size)
     done = in_writes = 0
     for turn in range(kills):
-        if turn == kills // 2:
-            write_release(folder)
+        if turn >= kills // 2:
+            _release_once_held(folder)
         was_killed, by_itself = _kill_once(folder, random_)
         done, in_writes = done + was_killed, in_writes + by_itself
     pid = run_in_process(lambda: learn_until_told(folder, None))
@@ -118,12 +119,33 @@ def _wait_learnt(folder: Path, pid: int) -> bool:
     ends = FileLog(folder / "samples.jsonl").end_offsets()
     deadline_s = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < deadline_s:
-        status = msgspec.json.decode((folder / "trainer.json").read_bytes()) if (folder / "ready").exists() else {}
-        is_own = status.get("pid") == pid
-        if is_own and status["offsets"] == ends and status["holds"]["deferred_windows"] == 0:
+        status = _status(folder)
+        is_released = _release_once_held(folder)
+        if (
+            is_released
+            and status.get("pid") == pid
+            and status["offsets"] == ends
+            and status["holds"]["deferred_windows"] == 0
+        ):
             return True
         time.sleep(0.02)
     return False
+
+
+def _release_once_held(folder: Path) -> bool:
+    """Let the window go as soon as samples of it are held; say whether it is."""
+    mark = folder / "released"
+    if not mark.exists() and _status(folder).get("progress", {}).get("held", 0) > 0:
+        write_release(folder)
+        mark.touch()
+        return False
+    return mark.exists()
+
+
+def _status(folder: Path) -> dict[str, Any]:
+    path = folder / "trainer.json"
+    status: dict[str, Any] = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
+    return status
 
 
 def _exit_problems(pid: int) -> list[str]:
