@@ -91,14 +91,13 @@ def _train(
     hold_log = HoldLog(endpoints.kafka) if follows_holds else None
     places = Places(Path(endpoints.state), Path(endpoints.model_store) / app.name)
     startup = Startup(learner, config, places, Holds(app.name, hold_log))
-    is_anew = startup.is_anew
     log = _connect_log(endpoints, config, stop)
     if log is None:
         return
     announcer = Announcer(endpoints.kafka)
     trainer = startup.open_trainer(log, announcer.announce, stop.is_set)
     if trainer is not None:
-        trainer.run(stop.is_set, lambda: print("READY trainer", flush=True), catch_up_first=is_anew)
+        trainer.run(stop.is_set, lambda: print("READY trainer", flush=True), catch_up_first=startup.is_anew)
     else:
         log.close()
     if hold_log is not None:

@@ -54,6 +54,7 @@ class BatchMachine:
         self.environment: dict[str, str] = {}
         self.gaps = GapLedger()
         self.cuts = 0
+        """Versions cut so far."""
         self._said: set[str] = set()
 
     def note_start(self, entry: StartEntry) -> None:

@@ -50,6 +50,8 @@ class Checkpoint:
     """Number of the first entry of the batch log that is not in it."""
     epoch: int = 0
     """Of the newest start."""
+    cuts: int = 0
+    """Versions cut so far."""
     topic_ids: dict[str, str] = field(default_factory=dict)
     """Of the topics that `offsets` belong to."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     holds: dict[str, Any] = {}
     position: int
     epoch: int
+    cuts: int
     topic_ids: dict[str, str]
     environment: dict[str, str]
     gaps: dict[str, Any]
@@ -192,6 +195,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         holds=header.holds,
         position=header.position,
         epoch=header.epoch,
+        cuts=header.cuts,
         topic_ids=header.topic_ids,
         environment=header.environment,
         gaps=header.gaps,
@@ -232,6 +236,7 @@ def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
         holds=checkpoint.holds,
         position=checkpoint.position,
         epoch=checkpoint.epoch,
+        cuts=checkpoint.cuts,
         topic_ids=checkpoint.topic_ids,
         environment=checkpoint.environment,
         gaps=checkpoint.gaps,

@@ -76,6 +76,8 @@ class Publisher:
         """How long writing the newest version took."""
         self.held = 0
         """Versions that the gate held."""
+        self.has_unwritten = False
+        """Whether the newest version could not be written."""
         self.failed = 0
         """Tries that ended in an error."""
         remove_leftovers(store_dir)
@@ -118,9 +120,11 @@ class Publisher:
             digest = write_version(self._store_dir, version)
         except (OSError, VersionError) as error:
             self.failed += 1
+            self.has_unwritten = True
             logger.error("version %s is not published: %s", name, error)
             return
         self.last_write_ms = 1000.0 * (time.perf_counter() - started_s)
+        self.has_unwritten = False
         self.last_version = name
         if reason:
             self.held += 1

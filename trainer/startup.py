@@ -86,9 +86,8 @@ class Startup:
 
     @property
     def is_anew(self) -> bool:
-        """Whether nothing is known, beside versions of a trainer that knew something."""
-        is_new = self._checkpoint is None and not self._batch_log.entries
-        return is_new and bool(list_versions(self._places.store))
+        """Whether what is learnt here was never published, beside versions of a trainer that knew more."""
+        return self.machine.cuts == 0 and bool(list_versions(self._places.store))
 
     def open_trainer(
         self,
@@ -196,5 +195,6 @@ def _machine_at(checkpoint: Checkpoint | None, learner: Learner, holds: Holds) -
     holds.restore(checkpoint.holds)
     machine = BatchMachine(learner, holds, checkpoint.offsets, checkpoint.topic_ids, checkpoint.epoch)
     machine.environment = dict(checkpoint.environment)
+    machine.cuts = checkpoint.cuts
     machine.gaps.restore(checkpoint.gaps)
     return machine

@@ -97,6 +97,7 @@ class Trainer:
         self.catch_up_holds(is_stopping)
         while catch_up_first and not is_stopping() and not self._has_caught_up():
             self._learn_when_due()
+            self._keep_books()
         self.publish()
         self._publisher.wait(timeout_s=60.0)
         say_ready()
@@ -117,11 +118,14 @@ class Trainer:
         now_s = self._clock_s()
         if now_s - self._published_s >= self._config.publish_interval_s and not self._publisher.is_busy:
             self._published_s = now_s
-            if self._has_news:
+            if self._has_news or self._publisher.has_unwritten:
                 self.publish()
             elif self._publisher.has_unannounced:
                 self._publisher.retry_announcement()
-        if now_s - self._checkpointed_s >= self._config.checkpoint_interval_s:
+        self._keep_books()
+
+    def _keep_books(self) -> None:
+        if self._clock_s() - self._checkpointed_s >= self._config.checkpoint_interval_s:
             self._begin_checkpoint()
         self._status.write_when_due(self._machine, self._publisher, self._batch_log, self._log, self._report)
 
@@ -229,6 +233,7 @@ class Trainer:
             holds=self._holds.saved(),
             position=self._batch_log.position,
             epoch=self._machine.epoch,
+            cuts=self._machine.cuts,
             topic_ids=dict(self._machine.topic_ids),
             environment=dict(self._machine.environment),
             gaps=self._machine.gaps.saved(),

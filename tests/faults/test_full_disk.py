@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.config import AppConfig
+from tests.faults.kill_stream import APP
 from tests.faults.killed_trainer import run_in_process
 from tests.trainer.test_restart import Life
 from trainer.checkpoint import Checkpoint, CheckpointStore
@@ -22,20 +22,6 @@ from trainer.durable_files import write_directory
 from trainer.learner import Learner
 from trainer.trainer import Trainer
 from trainer.version_files import list_versions
-
-
-@pytest.fixture
-def life(app: AppConfig, tmp_path: Path) -> Life:
-    """A stream and an empty state directory."""
-    return Life(app, tmp_path)
-
-
-@pytest.fixture
-def app() -> AppConfig:
-    """An app with one positive action."""
-    from tests.faults.kill_stream import APP
-
-    return APP
 
 
 def refuse(*_arguments: Any, **_named: Any) -> Any:
@@ -76,15 +62,16 @@ def test_full_disk_keeps_the_last_good_checkpoint_and_is_told(life: Life, monkey
 
 
 def test_version_waits_for_the_batch_log(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the log's fsync fails, the store would take the version: it must not become visible."""
+    """Only the log's fsync fails, the store would take the version: not visible, and tried again without news."""
     trainer = life.start()
-    turns(trainer, 2)
+    turns(trainer, 40)
     monkeypatch.setattr("trainer.batch_log.fsync_directory", refuse)
     trainer.publish()
     trainer._publisher.wait(10)
     assert list_versions(life.places.store) == []
     monkeypatch.undo()
-    trainer.publish()
+    trainer._published_s = float("-inf")
+    turns(trainer, 1)
     trainer._publisher.wait(10)
     assert [str(version) for version in list_versions(life.places.store)] == ["1.1"]
     trainer.close()
@@ -118,8 +105,6 @@ def test_file_size_limit_of_the_kernel_leaves_the_one_before(tmp_path: Path) -> 
 
 
 def _write_past_the_limit(folder: Path) -> None:
-    from tests.faults.kill_stream import APP
-
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     state = Learner(APP, LearnerConfig(embedding_dim=8)).state()
     store = CheckpointStore(folder / "checkpoints", keep=3)

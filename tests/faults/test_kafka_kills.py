@@ -29,7 +29,7 @@ from trainer.replay import Replay
 from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, SampleLog
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-KILLS, SAMPLES = 4, 1500
+KILLS, SAMPLES = 3, 900
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from features.config import AppConfig
 from tests.faults.killed_trainer import digest_of
-from tests.trainer.conftest import ListLog, sample_stream
+from tests.trainer.conftest import ListLog, make_version, sample_stream
 from trainer.batch_log import read_log
 from trainer.batch_machine import BatchMachine
 from trainer.batch_records import BatchEntry, StartEntry
@@ -23,6 +23,7 @@ from trainer.replay import Replay
 from trainer.sample_log import SAMPLES_TOPIC, LogRecord
 from trainer.startup import Places, Startup
 from trainer.trainer import Trainer
+from trainer.version_files import write_version
 
 
 class Life:
@@ -116,6 +117,23 @@ def test_killed_at_any_time_equals_one_run(life: Life) -> None:
     before = life.digest()
     life.start()
     assert life.digest() == before == life.uninterrupted()
+
+
+def test_killed_while_catching_up_still_knows_too_little_to_publish(life: Life) -> None:
+    """Beside versions of an earlier trainer, what was never published waits until the log is learnt; then no more."""
+    write_version(life.places.store, make_version("1.0"))
+    trainer = life.start()
+    for _ in range(3):
+        trainer._learn_when_due()
+    trainer.checkpoint()
+    trainer._learn_when_due()
+    trainer.close()
+    trainer = life.start()
+    assert life.startup.is_anew
+    trainer.publish()
+    trainer.close()
+    life.start()
+    assert not life.startup.is_anew
 
 
 def test_epoch_rises_with_every_start_even_without_a_version(life: Life) -> None:
