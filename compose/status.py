@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class StackReport:
     """Live version, its age, swaps and refusals, as the server wrote them last."""
     quality: dict[str, Any] = field(default_factory=dict)
     """Held windows as the quality job sees them, and what the trainer has deferred."""
+    trainer: dict[str, Any] = field(default_factory=dict)
+    """What topics lacked, how checkpoints and batch log fare, and what the newest start repeated."""
 
     @property
     def is_up(self) -> bool:
@@ -71,6 +74,7 @@ def collect_status(state_dir: Path) -> StackReport:
         lag=_lags(state_dir),
         model=_model(state_dir),
         quality=_quality(state_dir),
+        trainer=_trainer(state_dir),
     )
 
 
@@ -112,6 +116,26 @@ def _quality(state_dir: Path) -> dict[str, Any]:
     return {key: status.get(key) for key in watched} | {"trainer": _read_json(state_dir / "trainer.json").get("holds")}
 
 
+def _trainer(state_dir: Path) -> dict[str, Any]:
+    status = _read_json(state_dir / "trainer.json")
+    return {key: status[key] for key in ("gaps", "checkpoints", "batch_log", "replay") if key in status}
+
+
+def trainer_warnings(trainer: Mapping[str, Any]) -> list[str]:
+    """Return what ops should know of the trainer's exactness, a sentence each (docs/exactness.md)."""
+    gaps, checkpoints = trainer.get("gaps", {}), trainer.get("checkpoints", {})
+    batch_log, replay = trainer.get("batch_log", {}), trainer.get("replay", {})
+    warnings = {
+        f"{gaps.get('lost')} records lost in {gaps.get('count')} gaps": gaps.get("count"),
+        f"checkpoints fail: {checkpoints.get('error')}": checkpoints.get("error"),
+        f"{len(checkpoints.get('refused', []))} bad checkpoints refused": checkpoints.get("refused"),
+        f"batch log cannot be written: {batch_log.get('write_error')}": batch_log.get("write_error"),
+        f"batch log damaged: {batch_log.get('damage')}": batch_log.get("damage"),
+        "the newest start could not repeat its batches exactly": not replay.get("is_exact", True),
+    }
+    return [text for text, is_so in warnings.items() if is_so]
+
+
 def _lags(state_dir: Path) -> dict[str, int]:
     """Return what waits in front of ingester and trainer, as they wrote it within the last second."""
     ingester = _read_json(state_dir / "ingester.json").get("lag", {})
@@ -139,6 +163,8 @@ def print_status(report: StackReport) -> None:
         console.print(f"lag    {part} {records} records")
     if report.quality.get("held_windows"):
         console.print(f"hold   {report.quality['held_windows']} windows from training; see `headrace quality list`")
+    for warning in trainer_warnings(report.trainer):
+        console.print(f"warn   trainer: {warning}; see docs/exactness.md", markup=False)
     model = report.model
     if model.get("version"):
         follows = "following" if model["is_following"] else f"not following: {model['follow_reason']}"

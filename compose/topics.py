@@ -30,6 +30,8 @@ class TopicSpec:
     is_compacted: bool = False
     retention_ms: int = 7 * _DAY_MS
     """How long records stay; compacted topics keep the newest record of a key for good."""
+    compaction_lag_ms: int = 0
+    """How long a record of a compacted topic stays at least, newer ones of its key or not."""
     max_message_bytes: int = 1024 * _KIB
     """Of a record batch, as Kafka counts."""
 
@@ -44,6 +46,7 @@ class TopicSpec:
             return common | {
                 "cleanup.policy": "compact",
                 "min.cleanable.dirty.ratio": "0.2",
+                "min.compaction.lag.ms": str(self.compaction_lag_ms),
                 "segment.ms": str(_HOUR_MS),
                 "delete.retention.ms": str(_DAY_MS),
             }
@@ -58,7 +61,8 @@ TOPICS = (
     TopicSpec("headrace.events.dlq.v1", retention_ms=14 * _DAY_MS),
     # Longer than the letters themselves: a marker must not go before its letter.
     TopicSpec("headrace.events.dlq.replayed.v1", retention_ms=15 * _DAY_MS),
-    TopicSpec("headrace.items.v1", is_compacted=True, max_message_bytes=64 * _KIB),
+    # A restarted trainer reads again what it learnt since its checkpoint, superseded records included.
+    TopicSpec("headrace.items.v1", is_compacted=True, compaction_lag_ms=_HOUR_MS, max_message_bytes=64 * _KIB),
     TopicSpec("headrace.served.v1"),
     TopicSpec("headrace.samples.v1"),
     *(TopicSpec(f"headrace.features.{view}.v1", is_compacted=True) for view in FEATURE_VIEWS),

@@ -19,8 +19,7 @@ from features.item_summary import popularity_of
 from features.model_inputs import NUM_VISITS, RECENT_VISITS, ItemArrays, UserArrays
 from features.title_index import NUM_BUCKETS, Titles
 
-_BY_PAIRS, _BY_TITLE, FIRST_SOURCE, BY_FRESH = 1, 2, 3, 6
-_IS_FRESH, _CONSUMED = 64, 128
+_BY_PAIRS, _BY_TITLE, FIRST_SOURCE, _CONSUMED = 1, 2, 3, 128
 _PRE_RANKER_VISITS = (RECENT_VISITS, 1, 5, 6)
 """Columns of the visits that the pre-ranker looks at."""
 RECENCY_DECAY = 0.9
@@ -221,20 +220,13 @@ def touch_neighbours(
 def touch_rows(
     found: tuple[NDArray[np.int64], ...], first_source: int, num_items: int, scratch: Scratch, size: int
 ) -> int:
-    """Put what further sources found into the pool, each marked with its number from `first_source` on.
-
-    What the newest source finds is marked as such beside what found it before.
-    """
+    """Put what further sources found into the pool, each marked with its number from `first_source` on."""
     for source in range(len(found)):
         for row in found[source]:
-            if row < 0 or row >= num_items or scratch.marks[row] == _CONSUMED:
-                continue
-            if scratch.marks[row] == 0:
+            if 0 <= row < num_items and scratch.marks[row] == 0:
+                scratch.marks[row] = first_source + source
                 scratch.pool[size] = row
                 size += 1
-                scratch.marks[row] = first_source + source
-            if first_source + source == BY_FRESH:
-                scratch.marks[row] |= _IS_FRESH
     return size
 
 
@@ -292,9 +284,18 @@ def pool_inputs_of(
 
 @compiled
 def cut_pool(
-    rows: NDArray[np.int64], scores: NDArray[np.float32], total: int, fresh: int, scratch: Scratch
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    total: int,
+    newest: NDArray[np.int64],
+    num_newest: int,
+    scratch: Scratch,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places of the best `total` rows, best first, the last `fresh` kept for the newest; and sources."""
+    """Return which of the pool make the list, and what found them.
+
+    The best `total` by score, best first; the last `num_newest` places are kept for those of `newest` that are not
+    among them.
+    """
     size = len(rows)
     wanted = min(total, size)
     chosen, sources = np.empty(wanted, dtype=np.int64), np.empty(wanted, dtype=np.int64)
@@ -303,21 +304,18 @@ def cut_pool(
         above = np.flatnonzero(scores >= bound)
     else:
         above = np.arange(size)
-    order = above[np.argsort(-scores[above], kind="mergesort")]
-    num_fresh = 0
-    for place in range(size):
-        if scratch.marks[rows[place]] & _IS_FRESH and scores[place] < scores[order[wanted - 1]] and num_fresh < fresh:
-            num_fresh += 1
-    for rank in range(wanted - num_fresh):
-        chosen[rank] = order[rank]
-    filled = wanted - num_fresh
-    for place in range(size):  # The pool holds the newest in their order.
-        is_below = scores[place] < scores[order[wanted - 1]]
-        if scratch.marks[rows[place]] & _IS_FRESH and is_below and filled < wanted:
-            chosen[filled] = place
-            filled += 1
+    order = above[np.argsort(-scores[above], kind="mergesort")][:wanted]
+    late = np.empty(num_newest, dtype=np.int64)
+    num_late = 0
+    for index in range(len(newest)):
+        for place in range(size):
+            if rows[place] == newest[index] and num_late < num_newest and scores[place] < scores[order[wanted - 1]]:
+                late[num_late] = place
+                num_late += 1
     for rank in range(wanted):
-        sources[rank] = scratch.marks[rows[chosen[rank]]] & (_IS_FRESH - 1)
+        kept = wanted - num_late
+        chosen[rank] = order[rank] if rank < kept else late[rank - kept]
+        sources[rank] = scratch.marks[rows[chosen[rank]]]
     return chosen, sources
 
 

@@ -218,7 +218,9 @@ def build_list(
     )
     scores = pool_inputs @ pre_ranker  # (m,)
     if given_rows is None:
-        kept, sources = cut_pool(pool_rows, scores, features.candidates.total, features.candidates.fresh, scratch)
+        config = features.candidates
+        newest = context.fresh[: 2 * config.fresh]
+        kept, sources = cut_pool(pool_rows, scores, config.total, newest, config.fresh, scratch)
     else:
         kept, sources = np.arange(len(given_rows)), np.zeros(len(given_rows), dtype=np.int64)
     rows = pool_rows[kept]

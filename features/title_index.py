@@ -44,7 +44,6 @@ class TitleIndex:
         self._tokens = np.full((64, MAX_TOKENS), -1, dtype=np.int32)
         self._num_titles = np.zeros(NUM_BUCKETS, dtype=np.float32)
         self._postings = np.full((NUM_BUCKETS, POSTINGS), -1, dtype=np.int32)
-        self._next_place = np.zeros(NUM_BUCKETS, dtype=np.int32)
 
     @classmethod
     def from_tokens(cls, tokens: NDArray[np.int32]) -> TitleIndex:
@@ -52,7 +51,7 @@ class TitleIndex:
         index = cls()
         index._tokens = tokens
         index.num_items = len(tokens)
-        _index_tokens(tokens, 0, index._num_titles, index._postings, index._next_place)
+        _index_tokens(tokens, 0, index._num_titles, index._postings)
         return index
 
     @property
@@ -61,16 +60,23 @@ class TitleIndex:
         return Titles(self._tokens[: self.num_items], self._num_titles, self._postings)
 
     def set_title(self, row: int, title: str) -> None:
-        """Take over the title of an item; an empty one says nothing."""
+        """Take over the title of an item; an empty one says nothing.
+
+        What the index holds is a function of the titles alone, not of the order in which they came.
+        """
         self.reserve(row + 1)
         tokens = title_tokens(title)
         old = self._tokens[row][self._tokens[row] >= 0]
         if np.array_equal(old, tokens):
             return
-        self._num_titles[old] -= 1.0
         self._tokens[row] = -1
         self._tokens[row, : len(tokens)] = tokens
-        _index_tokens(self._tokens[: row + 1], row, self._num_titles, self._postings, self._next_place)
+        if len(old):  # A changed title is rare: its buckets are read again.
+            self._num_titles[:] = 0.0
+            self._postings[:] = -1
+            _index_tokens(self._tokens[: self.num_items], 0, self._num_titles, self._postings)
+        else:
+            _index_tokens(self._tokens[: row + 1], row, self._num_titles, self._postings)
 
     def reserve(self, num_items: int) -> None:
         """Grow to `num_items` rows, doubling the capacity."""
@@ -90,17 +96,19 @@ def title_tokens(title: str) -> NDArray[np.int32]:
 
 @compiled
 def _index_tokens(
-    tokens: NDArray[np.int32],
-    first_row: int,
-    num_titles: NDArray[np.float32],
-    postings: NDArray[np.int32],
-    next_place: NDArray[np.int32],
+    tokens: NDArray[np.int32], first_row: int, num_titles: NDArray[np.float32], postings: NDArray[np.int32]
 ) -> None:
+    """Add the rows from `first_row` on; a bucket keeps the largest rows, largest first."""
     for row in range(first_row, len(tokens)):
-        for place in range(tokens.shape[1]):
-            bucket = tokens[row, place]
+        for slot in range(tokens.shape[1]):
+            bucket = tokens[row, slot]
             if bucket < 0:
                 break
             num_titles[bucket] += np.float32(1.0)
-            postings[bucket, next_place[bucket]] = row
-            next_place[bucket] = (next_place[bucket] + 1) % postings.shape[1]
+            place = 0
+            while place < postings.shape[1] and postings[bucket, place] > row:
+                place += 1
+            for later in range(postings.shape[1] - 1, place, -1):
+                postings[bucket, later] = postings[bucket, later - 1]
+            if place < postings.shape[1]:
+                postings[bucket, place] = row

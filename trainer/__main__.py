@@ -13,23 +13,39 @@ from typing import TYPE_CHECKING, Any
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.label_config import Labels, load_labels
 from features.quality.config import load_quality_config
-from trainer.config import TrainerConfig, config_hash
+from trainer.config import TrainerConfig
 from trainer.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from trainer.checkpoint import Checkpoint, CheckpointStore
-    from trainer.learner import Learner
     from trainer.sample_log import SampleLog
 
 _BACKOFF_S = (0.1, 2.0)
 _ANNOUNCE_TIMEOUT_S = 4.0
+
+_EPILOG = """\
+A start reads the newest good checkpoint, repeats the batch log behind it bit for bit, and goes on live in a new epoch.
+
+below the stack's state directory:
+  trainer/checkpoints/   the last few states (trainer.keep_checkpoints); bad-* were refused
+  trainer/batch_log/     which records were learnt in which batches since; *.damaged could not be followed
+  trainer.json           status: lag, gaps, checkpoints, batch_log, replay, holds
+  trainer.prom           the numbers for alarms, for a Prometheus textfile collector
+
+exit codes: 0 stopped, 2 bad configuration or no checkpoint that verifies
+docs/exactness.md says what is exact, and what is told where it cannot be.
+"""
 
 logger = logging.getLogger("trainer")
 
 
 def main() -> int:
     """Learn until SIGTERM. Exit codes: 0 stopped, 2 bad configuration or no usable checkpoint."""
-    parser = argparse.ArgumentParser(prog="python -m trainer", description="Samples -> model versions.")
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer",
+        description="Samples -> model versions. Runs until SIGTERM.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
     parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
     options = parser.parse_args()
@@ -65,46 +81,25 @@ def _train(
     # Imported here: torch takes seconds, a mistake in the configuration is told at once.
     import torch
 
-    from trainer.checkpoint import CheckpointStore
     from trainer.hold_log import HoldLog
     from trainer.holds import Holds
     from trainer.learner import Learner
-    from trainer.publisher import Publisher, next_epoch
-    from trainer.status import StatusFile
-    from trainer.trainer import Trainer
-    from trainer.version_files import list_versions
+    from trainer.startup import Places, Startup
 
     torch.set_num_threads(config.num_threads)
     learner = Learner(app, config.learner, _device(config), labels=labels)
-    state = Path(endpoints.state)
-    checkpoints = CheckpointStore(state / "trainer" / "checkpoints", config.keep_checkpoints)
-    checkpoint = _restore(learner, checkpoints)
-    log = _connect_log(endpoints, config, stop, checkpoint.offsets if checkpoint else {})
+    hold_log = HoldLog(endpoints.kafka) if follows_holds else None
+    places = Places(Path(endpoints.state), Path(endpoints.model_store) / app.name)
+    startup = Startup(learner, config, places, Holds(app.name, hold_log))
+    log = _connect_log(endpoints, config, stop)
     if log is None:
         return
-    hold_log = HoldLog(endpoints.kafka) if follows_holds else None
-    holds = Holds(app.name, hold_log)
-    holds.restore(checkpoint.holds if checkpoint else {})
-    holds.catch_up(stop.is_set)
-    store_dir = Path(endpoints.model_store) / app.name
-    last_version = checkpoint.last_version if checkpoint else ""
     announcer = Announcer(endpoints.kafka)
-    publisher = Publisher(store_dir, announcer.announce, config.keep_versions, config.keep_minutes)
-    trainer = Trainer(
-        learner,
-        log,
-        publisher,
-        checkpoints,
-        StatusFile(state / "trainer.json"),
-        config,
-        next_epoch(store_dir, last_version),
-        checkpoint.offsets if checkpoint else {},
-        last_version,
-        holds=holds,
-    )
-    is_anew = checkpoint is None and bool(list_versions(store_dir))
-    trainer.run(stop.is_set, lambda: print("READY trainer", flush=True), catch_up_first=is_anew)
-    log.close()
+    trainer = startup.open_trainer(log, announcer.announce, stop.is_set)
+    if trainer is not None:
+        trainer.run(stop.is_set, lambda: print("READY trainer", flush=True), catch_up_first=startup.is_anew)
+    else:
+        log.close()
     if hold_log is not None:
         hold_log.close()
     announcer.close()
@@ -155,27 +150,8 @@ def _device(config: TrainerConfig) -> str:
     return config.device
 
 
-def _restore(learner: Learner, checkpoints: CheckpointStore) -> Checkpoint | None:
-    """Bring the learner to the newest good checkpoint of this configuration; one of another is set aside, not lost."""
-    checkpoint = checkpoints.read_newest()
-    if checkpoint is None:
-        return None
-    own_hash = config_hash(learner.app, learner.config, learner.labels)
-    if checkpoint.config_hash != own_hash or not learner.fits(checkpoint.state):
-        aside = checkpoints.set_aside()
-        logger.warning(
-            "the configuration changed since the last checkpoint: learning anew from the log, old state is in %s", aside
-        )
-        return None
-    learner.restore(checkpoint.state)
-    logger.info("resumed at step %d, %d samples", learner.progress.step, learner.progress.samples)
-    return checkpoint
-
-
-def _connect_log(
-    endpoints: Endpoints, config: TrainerConfig, stop: threading.Event, offsets: dict[str, int]
-) -> SampleLog | None:
-    """Return the log at `offsets`, or None when stopped before broker and topics were there."""
+def _connect_log(endpoints: Endpoints, config: TrainerConfig, stop: threading.Event) -> SampleLog | None:
+    """Return the log, or None when stopped before broker and topics were there."""
     from kafka.errors import KafkaError
 
     from trainer.sample_log import SampleLog
@@ -185,7 +161,7 @@ def _connect_log(
         log: SampleLog | None = None
         try:
             log = SampleLog(endpoints.kafka, config.max_batch_samples)
-            if log.start(offsets):
+            if log.find_topics():
                 return log
             reason: object = "the topics do not exist; `headrace topics create` makes them"
         except (KafkaError, OSError) as error:

@@ -1,6 +1,7 @@
-"""Checkpoints: the learner, the offsets it stands at and the version it published last, in one atomic directory.
+"""Checkpoints: the learner, the place in the batch log at which it stands, offsets and holds, in one atomic directory.
 
-A checkpoint is `arrays.safetensors`, `names.json` and `checkpoint.json`, which holds the digests of the other two.
+A checkpoint is `arrays.safetensors`, `names.json`, `checkpoint.json`, which holds the digests of these two, and
+`checkpoint.sha256`, its own: no bit of it can change unnoticed.
 No pickle: everything is an array, a string or a number.
 """
 
@@ -19,12 +20,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from trainer.durable_files import delete_directory, remove_leftovers, write_directory
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, CheckpointFormatError
 from trainer.learner import LearnerState, Progress
 
-FORMAT = 1
-_ARRAYS, _NAMES, _HEADER = "arrays.safetensors", "names.json", "checkpoint.json"
+FORMAT = 2
+_ARRAYS, _NAMES, _HEADER, _DIGEST = "arrays.safetensors", "names.json", "checkpoint.json", "checkpoint.sha256"
+_FORMAT_WITHOUT_DIGEST = 1
 _NAME_PATTERN = re.compile(r"[0-9]{12}")
+_BAD_PREFIX = "bad-"
+_KEPT_BAD = 2
+"""Bad checkpoints kept to be looked at."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +46,18 @@ class Checkpoint:
     """The newest version published before it, `EPOCH.SEQ`; empty when there was none."""
     holds: dict[str, Any] = field(default_factory=dict)
     """Held windows and where their samples lie, see `trainer.holds`."""
+    position: int = 0
+    """Number of the first entry of the batch log that is not in it."""
+    epoch: int = 0
+    """Of the newest start."""
+    cuts: int = 0
+    """Versions cut so far."""
+    topic_ids: dict[str, str] = field(default_factory=dict)
+    """Of the topics that `offsets` belong to."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """What sums depend on, see `StartEntry`."""
+    gaps: dict[str, Any] = field(default_factory=dict)
+    """What topics lacked so far, see `trainer.gaps`."""
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +69,17 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     progress: dict[str, Any]
     metrics: msgspec.Raw
     holds: dict[str, Any] = {}
+    position: int
+    epoch: int
+    cuts: int
+    topic_ids: dict[str, str]
+    environment: dict[str, str]
+    gaps: dict[str, Any]
+
+
+class _Format(msgspec.Struct):
+    format: int = 0
+    position: int = 0
 
 
 class CheckpointStore:
@@ -65,6 +93,8 @@ class CheckpointStore:
     def __init__(self, directory: Path, keep: int) -> None:
         self._directory = directory
         self._keep = keep
+        self.refused: list[str] = []
+        """Why checkpoints were not resumed from."""
         remove_leftovers(directory)
 
     def write(self, checkpoint: Checkpoint) -> Path:
@@ -74,7 +104,8 @@ class CheckpointStore:
             OSError: the disk refuses; the ones before it stay.
         """
         names = self._names()
-        target = self._directory / f"{int(names[-1]) + 1 if names else 1:012d}"
+        numbers = [int(name.removeprefix(_BAD_PREFIX)) for name in (*names, *self._bad_names())]
+        target = self._directory / f"{max(numbers, default=0) + 1:012d}"
         write_directory(target, _files_of(checkpoint))
         for name in names[: max(0, len(names) + 1 - self._keep)]:
             delete_directory(self._directory / name)
@@ -85,32 +116,52 @@ class CheckpointStore:
 
         Raises:
             CheckpointError: there are checkpoints, and every one of them is bad.
+            CheckpointFormatError: the newest is of another version of this code.
         """
         names = self._names()
         for name in reversed(names):
             try:
                 return read_checkpoint(self._directory / name)
+            except CheckpointFormatError:
+                raise
             except CheckpointError as error:
-                logger.error("checkpoint refused, trying the one before: %s", error)
-        if names:
+                self._refuse(name, error)
+        if names or self._bad_names():
             raise CheckpointError(
-                f"none of the {len(names)} checkpoints in {self._directory} verifies; "
-                "move the directory away to learn anew from the start of the log"
+                f"none of the {len(names) + len(self._bad_names())} checkpoints in {self._directory} verifies; "
+                "move the directory away to learn anew from the batch log or the start of the topics"
             )
         return None
 
-    def set_aside(self) -> Path:
-        """Rename the directory, so that a new start begins empty and nothing is lost; return the new place."""
-        number = 1
-        while (aside := self._directory.with_name(f"{self._directory.name}.old-{number}")).exists():
-            number += 1
-        self._directory.rename(aside)
-        return aside
+    def oldest_position(self) -> int:
+        """Return the place in the batch log from which the oldest checkpoint goes on; 0 where that cannot be told."""
+        names = self._names()
+        try:
+            return msgspec.json.decode(_read_header(self._directory / names[0]), type=_Format).position if names else 0
+        except CheckpointError:
+            return 0
+
+    def _refuse(self, name: str, error: CheckpointError) -> None:
+        """Say that a checkpoint is bad, and move it out of the count of those kept."""
+        logger.error("checkpoint refused, trying the one before: %s", error)
+        self.refused.append(str(error))
+        bad = self._directory / f"{_BAD_PREFIX}{name}"
+        try:
+            delete_directory(bad)
+            (self._directory / name).rename(bad)
+            for old in self._bad_names()[:-_KEPT_BAD]:
+                delete_directory(self._directory / old)
+        except OSError as problem:
+            logger.warning("the bad checkpoint stays where it is: %s", problem)
 
     def _names(self) -> list[str]:
-        if not self._directory.is_dir():
-            return []
-        return sorted(entry.name for entry in self._directory.iterdir() if _NAME_PATTERN.fullmatch(entry.name))
+        return [name for name in self._entries() if _NAME_PATTERN.fullmatch(name)]
+
+    def _bad_names(self) -> list[str]:
+        return [name for name in self._entries() if name.startswith(_BAD_PREFIX)]
+
+    def _entries(self) -> list[str]:
+        return sorted(entry.name for entry in self._directory.iterdir()) if self._directory.is_dir() else []
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:
@@ -118,14 +169,14 @@ def read_checkpoint(directory: Path) -> Checkpoint:
 
     Raises:
         CheckpointError: a file is missing, torn or changed.
+        CheckpointFormatError: it is of another version of this code.
     """
+    raw = _read_header(directory)
     try:
-        header = msgspec.json.decode((directory / _HEADER).read_bytes(), type=_Header)
+        header = msgspec.json.decode(raw, type=_Header)
         data = {name: (directory / name).read_bytes() for name in (_ARRAYS, _NAMES)}
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{directory.name} cannot be read: {error}") from error
-    if header.format != FORMAT:
-        raise CheckpointError(f"{directory.name} has format {header.format}, this code reads {FORMAT}")
     for name, content in data.items():
         if hashlib.sha256(content).hexdigest() != header.sha256.get(name):
             raise CheckpointError(f"{directory.name}/{name} is not what was written: its sha256 differs")
@@ -136,7 +187,39 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{directory.name} cannot be decoded: {error}") from error
     state = LearnerState(arrays, names, progress, bytes(header.metrics))
-    return Checkpoint(state, header.offsets, header.config_hash, header.last_version, header.holds)
+    return Checkpoint(
+        state=state,
+        offsets=header.offsets,
+        config_hash=header.config_hash,
+        last_version=header.last_version,
+        holds=header.holds,
+        position=header.position,
+        epoch=header.epoch,
+        cuts=header.cuts,
+        topic_ids=header.topic_ids,
+        environment=header.environment,
+        gaps=header.gaps,
+    )
+
+
+def _read_header(directory: Path) -> bytes:
+    """Return the header of this code's format, verified."""
+    try:
+        raw = (directory / _HEADER).read_bytes()
+        form = msgspec.json.decode(raw, type=_Format)
+        digest = None if _is_before_digests(directory, form) else (directory / _DIGEST).read_bytes()
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{directory.name} cannot be read: {error}") from error
+    if digest is not None and hashlib.sha256(raw).hexdigest().encode() != digest:
+        raise CheckpointError(f"{directory.name}/{_HEADER} is not what was written: its sha256 differs")
+    if form.format != FORMAT:
+        raise CheckpointFormatError(f"{directory.name} has format {form.format}, this code reads {FORMAT}")
+    return raw
+
+
+def _is_before_digests(directory: Path, form: _Format) -> bool:
+    """Say whether this is a checkpoint of the first format; one whose format bit flipped still has its digest."""
+    return form.format == _FORMAT_WITHOUT_DIGEST and not (directory / _DIGEST).exists()
 
 
 def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
@@ -151,5 +234,12 @@ def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
         progress=asdict(state.progress),
         metrics=msgspec.Raw(state.metrics),
         holds=checkpoint.holds,
+        position=checkpoint.position,
+        epoch=checkpoint.epoch,
+        cuts=checkpoint.cuts,
+        topic_ids=checkpoint.topic_ids,
+        environment=checkpoint.environment,
+        gaps=checkpoint.gaps,
     )
-    return {**files, _HEADER: msgspec.json.encode(header)}
+    raw = msgspec.json.encode(header)
+    return {**files, _HEADER: raw, _DIGEST: hashlib.sha256(raw).hexdigest().encode()}

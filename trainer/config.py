@@ -35,7 +35,8 @@ class LearnerConfig(StrictConfig):
     """Negatives of lists under `labels.policy: immediate`: importance-weighted because some become positive later, or
     taken as true. Under `wait` they always are."""
     learnt_once_limit: int = Field(2_000_000, ge=1000)
-    """Labels remembered, so that a replayed sample is learnt once; the oldest go first. About 100 bytes each."""
+    """Most labels remembered, so that a repeated sample is learnt once, about 150 bytes each. They are kept for the
+    correction horizon and an hour; where this bound is lower the oldest go first and could be learnt again."""
     seed: int = Field(17, ge=0)
     """Of initial rows, drawn negatives and replay."""
 
@@ -56,6 +57,8 @@ class TrainerConfig(StrictConfig):
     """Time between checkpoints: what a killed trainer learns again."""
     keep_checkpoints: int = Field(3, ge=1, le=100)
     """Checkpoints kept; the newest that verifies is resumed from."""
+    keep_batch_log_h: float = Field(0.0, ge=0, le=8760)
+    """Hours that the batch log stays beyond what a restart needs, for audits: it says what every version learnt."""
     keep_versions: int = Field(20, ge=2, le=10_000)
     """Newest versions kept in the model store."""
     keep_minutes: float = Field(60.0, ge=0)

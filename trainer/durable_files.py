@@ -23,12 +23,12 @@ def write_directory(target: Path, files: Mapping[str, bytes]) -> None:
     try:
         for name, data in files.items():
             _write_file(temporary / name, data)
-        _fsync_directory(temporary)
+        fsync_directory(temporary)
         temporary.rename(target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _fsync_directory(target.parent)
+    fsync_directory(target.parent)
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -37,7 +37,7 @@ def write_file(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     _write_file(temporary, data)
     temporary.replace(path)
-    _fsync_directory(path.parent)
+    fsync_directory(path.parent)
 
 
 def delete_directory(directory: Path) -> None:
@@ -48,6 +48,15 @@ def delete_directory(directory: Path) -> None:
     except FileNotFoundError:
         return
     shutil.rmtree(doomed, ignore_errors=True)
+
+
+def set_aside(directory: Path) -> Path:
+    """Rename a directory, so that a new start begins empty and nothing is lost; return the new place."""
+    number = 1
+    while (aside := directory.with_name(f"{directory.name}.old-{number}")).exists():
+        number += 1
+    directory.rename(aside)
+    return aside
 
 
 def remove_leftovers(parent: Path) -> None:
@@ -66,7 +75,8 @@ def _write_file(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _fsync_directory(directory: Path) -> None:
+def fsync_directory(directory: Path) -> None:
+    """Have the names in a directory survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

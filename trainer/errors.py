@@ -3,6 +3,7 @@
 TrainerError
 ├── SampleError        a message on headrace.samples.v1 cannot be learnt from
 ├── CheckpointError    no usable checkpoint, or one that belongs to another configuration
+│   └── CheckpointFormatError   the newest checkpoint was written by another version of this code
 └── VersionError       a version in the model store cannot be trusted; `reason` is a short code
 """
 
@@ -23,6 +24,10 @@ class SampleError(TrainerError):
 
 class CheckpointError(TrainerError):
     """Expected: a checkpoint is torn, corrupt or of another shape; the one before it is tried."""
+
+
+class CheckpointFormatError(CheckpointError):
+    """Expected: after an upgrade; the state is set aside and the log learnt anew."""
 
 
 class VersionError(TrainerError):

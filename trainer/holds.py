@@ -2,21 +2,23 @@
 
 A held sample counts in every table at once, as features are not held, and teaches no weights. It is not kept in memory:
 only where it lies, as one range of offsets a window and partition, which the checkpoint remembers. When the window is
-let go its ranges are read again and learnt; when it is dropped they are forgotten. Keys in the learner make a sample
-that is read twice harmless.
+let go its ranges are read again and learnt; when it is dropped they are forgotten. What is read of profiles and orders
+goes through the batch log before it takes effect (`news`, then `apply`), so a replay holds and releases at the same
+batches.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from features.quality.hold_table import Hold, HoldTable
-from features.quality.profile import DROPPED, HELD
+from features.quality.hold_table import CONTROL_TOPIC, Hold, HoldTable, Verdict, decode_order
+from features.quality.profile import DROPPED, HELD, QUALITY_TOPIC
+from trainer.batch_records import HoldRecord, HoldsEntry, ReleasedEntry, run_of
 from trainer.sample_log import LogRecord
 
 _FOLLOW_EVERY_S = 0.2
@@ -29,11 +31,11 @@ logger = logging.getLogger(__name__)
 class DeferredSlice(NamedTuple):
     """Some records of a window that was let go."""
 
-    window_start_ms: int
-    name: str
-    """`topic:partition`."""
+    entry: ReleasedEntry
     records: list[LogRecord]
-    next_offset: int
+
+
+_verdict_decoder = msgspec.json.Decoder(Verdict)
 
 
 class HoldSource(Protocol):
@@ -88,20 +90,38 @@ class Holds:
         self.lost = 0
         """Deferred records that retention deleted before they could be learnt."""
 
-    def catch_up(self, is_stopping: Callable[[], bool]) -> None:
-        """Read what is known of all windows before the first sample is learnt."""
+    def catch_up(self, is_stopping: Callable[[], bool]) -> Iterator[HoldsEntry]:
+        """Read what is known of all windows before the first sample is learnt; each entry is to be applied."""
         if self._source is None:
             return
         self._source.start(self._offsets)
         while not self._source.has_caught_up() and not is_stopping():
-            self._apply(self._source.poll())
+            entry = self._entry_of(self._source.poll())
+            if entry is not None:
+                yield entry
 
-    def follow(self) -> None:
-        """Take in new profiles and orders, a few times a second."""
+    def news(self) -> HoldsEntry | None:
+        """Look for new profiles and orders, a few times a second; None where nothing is to be applied."""
         now_s = self._clock_s()
-        if self._source is not None and now_s - self._followed_s >= _FOLLOW_EVERY_S:
-            self._followed_s = now_s
-            self._apply(self._source.poll())
+        if self._source is None or now_s - self._followed_s < _FOLLOW_EVERY_S:
+            return None
+        self._followed_s = now_s
+        return self._entry_of(self._source.poll())
+
+    def apply(self, entry: HoldsEntry) -> None:
+        """Let profiles and orders take effect."""
+        for record in entry.records:
+            changed = self._table.apply(record.topic, record.value.encode())
+            if changed is not None:
+                logger.info("window %d is %s for the trainer", changed.start_ms, changed.state)
+                if changed.state == DROPPED:
+                    self._ranges.pop(changed.start_ms, None)
+                self._forget_old(changed.end_ms)
+        self._offsets |= entry.offsets
+
+    def oldest_deferred_ms(self) -> int | None:
+        """Return the start of the oldest window whose samples wait; None where none does."""
+        return min(self._ranges, default=None)
 
     def defer(self, broker_time_ms: int, record: LogRecord) -> bool:
         """Say whether a sample must not teach now; where it may later, remember where it lies."""
@@ -123,26 +143,38 @@ class Holds:
                 continue
             for name, (offset, end) in ranges.items():
                 records, next_offset, lost = self._source.read_range(name, offset, end, limit)
-                self._note_lost(start_ms, lost)
+                if next_offset <= offset:
+                    return None
                 is_within = [record for record in records if record.offset < end]
-                return DeferredSlice(start_ms, name, is_within, next_offset) if next_offset > offset else None
+                run = run_of(is_within, name, offset, next_offset)
+                return DeferredSlice(ReleasedEntry(start_ms, run, lost), is_within)
         return None
+
+    def read_again(self, entry: ReleasedEntry, is_stopping: Callable[[], bool]) -> list[LogRecord]:
+        """Return the records of a slice that was learnt before; those that are gone are left out."""
+        records: list[LogRecord] = []
+        offset, run = entry.run.first, entry.run
+        while self._source is not None and offset < run.end and not is_stopping():
+            found, offset, _ = self._source.read_range(run.name, offset, run.end, run.count)
+            records += found
+        return records
 
     def is_in_window(self, window_start_ms: int, broker_time_ms: int) -> bool:
         """Say whether a sample of a range that was read again belongs to its window."""
         hold = self._table.holds.get(window_start_ms)
         return hold is not None and hold.start_ms <= broker_time_ms < hold.end_ms
 
-    def forget_slice(self, read: DeferredSlice) -> None:
+    def forget_slice(self, entry: ReleasedEntry) -> None:
         """Go on behind a slice that is learnt."""
-        ranges = self._ranges[read.window_start_ms]
-        end = ranges[read.name][1]
-        if read.next_offset >= end:
-            del ranges[read.name]
+        self._note_lost(entry.window_start_ms, entry.lost)
+        ranges = self._ranges.get(entry.window_start_ms, {})
+        end = ranges.get(entry.run.name, (0, 0))[1]
+        if entry.run.end >= end:
+            ranges.pop(entry.run.name, None)
         else:
-            ranges[read.name] = (read.next_offset, end)
+            ranges[entry.run.name] = (entry.run.end, end)
         if not ranges:
-            del self._ranges[read.window_start_ms]
+            self._ranges.pop(entry.window_start_ms, None)
 
     def status(self) -> dict[str, Any]:
         """Return what the status file tells."""
@@ -173,15 +205,36 @@ class Holds:
         self._ranges = {hold.start_ms: dict(hold.ranges) for hold in saved.holds if hold.ranges}
         self._offsets = dict(saved.offsets)
 
-    def _apply(self, records: Iterable[LogRecord]) -> None:
+    def _entry_of(self, records: list[LogRecord]) -> HoldsEntry | None:
+        """Return what of these records may change a window, in as few bytes as decide."""
+        offsets = {record.name: record.offset + 1 for record in records}
+        known = set(self._table.holds)
+        kept = []
         for record in records:
-            changed = self._table.apply(record.topic, record.value)
-            self._offsets[f"{record.topic}:{record.partition}"] = record.offset + 1
-            if changed is not None:
-                logger.info("window %d is %s for the trainer", changed.start_ms, changed.state)
-                if changed.state == DROPPED:
-                    self._ranges.pop(changed.start_ms, None)
-                self._forget_old(changed.end_ms)
+            value = self._deciding_part(record, known)
+            if value is not None:
+                kept.append(HoldRecord(record.topic, record.partition, record.offset, value))
+        if not kept:
+            self._offsets |= offsets
+            return None
+        return HoldsEntry(kept, offsets)
+
+    def _deciding_part(self, record: LogRecord, known: set[int]) -> str | None:
+        if record.topic == CONTROL_TOPIC:
+            order = decode_order(record.value)
+            if order is None or order.name != self._name:
+                return None
+            known.add(order.window_start_ms)
+            return (record.value or b"").decode()
+        assert record.topic == QUALITY_TOPIC
+        try:
+            verdict = _verdict_decoder.decode(record.value or b"")
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        if verdict.window_start_ms not in known and verdict.state not in (HELD, DROPPED):
+            return None
+        known.add(verdict.window_start_ms)
+        return msgspec.json.encode(verdict).decode()
 
     def _forget_old(self, now_ms: int) -> None:
         """Forget windows whose samples their topic no longer holds."""

@@ -33,10 +33,13 @@ from trainer.ranker_learner import ListBatch, RankerLearner
 from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
 from trainer.tower_learner import Positive, TowerLearner
 
-_PARTS = ("model", "items", "users", "counts", "tower", "ranker", "pre_ranker", "learner")
+_PARTS = ("model", "items", "users", "counts", "tower", "ranker", "pre_ranker", "learnt_once", "learner")
 
 _HELD, _RELEASED = "held", "released"
 """Heads of the keys of events that were counted while held, and of those learnt since."""
+
+_SLACK_MS = 3_600_000
+"""What was learnt is remembered this much longer than a list can be corrected."""
 
 TOP = 10
 """Length of the list that hit rate, NDCG and MRR look at."""
@@ -112,7 +115,7 @@ class Learner:
         self.model.pre_ranker.copy_(torch.from_numpy(self.builder.pre_ranker))
         self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate)
         self.ranker = RankerLearner(self.model.ranker, config, device)
-        self.learnt_once = LearntOnce(config.learnt_once_limit)
+        self.learnt_once = LearntOnce(config.learnt_once_limit, self.labels.horizon_ms + _SLACK_MS)
         self.metrics = PrequentialMetrics()
         self.progress = Progress()
         self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
@@ -159,7 +162,8 @@ class Learner:
             "tower": self.tower.arrays(),
             "ranker": self.ranker.arrays(),
             "pre_ranker": self.pre_ranker.arrays(),
-            "learner": {"learnt_once": self.learnt_once.array(), "recent_inputs": self.recent_inputs},
+            "learnt_once": self.learnt_once.arrays(),
+            "learner": {"recent_inputs": self.recent_inputs},
         }
         names = {
             "items": {
@@ -192,7 +196,7 @@ class Learner:
         self.tower.restore(_names_with_prefix(names, "tower/"), parts["tower"])
         self.ranker.restore(parts["ranker"])
         self.pre_ranker.restore(parts["pre_ranker"])
-        self.learnt_once.restore(parts["learner"]["learnt_once"])
+        self.learnt_once.restore(parts["learnt_once"])
         self.recent_inputs = parts["learner"]["recent_inputs"].copy()
         self.progress = replace(state.progress, refused=dict(state.progress.refused))
         self.metrics.restore(state.metrics)
@@ -202,6 +206,7 @@ class Learner:
         prepared = _Prepared()
         for sample, is_held in zip(samples, held or repeat(False, len(samples)), strict=True):
             try:
+                self.learnt_once.admit(sample)
                 if is_held:
                     self._count_held(sample)
                 else:

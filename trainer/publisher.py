@@ -51,11 +51,20 @@ class Publisher:
         announce: produces an announcement.
         keep_newest: versions kept.
         keep_minutes: of older ones one a minute is kept this long.
+        make_durable: called before a version becomes visible; returns once what it was learnt from is on disk.
     """
 
-    def __init__(self, store_dir: Path, announce: Announce, keep_newest: int, keep_minutes: float) -> None:
+    def __init__(
+        self,
+        store_dir: Path,
+        announce: Announce,
+        keep_newest: int,
+        keep_minutes: float,
+        make_durable: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store_dir = store_dir
         self._announce = announce
+        self._make_durable = make_durable
         self._keep_newest = keep_newest
         self._keep_s = 60.0 * keep_minutes
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publish")
@@ -67,6 +76,8 @@ class Publisher:
         """How long writing the newest version took."""
         self.held = 0
         """Versions that the gate held."""
+        self.has_unwritten = False
+        """Whether the newest version could not be written."""
         self.failed = 0
         """Tries that ended in an error."""
         remove_leftovers(store_dir)
@@ -105,12 +116,15 @@ class Publisher:
         reason = gate_reason(version)
         started_s = time.perf_counter()
         try:
+            self._make_durable()
             digest = write_version(self._store_dir, version)
         except (OSError, VersionError) as error:
             self.failed += 1
+            self.has_unwritten = True
             logger.error("version %s is not published: %s", name, error)
             return
         self.last_write_ms = 1000.0 * (time.perf_counter() - started_s)
+        self.has_unwritten = False
         self.last_version = name
         if reason:
             self.held += 1

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -168,38 +169,86 @@ def label_key(request_id: str, item_id: str, head: str, value: int) -> bytes:
 
 
 class LearntOnce:
-    """The labels and events learnt so far, bounded: the oldest are forgotten first.
+    """The labels and events learnt so far: all of the last `keep_ms`, at most `limit`.
+
+    A key is stamped with the newest broker time seen, so keys are in the order of their stamps. It is forgotten when
+    the clock (`advance`) is `keep_ms` past its stamp. A sample from before the newest stamp forgotten so is refused:
+    nobody could say whether it was learnt.
 
     Args:
-        limit: keys remembered.
+        limit: keys remembered; the oldest are forgotten first, and their labels could be learnt again.
+        keep_ms: how long a key is kept, in broker time.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, keep_ms: int = 1 << 60) -> None:
         self._limit = limit
-        self._keys: OrderedDict[bytes, None] = OrderedDict()
+        self._keep_ms = keep_ms
+        self._keep_from_ms: int | None = None
+        self._stamps: OrderedDict[bytes, int] = OrderedDict()
+        self._newest_ms = 0
+        self._clock_ms = 0
+        self._forgotten_ms = 0
+        """Newest stamp that was forgotten because of its age."""
+        self.forgotten_early = 0
+        """Keys that had to go before their time because of `limit`."""
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._stamps)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._keys
+        return key in self._stamps
+
+    def admit(self, sample: Sample) -> None:
+        """Take the time of a sample that is about to be learnt.
+
+        Raises:
+            SampleError: what was learnt of its list or event may be forgotten already.
+        """
+        of_list_ms = sample.served_time_ms if sample.kind != "organic" else 0
+        reference_ms = of_list_ms or sample.broker_time_ms or 0
+        if 0 < reference_ms <= self._forgotten_ms:
+            raise SampleError("too_old", f"of {reference_ms}; labels are remembered from {self._forgotten_ms} on")
+        self._newest_ms = max(self._newest_ms, sample.broker_time_ms or 0, reference_ms)
 
     def add(self, key: bytes) -> bool:
         """Remember a key; say whether it was new."""
-        if key in self._keys:
+        if key in self._stamps:
             return False
-        self._keys[key] = None
-        if len(self._keys) > self._limit:
-            self._keys.popitem(last=False)
+        self._stamps[key] = self._newest_ms
+        if len(self._stamps) > self._limit:
+            self._stamps.popitem(last=False)
+            self.forgotten_early += 1
         return True
+
+    def keep_from(self, time_ms: int | None) -> None:
+        """Keep what was stamped from `time_ms` on, however old: samples of that time wait to be learnt."""
+        self._keep_from_ms = time_ms
+
+    def advance(self, clock_ms: int) -> None:
+        """Forget what is too old once all partitions have come as far as `clock_ms`."""
+        self._clock_ms = max(self._clock_ms, clock_ms)
+        bound_ms = self._clock_ms - self._keep_ms
+        if self._keep_from_ms is not None:
+            bound_ms = min(bound_ms, self._keep_from_ms)
+        while self._stamps and (stamp := next(iter(self._stamps.values()))) < bound_ms:
+            self._stamps.popitem(last=False)
+            self._forgotten_ms = stamp
 
     def array(self) -> NDArray[np.uint8]:
         """Return all keys, oldest first, (n, 16) uint8."""
-        return np.frombuffer(b"".join(self._keys), dtype=np.uint8).reshape(-1, 16)
+        return np.frombuffer(b"".join(self._stamps), dtype=np.uint8).reshape(-1, 16)
 
-    def restore(self, keys: NDArray[np.uint8]) -> None:
-        """Take over what `array` returned."""
-        self._keys = OrderedDict.fromkeys(_chunks(keys.tobytes(), 16))
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything: keys (n, 16), their stamps (n,), and four numbers."""
+        numbers = [self._newest_ms, self._clock_ms, self._forgotten_ms, self.forgotten_early]
+        stamps = np.fromiter(self._stamps.values(), dtype=np.int64, count=len(self._stamps))
+        return {"keys": self.array(), "stamps": stamps, "numbers": np.array(numbers, dtype=np.int64)}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `arrays` returned."""
+        keys = _chunks(arrays["keys"].tobytes(), 16)
+        self._stamps = OrderedDict(zip(keys, arrays["stamps"].tolist(), strict=True))
+        self._newest_ms, self._clock_ms, self._forgotten_ms, self.forgotten_early = arrays["numbers"].tolist()
 
 
 def _chunks(data: bytes, size: int) -> Iterable[bytes]:

@@ -1,72 +1,174 @@
-"""The trainer's status file: what `headrace status` and the demo show, rewritten every second by one rename."""
+"""The trainer's status files: `trainer.json` for `headrace status` and the demo, `trainer.prom` for Prometheus.
+
+Both are rewritten every second by one rename; the second is in the text format that a node exporter's textfile
+collector reads. A disk that refuses them does not stop the trainer.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from trainer.holds import Holds
-from trainer.learner import Learner
+from trainer.batch_log import BatchLog
+from trainer.batch_machine import BatchMachine
 from trainer.publisher import Publisher
-from trainer.sample_log import SAMPLES_TOPIC, Log
+from trainer.read_ahead import PolledLog
+from trainer.replay import ReplayReport
+from trainer.sample_log import SAMPLES_TOPIC
 
 INTERVAL_S = 1.0
+_GAUGES = {
+    "headrace_trainer_gaps_total": "Ranges of offsets that topics lacked.",
+    "headrace_trainer_lost_records_total": "Records that were gone before they could be learnt.",
+    "headrace_trainer_checkpoint_age_seconds": "Since the newest checkpoint; -1 where this start has written none.",
+    "headrace_trainer_failed_checkpoints_total": "Checkpoints that the disk refused.",
+    "headrace_trainer_refused_checkpoints_total": "Bad checkpoints that were not resumed from.",
+    "headrace_trainer_batch_log_unwritten": "1 where the batch log cannot be written.",
+    "headrace_trainer_batch_log_damaged": "1 where this start could not follow the log to its end.",
+    "headrace_trainer_replay_inexact": "1 where records of the log to repeat were gone or others.",
+    "headrace_trainer_too_old_samples_total": "Samples of which nobody knows any more whether they were learnt.",
+    "headrace_trainer_lag_samples": "Samples that wait.",
+    "headrace_trainer_samples_total": "Samples taken.",
+}
+
+logger = logging.getLogger(__name__)
+
+
+class TrainerReport:
+    """What only the loop knows, for the status file.
+
+    Args:
+        replay: what was learnt again when this trainer started.
+        refused: why checkpoints were not resumed from.
+    """
+
+    def __init__(self, replay: ReplayReport, refused: list[str]) -> None:
+        self._replay = replay
+        self._refused = refused
+        self._position = -1
+        self._written_s = 0.0
+        self._failed = 0
+        self._error = ""
+
+    def note_checkpoint(self, position: int) -> None:
+        """A checkpoint is written that stands before this entry of the batch log."""
+        self._position, self._written_s, self._error = position, time.monotonic(), ""
+
+    def note_failed_checkpoint(self, error: str) -> None:
+        """The disk refused a checkpoint."""
+        self._failed += 1
+        self._error = error
+
+    def status(self) -> dict[str, Any]:
+        """Return what the status file tells."""
+        age_s = round(time.monotonic() - self._written_s, 1) if self._written_s else -1.0
+        checkpoints = {
+            "age_s": age_s,
+            "position": self._position,
+            "failed": self._failed,
+            "error": self._error,
+            "refused": self._refused,
+        }
+        return {"checkpoints": checkpoints, "replay": vars(self._replay)}
 
 
 class StatusFile:
-    """Writes `STATE/trainer.json`.
+    """Writes `STATE/trainer.json`, and `STATE/trainer.prom` beside it.
 
     Args:
-        path: the file.
+        path: the first.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written_s = 0.0
         self._samples = 0
+        self._has_failed = False
 
     def write_when_due(
         self,
-        learner: Learner,
+        machine: BatchMachine,
         publisher: Publisher,
-        offsets: Mapping[str, int],
-        log: Log,
-        holds: Holds,
+        batch_log: BatchLog,
+        log: PolledLog,
+        report: TrainerReport,
     ) -> None:
-        """Write the file when a second has passed."""
+        """Write the files when a second has passed."""
         now_s = time.monotonic()
         elapsed_s = now_s - self._written_s
         if elapsed_s < INTERVAL_S:
             return
-        progress = learner.progress
+        progress = machine.learner.progress
         rate = (progress.samples - self._samples) / elapsed_s if self._written_s else 0.0
         self._written_s, self._samples = now_s, progress.samples
-        ends = log.end_offsets()
-        lag = {name: max(0, end - offsets.get(name, 0)) for name, end in ends.items()}
-        content = {
-            "time_ms": time.time_ns() // 1_000_000,
-            "pid": os.getpid(),
-            "version": publisher.last_version,
-            "samples_per_s": round(rate, 1),
-            "lag_samples": sum(count for name, count in lag.items() if name.startswith(SAMPLES_TOPIC)),
-            "lag": lag,
-            "lost_samples": log.lost,
-            "offsets": dict(offsets),
-            "progress": msgspec.to_builtins(progress),
-            "metrics": learner.metrics.values(),
-            "items": len(learner.builder.items),
-            "users": len(learner.tower.user_rows),
-            "publish_ms": round(publisher.last_write_ms, 1),
-            "held_versions": publisher.held,
-            "failed_publishes": publisher.failed,
-            "holds": holds.status(),
-            "is_announced": not publisher.has_unannounced,
-        }
-        temporary = self._path.with_suffix(".tmp")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(msgspec.json.encode(content))
-        temporary.replace(self._path)
+        content = {"samples_per_s": round(rate, 1)}
+        content |= _model_status(machine, publisher) | _lag(machine.offsets, log.end_offsets())
+        content |= {"gaps": machine.gaps.saved(), "batch_log": batch_log.status()} | report.status()
+        try:
+            self._replace(self._path, msgspec.json.encode(content))
+            self._replace(self._path.with_suffix(".prom"), _exposition(content))
+        except OSError as error:
+            if not self._has_failed:
+                logger.error("the status file cannot be written (%s); further errors are not told", error)
+            self._has_failed = True
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f"{path.name}.tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+
+
+def _model_status(machine: BatchMachine, publisher: Publisher) -> dict[str, Any]:
+    learner = machine.learner
+    return {
+        "time_ms": time.time_ns() // 1_000_000,
+        "pid": os.getpid(),
+        "version": publisher.last_version,
+        "lost_samples": machine.gaps.lost,
+        "offsets": dict(machine.offsets),
+        "progress": msgspec.to_builtins(learner.progress),
+        "metrics": learner.metrics.values(),
+        "items": len(learner.builder.items),
+        "users": len(learner.tower.user_rows),
+        "learnt_once": {"keys": len(learner.learnt_once), "forgotten_early": learner.learnt_once.forgotten_early},
+        "publish_ms": round(publisher.last_write_ms, 1),
+        "held_versions": publisher.held,
+        "failed_publishes": publisher.failed,
+        "holds": machine.holds.status(),
+        "is_announced": not publisher.has_unannounced,
+    }
+
+
+def _lag(offsets: Mapping[str, int], ends: Mapping[str, int]) -> dict[str, Any]:
+    lag = {name: max(0, end - offsets.get(name, 0)) for name, end in ends.items()}
+    of_samples = sum(count for name, count in lag.items() if name.startswith(SAMPLES_TOPIC))
+    return {"lag_samples": of_samples, "lag": lag}
+
+
+def _exposition(content: Mapping[str, Any]) -> bytes:
+    """Return the numbers that alarms are made of, in Prometheus' text format."""
+    values = (
+        content["gaps"]["count"],
+        content["gaps"]["lost"],
+        content["checkpoints"]["age_s"],
+        content["checkpoints"]["failed"],
+        len(content["checkpoints"]["refused"]),
+        int(bool(content["batch_log"]["write_error"])),
+        int(bool(content["batch_log"]["damage"])),
+        int(not content["replay"]["is_exact"]),
+        content["progress"]["refused"].get("too_old", 0),
+        content["lag_samples"],
+        content["progress"]["samples"],
+    )
+    lines = []
+    for (name, meaning), value in zip(_GAUGES.items(), values, strict=True):
+        kind = "counter" if name.endswith("_total") else "gauge"
+        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}", f"{name} {value}"]
+    return ("\n".join(lines) + "\n").encode()

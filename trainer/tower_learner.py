@@ -124,7 +124,7 @@ class TowerLearner:
         for name, table in self._tables().items():
             arrays |= {f"{name}.{part}": tensor.cpu().numpy() for part, tensor in table.tensors().items()}
         arrays |= {"index": self.index, "samples_since_refresh": np.array([self.samples_since_refresh])}
-        return arrays | {"last_step": self.frequency.last_step, "gap": self.frequency.gap}
+        return arrays | {"last_step": self.frequency.last_step.copy(), "gap": self.frequency.gap.copy()}
 
     def names(self) -> dict[str, list[str]]:
         """Return the ids of all rows for a checkpoint."""

@@ -47,6 +47,11 @@ def test_samples_stay_a_week() -> None:
     assert int(BY_NAME["headrace.samples.v1"].settings()["retention.ms"]) >= 7 * 86_400_000
 
 
+def test_items_stay_for_a_trainer_that_repeats_its_batches() -> None:
+    """Longer than checkpoints reach back, also where a newer record of the item came."""
+    assert int(BY_NAME["headrace.items.v1"].settings()["min.compaction.lag.ms"]) >= 3_600_000
+
+
 def test_apps_cannot_send_large_records() -> None:
     """64 KiB for what apps write, 1 MiB for what the stack writes."""
     small = {name for name, topic in BY_NAME.items() if topic.settings()["max.message.bytes"] == "65536"}

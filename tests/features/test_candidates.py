@@ -25,7 +25,7 @@ from tests.features.feature_records import counted
 
 FEATURES = FeaturesConfig()
 NOW_MS = 1_700_000_000_000
-SMALL = FEATURES.model_copy(update={"candidates": CandidatesConfig(total=16, tower=3, fresh=2)})
+SMALL = FEATURES.model_copy(update={"candidates": CandidatesConfig(total=18, tower=3, fresh=2)})
 NOTHING = np.zeros(0, np.int64)
 TITLES = {3: "Alien", 5: "Alien Resurrection", 1: "Alien Three"}
 
@@ -79,7 +79,7 @@ def test_a_list_holds_each_allowed_item_once(shop: Shop) -> None:
     """Consumed items stay out, no row comes twice, and the names of the sources fit."""
     tower = TowerQuery(np.ones(1, np.float32), np.arange(20, dtype=np.float32)[::-1, None].copy())
     found = shop.list_for(shop.users.state("u", NOW_MS), np.array([0, 1]), tower)
-    assert len(set(found.rows.tolist())) == len(found.rows) == len(found.sources) == 16
+    assert len(set(found.rows.tolist())) == len(found.rows) == len(found.sources) == 18
     assert not {0, 1} & set(found.rows.tolist())
     assert dict(zip(found.rows.tolist(), found.sources, strict=True))[7] == "covisitation"
 

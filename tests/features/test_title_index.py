@@ -39,6 +39,19 @@ def test_a_changed_title_is_counted_once() -> None:
     assert (index.titles.num_titles[old], index.titles.num_titles[new]) == (1.0, 1.0)
 
 
+def test_the_order_in_which_titles_come_does_not_matter() -> None:
+    """A restart builds the index from the rows; it must be the one that was."""
+    forward, backward = TitleIndex(), TitleIndex()
+    rows = range(POSTINGS + 3)
+    for row in rows:
+        forward.set_title(row, "alien")
+    for row in reversed(rows):
+        backward.set_title(row, "other" if row == 5 else "alien")
+    backward.set_title(5, "alien")
+    for mine, theirs in zip(forward.titles, backward.titles, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_an_index_over_the_tokens_is_the_same_index() -> None:
     """What a version carries."""
     index = TitleIndex()

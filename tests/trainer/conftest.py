@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from features.config import ActionConfig, AppConfig
 from features.title_index import MAX_TOKENS
 from trainer.config import LearnerConfig
+from trainer.gaps import RETENTION, Gap
 from trainer.learner import Learner
+from trainer.sample_log import LogRecord
 from trainer.samples import Sample, SampleItem
 from trainer.version_files import Manifest, Version
 
@@ -40,6 +43,61 @@ def config() -> LearnerConfig:
 def learner(app: AppConfig, config: LearnerConfig) -> Learner:
     """A learner that knows nothing."""
     return Learner(app, config)
+
+
+class ListLog:
+    """A log over a list of records; those before `first_kept` of a partition are gone.
+
+    Args:
+        records: of any partitions, in the order in which they are handed out.
+        size: records a poll.
+    """
+
+    def __init__(self, records: list[LogRecord], size: int = 7) -> None:
+        self.records = records
+        self.first_kept: dict[str, int] = {}
+        self.topic_ids: dict[str, str] = {}
+        self._left = list(records)
+        self._gaps: list[Gap] = []
+        self._size = size
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything was handed out."""
+        return not self._left
+
+    def start(self, offsets: Mapping[str, int], topic_ids: Mapping[str, str]) -> bool:
+        """Go on at offsets."""
+        self._left = [r for r in self._kept() if r.offset >= offsets.get(r.name, 0)]
+        for name, first in self.first_kept.items():
+            wanted = offsets.get(name, 0)
+            if wanted < first:
+                self._gaps.append(Gap(name, wanted, first, RETENTION, first - wanted, resume=first))
+        return True
+
+    def read_range(self, name: str, first: int, end: int) -> list[LogRecord] | None:
+        """Return records by offset."""
+        return [record for record in self._kept() if record.name == name and first <= record.offset < end]
+
+    def poll(self, timeout_ms: int) -> list[LogRecord]:
+        """Hand out the next few."""
+        taken, self._left = self._left[: self._size], self._left[self._size :]
+        return taken
+
+    def take_gaps(self) -> list[Gap]:
+        """Hand out what `start` missed."""
+        gaps, self._gaps = self._gaps, []
+        return gaps
+
+    def end_offsets(self) -> dict[str, int]:
+        """Where the list ends."""
+        return {record.name: record.offset + 1 for record in self.records}
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _kept(self) -> list[LogRecord]:
+        return [record for record in self.records if record.offset >= self.first_kept.get(record.name, 0)]
 
 
 def organic(index: int, user: int, item: int, outcome: int = 1) -> Sample:

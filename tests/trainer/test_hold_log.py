@@ -50,7 +50,8 @@ def test_holds_come_from_kafka_and_go_by_order(servers: str) -> None:
     """What was held before the start is known at the start; an order lets its samples be read again."""
     log = HoldLog(servers)
     holds = Holds("headrace", log)
-    holds.catch_up(lambda: False)
+    for entry in holds.catch_up(lambda: False):
+        holds.apply(entry)
     for offset in (5, 9, 17):
         assert holds.defer(START_MS + 1, LogRecord(SAMPLES_TOPIC, 0, offset, b"", b"", 0))
     order = QualityOrder(
@@ -64,10 +65,10 @@ def test_holds_come_from_kafka_and_go_by_order(servers: str) -> None:
     wait_for(lambda: _is_released(holds), "the order's effect")
     read = wait_for(lambda: holds.next_released(8), "the first slice")
     assert [record.value for record in read.records] == [str(number).encode() for number in range(5, 13)]
-    holds.forget_slice(read)
+    holds.forget_slice(read.entry)
     read = wait_for(lambda: holds.next_released(8), "the rest")
     assert (read.records[0].offset, read.records[-1].offset) == (13, 17)
-    holds.forget_slice(read)
+    holds.forget_slice(read.entry)
     assert holds.next_released(8) is None
     log.close()
 
@@ -96,7 +97,9 @@ def test_dead_broker_costs_no_exception(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def _is_released(holds: Holds) -> bool:
-    holds.follow()
+    news = holds.news()
+    if news is not None:
+        holds.apply(news)
     return not holds.defer(START_MS + 1, LogRecord(SAMPLES_TOPIC, 0, 5, b"", b"", 0))
 
 

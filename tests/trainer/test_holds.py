@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,15 +12,13 @@ import pytest
 from features.config import AppConfig
 from features.quality.hold_table import CONTROL_TOPIC, QualityOrder
 from features.quality.profile import HELD, QUALITY_TOPIC, Profile, encode_profile
-from tests.trainer.conftest import START_MS, sample_stream
-from trainer.checkpoint import CheckpointStore
+from tests.trainer.conftest import START_MS, ListLog, sample_stream
 from trainer.config import LearnerConfig, TrainerConfig
 from trainer.holds import Holds
 from trainer.learner import Learner
-from trainer.publisher import Publisher
 from trainer.sample_log import SAMPLES_TOPIC, LogRecord
 from trainer.samples import decode_sample
-from trainer.status import StatusFile
+from trainer.startup import Places, Startup
 from trainer.trainer import Trainer
 
 WINDOW_MS = 2000
@@ -77,13 +76,16 @@ class FakeHoldLog:
         self.told.append(LogRecord(topic, 0, offset, b"", value, 0))
 
 
-class SampleFeed:
-    """A log that hands out a few samples a poll."""
+class SampleFeed(ListLog):
+    """A log that hands out ten samples a poll, and no end to reckon a lag from."""
 
-    lost = 0
-
-    def __init__(self, records: list[LogRecord]) -> None:
+    def __init__(self, records: list[LogRecord], every: list[LogRecord]) -> None:
+        super().__init__(every, size=10)
         self.left = records
+
+    def start(self, offsets: Mapping[str, int], topic_ids: Mapping[str, str]) -> bool:
+        """Begin with what the test wants."""
+        return True
 
     def poll(self, timeout_ms: int) -> list[LogRecord]:
         """Hand out the next few."""
@@ -116,17 +118,14 @@ class World:
     def start(self, records: list[LogRecord] | None = None) -> Trainer:
         """Start a trainer from the newest checkpoint."""
         self.learner = Learner(self.app, self.config.learner)
-        checkpoints = CheckpointStore(self.directory / "checkpoints", keep=3)
-        checkpoint = checkpoints.read_newest()
         self.holds = Holds("test", self.hold_log, clock_s=iter(range(10**6)).__next__)
-        if checkpoint is not None:
-            self.learner.restore(checkpoint.state)
-            self.holds.restore(checkpoint.holds)
-        self.holds.catch_up(lambda: False)
-        publisher = Publisher(self.directory / "models", lambda key, value: None, keep_newest=5, keep_minutes=0)
-        self.feed = SampleFeed(self.records if records is None else records)
-        status = StatusFile(self.directory / "trainer.json")
-        return Trainer(self.learner, self.feed, publisher, checkpoints, status, self.config, 1, {}, holds=self.holds)
+        self.feed = SampleFeed(self.records if records is None else records, self.records)
+        places = Places(self.directory, self.directory / "models")
+        startup = Startup(self.learner, self.config, places, self.holds)
+        trainer = startup.open_trainer(self.feed, lambda key, value: None, reads_ahead=False)
+        assert trainer is not None
+        trainer.catch_up_holds(lambda: False)
+        return trainer
 
     def run(self, trainer: Trainer, turns: int = 40) -> None:
         """Let it take turns."""
@@ -243,6 +242,6 @@ def test_what_retention_took_is_told(world: World) -> None:
 def test_no_source_holds_nothing(world: World) -> None:
     """Switched off, every sample is learnt."""
     holds = Holds("test")
-    holds.catch_up(lambda: False)
-    holds.follow()
+    assert list(holds.catch_up(lambda: False)) == []
+    assert holds.news() is None
     assert not holds.defer(HELD_START_MS, world.records[0])

@@ -106,5 +106,52 @@ def test_learnt_once_forgets_the_oldest() -> None:
     keys = [label_key("r", str(i), "h", 0) for i in range(3)]
     assert [learnt.add(key) for key in (keys[0], keys[0], keys[1], keys[2])] == [True, False, True, True]
     other = LearntOnce(limit=2)
-    other.restore(learnt.array())
+    other.restore(learnt.arrays())
     assert [key in other for key in keys] == [False, True, True]
+
+
+def at(broker_time_ms: int, kind: str = "organic", served_time_ms: int = 0) -> Any:
+    """A sample of some time."""
+    return _decode(kind=kind, broker_time_ms=broker_time_ms, served_time_ms=served_time_ms)
+
+
+def test_learnt_once_keeps_its_time_and_refuses_what_is_older() -> None:
+    """Behind the horizon keys go, and samples of that time are refused, as nobody knows whether they were learnt."""
+    learnt = LearntOnce(limit=100, keep_ms=1000)
+    for time_ms in (5000, 5400, 6100):
+        learnt.admit(at(time_ms))
+        learnt.add(label_key("r", str(time_ms), "h", 0))
+    learnt.advance(6399)
+    assert len(learnt) == 2
+    learnt.admit(at(5001))
+    with pytest.raises(SampleError, match="labels are remembered"):
+        learnt.admit(at(5000))
+    with pytest.raises(SampleError, match="labels are remembered"):
+        learnt.admit(at(6300, "impression", served_time_ms=4999))
+
+
+def test_clock_of_learnt_once_never_falls_and_waits_for_held_windows() -> None:
+    """What a held window may bring is remembered, however old."""
+    learnt = LearntOnce(limit=100, keep_ms=1000)
+    learnt.admit(at(5000))
+    learnt.add(label_key("r", "i", "h", 0))
+    learnt.keep_from(4000)
+    learnt.advance(9000)
+    assert len(learnt) == 1
+    learnt.keep_from(None)
+    learnt.advance(0)
+    assert len(learnt) == 0
+
+
+def test_restored_learnt_once_forgets_and_refuses_alike() -> None:
+    """Stamps, clock and bound are part of the state."""
+    learnt, other = LearntOnce(limit=2, keep_ms=1000), LearntOnce(limit=2, keep_ms=1000)
+    for time_ms in (5000, 5500, 6000):
+        learnt.admit(at(time_ms))
+        learnt.add(label_key("r", str(time_ms), "h", 0))
+    learnt.advance(6501)
+    other.restore(learnt.arrays())
+    assert (len(other), other.forgotten_early) == (1, 1)
+    with pytest.raises(SampleError, match="labels are remembered"):
+        other.admit(at(5500))
+    assert all((a == b).all() for a, b in zip(learnt.arrays().values(), other.arrays().values(), strict=True))

@@ -8,40 +8,15 @@ import msgspec
 import numpy as np
 
 from features.config import AppConfig
-from tests.trainer.conftest import sample_stream
+from tests.trainer.conftest import START_MS, ListLog, organic, sample_stream
 from trainer.checkpoint import CheckpointStore
 from trainer.config import LearnerConfig, TrainerConfig
+from trainer.holds import Holds
 from trainer.learner import Learner
-from trainer.publisher import Publisher
 from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
-from trainer.status import StatusFile
+from trainer.startup import Places, Startup
 from trainer.trainer import Trainer
 from trainer.version_files import list_versions, read_version
-
-
-class ListLog:
-    """A log over a list of records, read from given offsets."""
-
-    lost = 0
-
-    def __init__(self, records: list[LogRecord], offsets: dict[str, int], size: int = 7) -> None:
-        self._left = [r for r in records if r.offset >= offsets.get(f"{r.topic}:{r.partition}", 0)]
-        self._records = records
-        self._size = size
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether everything was handed out."""
-        return not self._left
-
-    def poll(self, timeout_ms: int) -> list[LogRecord]:
-        """Hand out the next few."""
-        taken, self._left = self._left[: self._size], self._left[self._size :]
-        return taken
-
-    def end_offsets(self) -> dict[str, int]:
-        """Where the list ends."""
-        return {f"{r.topic}:{r.partition}": r.offset + 1 for r in self._records}
 
 
 class World:
@@ -54,21 +29,16 @@ class World:
         self.config = TrainerConfig(
             learner=LearnerConfig(embedding_dim=8, retrieval_negatives=16), min_batch_samples=5, batch_wait_ms=0
         )
-        self.starts = 0
 
     def start(self) -> Trainer:
-        """Start a trainer as `__main__` does: from the newest checkpoint, in a new epoch."""
-        self.starts += 1
+        """Start a trainer as `__main__` does: from the newest checkpoint and batch log, in a new epoch."""
         self.learner = Learner(self.app, self.config.learner)
-        checkpoints = CheckpointStore(self.directory / "checkpoints", keep=3)
-        checkpoint = checkpoints.read_newest()
-        if checkpoint is not None:
-            self.learner.restore(checkpoint.state)
-        offsets = checkpoint.offsets if checkpoint else {}
-        self.log = ListLog(self.records, offsets)
-        self.publisher = Publisher(self.directory / "models", lambda key, value: None, keep_newest=50, keep_minutes=0)
-        status = StatusFile(self.directory / "trainer.json")
-        return Trainer(self.learner, self.log, self.publisher, checkpoints, status, self.config, self.starts, offsets)
+        self.log = ListLog(self.records)
+        places = Places(self.directory, self.directory / "models")
+        self.startup = Startup(self.learner, self.config, places, Holds("test"))
+        trainer = self.startup.open_trainer(self.log, lambda key, value: None, reads_ahead=False)
+        assert trainer is not None
+        return trainer
 
     def run_to_the_end(self, trainer: Trainer) -> None:
         """Run until the log is drained, then stop in good order."""
@@ -86,7 +56,7 @@ def test_everything_is_learnt_published_and_checkpointed(app: AppConfig, tmp_pat
     """After a run the checkpoint stands at the end of the log and a version covers it."""
     world = World(app, tmp_path, _records(app))
     world.run_to_the_end(world.start())
-    checkpoint = CheckpointStore(tmp_path / "checkpoints", keep=3).read_newest()
+    checkpoint = CheckpointStore(tmp_path / "trainer" / "checkpoints", keep=3).read_newest()
     assert checkpoint is not None
     assert checkpoint.offsets == world.log.end_offsets()
     assert checkpoint.state.progress.samples == len(world.records)
@@ -128,7 +98,9 @@ def test_poison_is_counted_and_passed(app: AppConfig, tmp_path: Path) -> None:
     world = World(app, tmp_path, poison)
     world.run_to_the_end(world.start())
     assert world.learner.progress.refused == {"not_a_sample": 3, "not_an_item": 1}
-    assert CheckpointStore(tmp_path / "checkpoints", keep=3).read_newest().offsets == world.log.end_offsets()  # type: ignore[union-attr]
+    checkpoint = CheckpointStore(tmp_path / "trainer" / "checkpoints", keep=3).read_newest()
+    assert checkpoint is not None
+    assert checkpoint.offsets == world.log.end_offsets()
 
 
 def test_items_come_with_their_categories_into_the_version(app: AppConfig, tmp_path: Path) -> None:
@@ -153,3 +125,28 @@ def test_untrained_model_waits_until_the_log_is_learnt(app: AppConfig, tmp_path:
     trainer.run(lambda: world.log.is_empty, lambda: None, catch_up_first=True)
     first = read_version(tmp_path / "models", str(list_versions(tmp_path / "models")[0]))
     assert first.manifest.sample_offsets == world.log.end_offsets()
+
+
+def test_repetition_from_before_what_is_remembered_is_refused(app: AppConfig, tmp_path: Path) -> None:
+    """Behind the correction horizon and an hour nobody knows what was learnt: counted, not learnt again."""
+    hour_ms = 3_600_000
+    first, late = organic(1, 1, 1), organic(2, 1, 2)
+    later = msgspec.structs.replace(late, broker_time_ms=START_MS + 26 * hour_ms, event_time_ms=START_MS + 26 * hour_ms)
+    stream = [first, *[later] * 6, first]
+    raw = [msgspec.json.encode(sample) for sample in stream]
+    records = [LogRecord(SAMPLES_TOPIC, 0, offset, b"", value, 0) for offset, value in enumerate(raw)]
+    world = World(app, tmp_path, records)
+    world.run_to_the_end(world.start())
+    assert world.learner.progress.refused == {"too_old": 1}
+    assert (world.learner.progress.events, world.learner.progress.duplicates) == (2, 5)
+
+
+def test_clock_from_the_future_is_no_clock(app: AppConfig, tmp_path: Path) -> None:
+    """A broker time far ahead of Kafka's own time for the record would make all that follows too old."""
+    ahead = msgspec.structs.replace(organic(1, 1, 1), broker_time_ms=START_MS + 10**11)
+    raw = [msgspec.json.encode(sample) for sample in (ahead, organic(2, 1, 1))]
+    records = [LogRecord(SAMPLES_TOPIC, 0, offset, b"", value, START_MS) for offset, value in enumerate(raw)]
+    world = World(app, tmp_path, records)
+    world.run_to_the_end(world.start())
+    assert world.learner.progress.refused == {"bad_time": 1}
+    assert world.learner.progress.events == 1

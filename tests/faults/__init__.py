@@ -1,0 +1,1 @@
+"""Faults made on purpose: parts killed in the middle of a write, full disks, flipped bits."""

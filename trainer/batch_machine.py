@@ -1,0 +1,142 @@
+"""The trainer as a state machine: what each entry of the batch log does to learner, holds and offsets.
+
+Live learning and a replay after a restart both go through here, and nothing else changes the state. So a replayed log
+ends bit for bit where the live run stood, on CPU with a fixed number of threads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from trainer.batch_records import BatchEntry, CutEntry, HoldsEntry, ReleasedEntry, StartEntry
+from trainer.errors import SampleError
+from trainer.gaps import Gap, GapLedger
+from trainer.holds import Holds
+from trainer.item_records import apply_item
+from trainer.learner import Learner
+from trainer.read_ahead import decode_ahead
+from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
+from trainer.samples import Sample
+from trainer.snapshot import VersionLabel, build_version
+from trainer.version_files import ModelVersion, Version
+
+_AHEAD_MS = 3_600_000
+"""A broker time further ahead of Kafka's own time for the record is not taken for a clock."""
+
+logger = logging.getLogger(__name__)
+
+
+class BatchMachine:
+    """Learner, holds and offsets, changed by entries only.
+
+    Args:
+        learner: already restored where there was a checkpoint.
+        holds: likewise.
+        offsets: `topic:partition` -> next offset.
+        topic_ids: of the topics that the offsets belong to.
+        epoch: of the newest start so far.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        holds: Holds,
+        offsets: dict[str, int] | None = None,
+        topic_ids: dict[str, str] | None = None,
+        epoch: int = 0,
+    ) -> None:
+        self.learner = learner
+        self.holds = holds
+        self.offsets = dict(offsets or {})
+        self.topic_ids = dict(topic_ids or {})
+        self.epoch = epoch
+        self.environment: dict[str, str] = {}
+        self.gaps = GapLedger()
+        self.cuts = 0
+        """Versions cut so far."""
+        self._said: set[str] = set()
+
+    def note_start(self, entry: StartEntry) -> None:
+        """A trainer began; where it computes otherwise than the one before, weights may differ in their last bits."""
+        changed = {k: v for k, v in self.environment.items() if entry.environment.get(k) != v}
+        if changed:
+            logger.warning("environment changed from %s to %s: bits may differ from here", changed, entry.environment)
+        self.environment = dict(entry.environment)
+        self.topic_ids |= entry.topic_ids
+        self.epoch = max(self.epoch, entry.epoch)
+
+    def learn_batch(self, entry: BatchEntry, records: Sequence[LogRecord]) -> None:
+        """Learn one micro-batch; items in it come into effect before its samples."""
+        decoded = [(sample, record) for record in records if (sample := self._taken(record)) is not None]
+        self.learner.learnt_once.keep_from(self.holds.oldest_deferred_ms())
+        self.learner.learnt_once.advance(entry.clock_ms)
+        if decoded:
+            held = [self.holds.defer(sample.broker_time_ms or 0, record) for sample, record in decoded]
+            self.learner.learn_batch([sample for sample, _ in decoded], held)
+        for run in entry.runs:
+            self.offsets[run.name] = run.end
+
+    def learn_released(self, entry: ReleasedEntry, records: Sequence[LogRecord]) -> None:
+        """Learn one micro-batch of a window that was let go."""
+        samples = [sample for record in records if (sample := self._taken(record)) is not None]
+        samples = [s for s in samples if self.holds.is_in_window(entry.window_start_ms, s.broker_time_ms or 0)]
+        if samples:
+            self.learner.learn_released(samples)
+        self.holds.forget_slice(entry)
+
+    def follow_holds(self, entry: HoldsEntry) -> None:
+        """Let profiles and orders take effect."""
+        self.holds.apply(entry)
+
+    def note_gap(self, gap: Gap) -> None:
+        """Count what a topic lacked, and stand where reading goes on."""
+        self.gaps.note(gap)
+        if gap.resume >= 0:
+            self.offsets[gap.name] = gap.resume
+        if gap.topic_id:
+            self.topic_ids[gap.name.rpartition(":")[0]] = gap.topic_id
+
+    def cut_version(self, entry: CutEntry) -> Version:
+        """Copy out a version; a replay cuts too, as a cut may give announced items their rows."""
+        self.cuts += 1
+        label = VersionLabel(
+            name=self.learner.app.name,
+            version=ModelVersion.parse(entry.version),
+            parent_version=entry.parent_version,
+            offsets={name: offset for name, offset in self.offsets.items() if name.startswith(SAMPLES_TOPIC)},
+            created_time_ms=entry.time_ms,
+        )
+        return build_version(self.learner, label)
+
+    def _taken(self, record: LogRecord) -> Sample | None:
+        """Return a sample, None for an item (applied) and for what cannot be used (counted, said once a reason)."""
+        try:
+            if record.topic == ITEMS_TOPIC:
+                apply_item(self.learner.builder, record.key, record.value)
+                return None
+            return _checked(decode_ahead(record))
+        except SampleError as error:
+            self.learner.refuse(error.reason)
+            if error.reason not in self._said:
+                self._said.add(error.reason)
+                logger.warning(
+                    "%s@%d is passed over (%s: %s); further ones are only counted",
+                    *(record.name, record.offset, error.reason, error),
+                )
+            return None
+
+
+def _checked(record: LogRecord) -> Sample:
+    """Return the sample of a decoded record.
+
+    Raises:
+        SampleError: there is none, or its time is none.
+    """
+    sample = record.decoded
+    assert sample is not None
+    if isinstance(sample, SampleError):
+        raise sample
+    if 0 < record.timestamp_ms < (sample.broker_time_ms or 0) - _AHEAD_MS:
+        raise SampleError("bad_time", f"broker_time_ms {sample.broker_time_ms} of a record of {record.timestamp_ms}")
+    return sample

@@ -1,0 +1,200 @@
+"""A start: newest good checkpoint, the batch log behind it learnt again, then a trainer that goes on live.
+
+1. read the newest checkpoint that verifies; one of another configuration is set aside with its batch log
+2. open the batch log, cut a torn end, tell damage
+3. learn again, batch for batch, what stands behind the checkpoint
+4. go to the offsets where that ends, tell what the topics no longer hold, open the next epoch
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trainer.batch_log import BatchLog
+from trainer.batch_machine import BatchMachine
+from trainer.batch_records import GapEntry, StartEntry
+from trainer.checkpoint import Checkpoint, CheckpointStore
+from trainer.config import TrainerConfig, config_hash
+from trainer.durable_files import set_aside
+from trainer.errors import CheckpointFormatError
+from trainer.holds import Holds
+from trainer.learner import Learner
+from trainer.publisher import Announce, Publisher, next_epoch
+from trainer.read_ahead import PolledLog, ReadAhead
+from trainer.replay import Replay
+from trainer.sample_log import Log
+from trainer.status import StatusFile
+from trainer.trainer import Trainer
+from trainer.version_files import list_versions
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Directories of one trainer.
+
+    Args:
+        state: the stack's state directory.
+        store: of the model's versions.
+    """
+
+    state: Path
+    store: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie."""
+        return self.state / "trainer" / "checkpoints"
+
+    @property
+    def batch_log(self) -> Path:
+        """Where the segments of the batch log lie."""
+        return self.state / "trainer" / "batch_log"
+
+    @property
+    def status(self) -> Path:
+        """The status file."""
+        return self.state / "trainer.json"
+
+
+class Startup:
+    """The steps of a start, in their order.
+
+    Args:
+        learner: a new one.
+        config: of the trainer.
+        places: its directories.
+        holds: windows that must not teach; knows nothing yet.
+    """
+
+    def __init__(self, learner: Learner, config: TrainerConfig, places: Places, holds: Holds) -> None:
+        self._learner = learner
+        self._config = config
+        self._places = places
+        self._config_hash = config_hash(learner.app, learner.config, learner.labels)
+        self._checkpoints = CheckpointStore(places.checkpoints, config.keep_checkpoints)
+        self._checkpoint = self._restored()
+        self._batch_log = self._opened()
+        self.machine = _machine_at(self._checkpoint, learner, holds)
+
+    @property
+    def is_anew(self) -> bool:
+        """Whether what is learnt here was never published, beside versions of a trainer that knew more."""
+        return self.machine.cuts == 0 and bool(list_versions(self._places.store))
+
+    def open_trainer(
+        self,
+        log: Log,
+        announce: Announce,
+        is_stopping: Callable[[], bool] = lambda: False,
+        reads_ahead: bool = True,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> Trainer | None:
+        """Learn again what the batch log says, and return the trainer that goes on; None where it was stopped.
+
+        Args:
+            log: connected, not started.
+            announce: see `Publisher`.
+            is_stopping: asked while learning again.
+            reads_ahead: poll the log in a thread.
+            clock_s: monotonic seconds.
+        """
+        replay = Replay(self.machine, log, is_stopping)
+        if self._batch_log.entries:
+            logger.info("learning again %d entries of the batch log", len(self._batch_log.entries))
+        if not replay.apply_all(self._batch_log.entries):
+            return None
+        self._batch_log.entries = []
+        while not log.start(self.machine.offsets, self.machine.topic_ids):
+            if is_stopping():
+                return None
+        for gap in log.take_gaps():
+            self._batch_log.append(GapEntry(gap))
+            self.machine.note_gap(gap)
+        last_version = self._checkpoint.last_version if self._checkpoint else ""
+        polled: PolledLog = ReadAhead(log) if reads_ahead else log
+        return Trainer(
+            machine=self.machine,
+            batch_log=self._batch_log,
+            log=polled,
+            publisher=Publisher(
+                self._places.store,
+                announce,
+                self._config.keep_versions,
+                self._config.keep_minutes,
+                self._batch_log.sync,
+            ),
+            checkpoints=self._checkpoints,
+            status=StatusFile(self._places.status),
+            config=self._config,
+            start=self._start_entry(log, last_version),
+            parent_version=self._last_visible(last_version),
+            replayed=replay.report,
+            clock_s=clock_s,
+        )
+
+    def _start_entry(self, log: Log, last_version: str) -> StartEntry:
+        epoch = max(next_epoch(self._places.store, last_version), self.machine.epoch + 1)
+        environment = {
+            "num_threads": str(torch.get_num_threads()),
+            "device": str(next(self._learner.model.parameters()).device.type),
+            "torch": str(torch.__version__),
+        }
+        return StartEntry(epoch, self._config_hash, environment, dict(log.topic_ids))
+
+    def _last_visible(self, last_version: str) -> str:
+        versions = list_versions(self._places.store)
+        return str(versions[-1]) if versions else last_version
+
+    def _restored(self) -> Checkpoint | None:
+        """Bring the learner to the newest good checkpoint of this configuration; one of another is set aside."""
+        try:
+            checkpoint = self._checkpoints.read_newest()
+        except CheckpointFormatError as error:
+            self._set_aside(str(error))
+            return None
+        if checkpoint is None:
+            return None
+        if checkpoint.config_hash != self._config_hash or not self._learner.fits(checkpoint.state):
+            self._set_aside("the configuration changed since the last checkpoint")
+            return None
+        self._learner.restore(checkpoint.state)
+        progress = self._learner.progress
+        logger.info("resumed at step %d, %d samples", progress.step, progress.samples)
+        return checkpoint
+
+    def _opened(self) -> BatchLog:
+        """Open the batch log behind the checkpoint; without one it must reach back to the very first batch."""
+        batch_log = BatchLog(self._places.batch_log, self._checkpoint.position if self._checkpoint else 0)
+        entries = batch_log.entries
+        if self._checkpoint is not None or not entries:
+            return batch_log
+        first = entries[0]
+        if isinstance(first, StartEntry) and first.config_hash == self._config_hash:
+            return batch_log
+        batch_log.close()
+        logger.warning("the batch log is of another configuration: set aside as %s", set_aside(self._places.batch_log))
+        return BatchLog(self._places.batch_log)
+
+    def _set_aside(self, reason: str) -> None:
+        for directory in (self._places.checkpoints, self._places.batch_log):
+            if directory.is_dir():
+                logger.warning("%s: learning anew, old state is in %s", reason, set_aside(directory))
+
+
+def _machine_at(checkpoint: Checkpoint | None, learner: Learner, holds: Holds) -> BatchMachine:
+    if checkpoint is None:
+        return BatchMachine(learner, holds)
+    holds.restore(checkpoint.holds)
+    machine = BatchMachine(learner, holds, checkpoint.offsets, checkpoint.topic_ids, checkpoint.epoch)
+    machine.environment = dict(checkpoint.environment)
+    machine.cuts = checkpoint.cuts
+    machine.gaps.restore(checkpoint.gaps)
+    return machine
