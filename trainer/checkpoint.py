@@ -24,6 +24,8 @@ from trainer.learner import LearnerState, Progress
 
 FORMAT = 1
 _ARRAYS, _NAMES, _HEADER = "arrays.safetensors", "names.json", "checkpoint.json"
+_METRICS = "metrics"
+"""Part of the header, with a digest of its own."""
 _NAME_PATTERN = re.compile(r"[0-9]{12}")
 
 logger = logging.getLogger(__name__)
@@ -126,7 +128,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         raise CheckpointError(f"{directory.name} cannot be read: {error}") from error
     if header.format != FORMAT:
         raise CheckpointError(f"{directory.name} has format {header.format}, this code reads {FORMAT}")
-    for name, content in data.items():
+    for name, content in {**data, _METRICS: bytes(header.metrics)}.items():
         if hashlib.sha256(content).hexdigest() != header.sha256.get(name):
             raise CheckpointError(f"{directory.name}/{name} is not what was written: its sha256 differs")
     try:
@@ -144,7 +146,7 @@ def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
     files = {_ARRAYS: save(state.arrays), _NAMES: msgspec.json.encode(state.names)}
     header = _Header(
         format=FORMAT,
-        sha256={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        sha256={name: hashlib.sha256(data).hexdigest() for name, data in (*files.items(), (_METRICS, state.metrics))},
         offsets=checkpoint.offsets,
         config_hash=checkpoint.config_hash,
         last_version=checkpoint.last_version,
