@@ -30,7 +30,7 @@ class MeanWindows:
         """Fold the values of one micro-batch in: their sum and how many they are."""
         if not count:
             return
-        self.sums[name] = self.sums.get(name, np.zeros(2)) + (total, count)
+        self.sums[name] = self.sums.get(name, np.zeros(2)) + np.array([total, count])
         self._inputs.setdefault(name, deque(maxlen=WINDOW_BATCHES)).append((total / count, count))
         if name not in self._rolling:
             self._rolling[name] = _rolling_mean()

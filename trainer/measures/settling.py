@@ -1,5 +1,4 @@
-"""Shown lists between their scores and their labels: scored before anything of them is learnt, judged when their
-attribution window has closed.
+"""Shown lists between scores and labels: scored before they are learnt, judged when their window has closed.
 
 Letters: `n` items of a list.
 """
