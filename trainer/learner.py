@@ -385,7 +385,9 @@ class Learner:
             open_list = served.get(sample.request_id or "")
             if open_list is not None and id(open_list) in logits_of:
                 served_ms = sample.served_time_ms or sample.event_time_ms
-                shown = ShownList(served_ms, logits_of[id(open_list)], open_list.labels.copy())
+                # A correction begins with its item: items are put in the order of their ids.
+                order = [row for _, row in sorted(open_list.row_of.items())]
+                shown = ShownList(served_ms, logits_of[id(open_list)][order], open_list.labels[order])
                 is_impression = sample.kind == "impression"
                 self.metrics.settling.observe(
                     sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms

@@ -39,7 +39,8 @@ class Curve:
         places = (np.log(p / (1.0 - p)) + LOGIT_BOUND) * (LOGIT_BINS / (2.0 * LOGIT_BOUND))
         bins = np.clip(places.astype(np.int64), 0, LOGIT_BINS - 1)
         np.add.at(self.counts, (is_positive.astype(np.int64), bins), 1)
-        np.add.at(self.reliability, (slice(None), _ece_bin(p)), np.stack([np.ones_like(p), p, is_positive]))
+        weights = (np.ones_like(p), p, is_positive.astype(np.float64))
+        self.reliability += [np.bincount(_ece_bin(p), weights=one, minlength=ECE_BINS) for one in weights]
         self.loss_sum += float(_losses(p, is_positive).sum())
 
     @property

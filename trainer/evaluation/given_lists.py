@@ -1,0 +1,133 @@
+"""Ranker inputs of lists that were shown without being logged: from the in-process tables, as of the moment.
+
+Letters: `n` items of a list, `F` ranker inputs.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from features.candidates import CandidateList, Catalog, build_list
+from trainer.evaluation.stream import Entry
+from trainer.learner import Learner
+from trainer.samples import Sample, SampleItem
+
+
+class GivenLists:
+    """Rows of shown lists by request, kept as long as feedback may come.
+
+    Args:
+        learner: whose tables, vectors and schema the rows are of.
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self._items: OrderedDict[str, tuple[int, dict[str, SampleItem]]] = OrderedDict()
+        """Request -> (served_time_ms, item id -> item with its row)."""
+
+    def filled(self, sample: Sample) -> Sample:
+        """Return the sample with rows; a list that is seen for the first time gets them from the tables as of now."""
+        if sample.kind == "organic" or self._has_rows(sample):
+            return sample
+        known = self._items.get(sample.request_id or "")
+        if known is None:
+            known = self._take(sample)
+        items = [msgspec.structs.replace(known[1][item.item_id], labels=item.labels) for item in sample.items]
+        return msgspec.structs.replace(sample, items=items, feature_schema_hash=self._learner.schema_hash)
+
+    def _has_rows(self, sample: Sample) -> bool:
+        is_ours = sample.feature_schema_hash == self._learner.schema_hash
+        return is_ours and all(item.row is not None for item in sample.items)
+
+    def _take(self, sample: Sample) -> tuple[int, dict[str, SampleItem]]:
+        served_ms = sample.served_time_ms or sample.event_time_ms
+        items = list({item.item_id: item for item in sample.items}.values())
+        inputs = given_list(self._learner, sample.user_id, [item.item_id for item in items], served_ms).inputs
+        rows = {
+            item.item_id: msgspec.structs.replace(item, row=row)
+            for item, row in zip(items, inputs.tolist(), strict=True)
+        }
+        known = self._items[sample.request_id or ""] = (served_ms, rows)
+        horizon_ms = self._learner.labels.horizon_ms
+        while served_ms - next(iter(self._items.values()))[0] > horizon_ms:
+            self._items.popitem(last=False)
+        return known
+
+
+class OpenBatch(Sequence[Sample]):
+    """A micro-batch whose lists get their rows when the learner comes to them, behind the events before them.
+
+    Args:
+        entries: of the micro-batch, marks included.
+        lists: where rows come from.
+    """
+
+    def __init__(self, entries: Sequence[Entry], lists: GivenLists) -> None:
+        self._entries, self._lists = entries, lists
+        self._filled: list[Sample] = []
+        self._next = 0
+        self._size = sum(not entry.is_mark for entry in entries)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        """Return one sample, with rows as of the time it is first asked for; of a slice all."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._size))]
+        place = index + self._size if index < 0 else index
+        if not 0 <= place < self._size:
+            raise IndexError(index)
+        while len(self._filled) <= place:
+            self._fill_next()
+        return self._filled[place]
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[place] for place in range(self._size))
+
+    @property
+    def held(self) -> list[bool]:
+        """Say of each sample whether it counts only."""
+        return [entry.only_counts for entry in self._entries if not entry.is_mark]
+
+    def finish(self) -> None:
+        """Take the rows of marks behind the last sample."""
+        while self._next < len(self._entries):
+            self._fill_next()
+
+    def _fill_next(self) -> None:
+        entry = self._entries[self._next]
+        self._next += 1
+        sample = self._lists.filled(entry.sample)
+        if not entry.is_mark:
+            self._filled.append(sample)
+
+
+def given_list(learner: Learner, user_id: str, item_ids: Sequence[str], now_ms: int) -> CandidateList:
+    """Compute the inputs of exactly these items for a user as of now; nothing is counted."""
+    builder = learner.builder
+    rows = builder.items.ensure_rows(item_ids)
+    moment = builder.moment(user_id, now_ms)
+    catalog = Catalog.of_table(builder.items, now_ms)
+    nothing: NDArray[np.bool_] = np.zeros(len(builder.items), dtype=np.bool_)
+    return build_list(
+        moment.state,
+        moment.history_rows,
+        builder.items.rows_of(moment.state.shown_item_ids),
+        catalog,
+        nothing,
+        builder.co_visitation,
+        learner.tower.scores(user_id, moment),
+        learner.app.features,
+        given_rows=rows,
+    )
