@@ -6,7 +6,7 @@ Letters: `n` items of a list, `F` ranker inputs.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import overload
 
 import msgspec
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from features.candidates import CandidateList, Catalog, build_list
 from trainer.evaluation.stream import Entry
 from trainer.learner import Learner
+from trainer.measures.settling import ShownList
+from trainer.metrics import PrequentialMetrics
 from trainer.samples import Sample, SampleItem
 
 
@@ -66,10 +68,16 @@ class OpenBatch(Sequence[Sample]):
     Args:
         entries: of the micro-batch, marks included.
         lists: where rows come from.
+        on_mark: told a list, with rows, at the moment at which it was shown, where it is learnt later.
     """
 
-    def __init__(self, entries: Sequence[Entry], lists: GivenLists) -> None:
-        self._entries, self._lists = entries, lists
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        lists: GivenLists,
+        on_mark: Callable[[Sample, int], object] = lambda _shown, _now_ms: None,
+    ) -> None:
+        self._entries, self._lists, self._on_mark = entries, lists, on_mark
         self._filled: list[Sample] = []
         self._next = 0
         self._size = sum(not entry.is_mark for entry in entries)
@@ -109,8 +117,21 @@ class OpenBatch(Sequence[Sample]):
         entry = self._entries[self._next]
         self._next += 1
         sample = self._lists.filled(entry.sample)
-        if not entry.is_mark:
+        if entry.is_mark:
+            self._on_mark(sample, entry.time_ms)
+        else:
             self._filled.append(sample)
+
+
+def observe_shown(
+    learner: Learner, metrics: PrequentialMetrics, sample: Sample, is_impression: bool, now_ms: int
+) -> None:
+    """Keep what the model says now of a shown list, with the labels known now; items in the order of their ids."""
+    items = sorted({item.item_id: item for item in reversed(sample.items)}.values(), key=lambda item: item.item_id)
+    scores = learner.ranker.predict(np.array([item.row for item in items], dtype=np.float32))
+    labels = np.array([float(item.label == 1) for item in items], dtype=np.float32)
+    shown = ShownList(sample.served_time_ms or sample.event_time_ms, scores, labels)
+    metrics.settling.observe(sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms)
 
 
 def given_list(learner: Learner, user_id: str, item_ids: Sequence[str], now_ms: int) -> CandidateList:

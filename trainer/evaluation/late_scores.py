@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.given_lists import GivenLists
+from trainer.evaluation.given_lists import GivenLists, observe_shown
 from trainer.evaluation.rules import Rules
 from trainer.evaluation.stream import Entry
 from trainer.learner import Learner
-from trainer.measures.settling import ShownList
 from trainer.metrics import TOP, PrequentialMetrics
-from trainer.samples import Event, Sample
+from trainer.samples import Event
 
 
 @dataclass
@@ -50,8 +49,9 @@ class LateScorer:
         missed = 0
         for entry in entries:
             sample = self._lists.filled(entry.sample)
-            if not (entry.is_mark or entry.only_counts or sample.kind == "organic"):
-                self._observe_shown(sample, entry.time_ms)
+            if not (entry.only_counts or sample.kind == "organic"):
+                is_impression = sample.kind == "impression" and not entry.is_mark
+                observe_shown(self._learner, self.metrics, sample, is_impression, entry.time_ms)
             if sample.event is None:
                 continue
             if sample.kind == "organic" and self.rules.judge(sample.event) == "scored":
@@ -86,17 +86,6 @@ class LateScorer:
                 ranks.append(rank_of(scores, one.target))
                 self.metrics.listed_rows.update(one.rows[np.argsort(-scores, kind="stable")[:TOP]].tolist())
         self.metrics.observe_organic(ranks, missed)
-
-    def _observe_shown(self, sample: Sample, now_ms: int) -> None:
-        items = list({item.item_id: item for item in reversed(sample.items)}.values())[::-1]
-        inputs = np.array([item.row for item in items], dtype=np.float32)
-        labels = np.array([float(item.label == 1) for item in items], dtype=np.float32)
-        served_ms = sample.served_time_ms or sample.event_time_ms
-        # A correction begins with its item: the places of the list as it was shown are found by id.
-        order = np.argsort([item.item_id for item in items], kind="stable")
-        shown = ShownList(served_ms, self._learner.ranker.predict(inputs)[order], labels[order])
-        is_impression = sample.kind == "impression"
-        self.metrics.settling.observe(sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms)
 
 
 def rank_of(scores: NDArray[np.floating[Any]], target: int) -> int:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trainer.evaluation.given_lists import GivenLists, OpenBatch
+from trainer.evaluation.given_lists import GivenLists, OpenBatch, observe_shown
 from trainer.evaluation.late_scores import LateScorer
 from trainer.evaluation.outcome import Outcome
 from trainer.evaluation.stream import Entry, Stream
@@ -19,6 +19,7 @@ from trainer.evaluation.timeline import Timeline
 from trainer.item_records import apply_item
 from trainer.learner import Learner
 from trainer.metrics import PrequentialMetrics
+from trainer.samples import Sample
 
 BATCH_SAMPLES = 16
 """Samples of a micro-batch: what the trainer takes when it keeps up with some traffic (10 to 64 learn alike)."""
@@ -127,13 +128,18 @@ class Replay:
 
     def _learn(self, entries: Sequence[Entry]) -> None:
         self._announce(entries)
-        batch = OpenBatch(entries, self._lists)
+        batch = OpenBatch(entries, self._lists, self._score_mark)
         is_frozen = self._options.freeze_from is not None and self._learnt >= self._options.freeze_from
         held = [is_frozen or only_counts for only_counts in batch.held]
         if len(batch):
             self.learner.learn_batch(batch, held if any(held) else ())
         batch.finish()
         self._learnt += len(entries)
+
+    def _score_mark(self, shown: Sample, now_ms: int) -> None:
+        """Take the scores of a list when it is shown, though it is learnt when its window has closed."""
+        if self._scorer is None:
+            observe_shown(self.learner, self.learner.metrics, shown, False, now_ms)
 
     def _announce(self, entries: Sequence[Entry]) -> None:
         """Take over the records of items just before they first occur: metadata alone makes no item known."""
