@@ -44,6 +44,8 @@ class Stream:
     """Item id -> JSON as on `headrace.items.v1`."""
     num_events: int = 0
     num_lists: int = 0
+    unknown_requests: int = 0
+    """Events that name a list which the file of lists does not have."""
 
 
 def read_stream(
@@ -77,7 +79,8 @@ def read_stream(
     entries = [*_list_entries(lists.values(), labels), *_event_entries(events, lists, labels)]
     # Stable: of one millisecond lists come first, then events in the order of the file.
     entries.sort(key=lambda entry: entry.time_ms)
-    return Stream(entries, read_items(items_path) if items_path else {}, len(events), len(lists))
+    unknown = sum(bool(event.request_id) and event.request_id not in lists for event in events) if lists else 0
+    return Stream(entries, read_items(items_path) if items_path else {}, len(events), len(lists), unknown)
 
 
 def read_items(path: Path) -> dict[str, bytes]:

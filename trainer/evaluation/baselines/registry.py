@@ -27,8 +27,8 @@ class BaselineRun(Protocol):
         """Replay the stream."""
 
 
-def baseline_runs(names: Sequence[str], app: AppConfig, labels: Labels) -> list[BaselineRun]:
-    """Return fresh runs of the named baselines; checked before anything is replayed.
+def baseline_runs(names: Sequence[str], app: AppConfig, labels: Labels) -> list[tuple[str, BaselineRun]]:
+    """Return fresh runs of the named baselines, each with its name; checked before anything is replayed.
 
     Raises:
         EvaluationError: there is no baseline of this name.
@@ -43,7 +43,7 @@ def baseline_runs(names: Sequence[str], app: AppConfig, labels: Labels) -> list[
     for name in names:
         if name not in makers:
             raise EvaluationError(f"--baseline: unknown method {name!r}{nearest_name(name, NAMES)}")
-    return [run for name in dict.fromkeys(names) for run in makers[name]()]
+    return [(name, run) for name in dict.fromkeys(names) for run in makers[name]()]
 
 
 def _river_runs(app: AppConfig) -> list[BaselineRun]:
