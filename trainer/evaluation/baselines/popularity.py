@@ -40,7 +40,7 @@ class PopularityRanker:
     """Ranks all items by decayed popularity."""
 
     names: tuple[str, ...] = ("popularity",)
-    history = 1
+    history = 2
 
     def __init__(self) -> None:
         self._popularity = DecayedPopularity()

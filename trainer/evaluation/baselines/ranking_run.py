@@ -35,7 +35,7 @@ class Ranker(Protocol):
         """Return (N,) for each of `names`."""
 
     def add(self, _before: list[int], row: int, is_positive: bool) -> None:
-        """Learn one event."""
+        """Learn one event; `_before` are the rows of the user's newest events before it, oldest first."""
 
 
 class RankingRun:
@@ -111,10 +111,9 @@ class RankingRun:
         return found
 
     def _learn(self, event: Event) -> None:
-        before = self._tables.user(event.user_id).positives
-        is_positive = self._rules.is_positive(event)
-        _, row = self._tables.add(event.user_id, event.item_id, is_positive)
-        self._ranker.add(before, row, is_positive)
+        before = self._tables.user(event.user_id).newest
+        row = self._tables.add(event.user_id, event.item_id)
+        self._ranker.add(before, row, self._rules.is_positive(event))
         self._rules.add(event)
 
     def _observe_list(self, sample: Sample, entry: Entry) -> None:

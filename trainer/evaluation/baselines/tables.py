@@ -17,15 +17,15 @@ class UserPast:
 
     consumed: dict[int, None] = field(default_factory=dict)
     """Item rows with an event."""
-    positives: list[int] = field(default_factory=list)
-    """Rows of the newest positives, oldest first."""
+    newest: list[int] = field(default_factory=list)
+    """Rows of the newest events, oldest first."""
 
 
 class Tables:
     """Items in the order of their first event, and users.
 
     Args:
-        history: newest positives kept of a user.
+        history: newest events kept of a user.
     """
 
     def __init__(self, history: int) -> None:
@@ -44,14 +44,13 @@ class Tables:
         """Return a user, new or not."""
         return self._users.setdefault(user_id, UserPast())
 
-    def add(self, user_id: str, item_id: str, is_positive: bool) -> tuple[UserPast, int]:
-        """Feed one event; returns the user as of before it, but for what is consumed, and the item's row."""
+    def add(self, user_id: str, item_id: str) -> int:
+        """Feed one event; returns the item's row."""
         row = self._row_of.setdefault(item_id, len(self._row_of))
         user = self.user(user_id)
         user.consumed[row] = None
-        if is_positive:
-            user.positives = [*user.positives[-(self._history - 1) :], row]
-        return user, row
+        user.newest = [*user.newest[-(self._history - 1) :], row]
+        return row
 
 
 def grown(array: NDArray[np.float64], size: int) -> NDArray[np.float64]:
