@@ -10,6 +10,8 @@ from trainer.metrics import Totals
 
 CURVE_STEPS = 100
 """Points of a curve."""
+EARLY_SHARE = 0.2
+"""Of the entries: on these settings may be chosen, on the rest figures are believed."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Timeline:
     days: dict[str, Totals] = field(default_factory=dict)
     """UTC date -> what was judged that day."""
     points: list[Point] = field(default_factory=list)
+    early: Totals | None = None
+    """Totals behind the first `EARLY_SHARE` of the entries."""
     _day: str = ""
     _day_start: Totals | None = None
     _step_start: Totals | None = None
@@ -42,7 +46,7 @@ class Timeline:
 
     def restart(self, totals: Totals, done: int) -> None:
         """Begin here: what came before is not scored."""
-        self.days, self.points, self._day = {}, [], ""
+        self.days, self.points, self.early, self._day = {}, [], None, ""
         self._day_start = self._step_start = totals
         self._next_step = done + self._step_size
 
@@ -78,6 +82,8 @@ class Timeline:
 
     def _close_step(self, time_ms: int, done: int, totals: Totals) -> None:
         assert self._step_start is not None
+        if self.early is None and done >= EARLY_SHARE * self.num_entries:
+            self.early = totals
         self.points.append(Point(time_ms, done, totals.minus(self._step_start).values()))
         self._step_start, self._next_step = totals, done + self._step_size
 

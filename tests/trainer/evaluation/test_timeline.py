@@ -45,3 +45,10 @@ def test_steps_cut_the_stream_in_about_a_hundred() -> None:
 def test_days_are_utc() -> None:
     """Whatever the machine's zone."""
     assert (day_of(_DAY_MS - 1), day_of(_DAY_MS)) == ("1970-01-01", "1970-01-02")
+
+
+def test_the_first_fifth_can_be_taken_away() -> None:
+    """What is left is what came after it."""
+    timeline = _walked(1000)
+    assert timeline.early is not None
+    assert timeline.early.count("hr@10") == 200
