@@ -51,7 +51,7 @@ class DriftConfig(StrictConfig):
     """... and are back to normal after this many micro-batches."""
     warm_up_steps: int = Field(300, ge=100, le=100_000)
     """Micro-batches after the start, and after an alarm, without an alarm: what is normal must be known first."""
-    adwin_delta: float = Field(1e-6, gt=0, lt=1)
+    adwin_delta: float = Field(1e-4, gt=0, lt=1)
     """ADWIN's chance of a false alarm at each of its tests."""
     page_hinkley_slack: float = Field(0.5, ge=0, le=3)
     """Page-Hinkley: spreads by which a signal may stand above its mean for good."""

@@ -21,13 +21,23 @@ from trainer.config import DriftConfig
 from trainer.measures.packed import pack_array, unpack_array
 
 BLOCK_STEPS = 10
-"""Micro-batches that are one value to the detectors: people act in sessions, so that neighbours are much alike."""
+"""Micro-batches that are one value to Page-Hinkley: people act in sessions, so that neighbours are much alike."""
 MEMORY_STEPS = 1000
 """Micro-batches that detectors remember at least; at twice as many they are made anew from the newer half."""
-_MEAN_HALF_LIFE_BLOCKS = 25.0
+MEAN_HALF_LIFE_STEPS = 250.0
 """Of the mean and spread that a signal is taken relative to."""
-_CLIP = 3.0
-"""Spreads beyond which one block says no more."""
+_LEARNT_SPREAD = 15.0
+"""Weight of the values seen from which on outliers are clipped before they are folded in."""
+_MIN_BLOCKS = 5
+"""Page-Hinkley forgets everything at an alarm, also at one that does not count; it may speak again this soon."""
+_ADWIN_CLOCK = 8
+"""Micro-batches between two of ADWIN's tests."""
+_STEP_CLIP, _BLOCK_CLIP = 3.0, 8.0
+"""Spreads beyond which one micro-batch, one block say no more: a shock must be noticed within two blocks."""
+_NOW_HALF_LIFE_STEPS = 20.0
+_NOW_SPREADS = 0.3
+"""An alarm is one only while the signal of the last moments stands this far from its mean: a loss that stops falling
+rises against what was to be expected, and is none."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +83,7 @@ class DriftMonitor:
         if not self._config.is_enabled:
             return self.status
         self._inputs.append((loss, label_rate))
-        reason = self._feed_block(len(self._inputs))
+        reason = self._feed(len(self._inputs))
         if len(self._inputs) <= self._config.warm_up_steps:
             reason = ""
         if reason:
@@ -120,64 +130,91 @@ class DriftMonitor:
         logger.warning("drift at step %d: %s; policy %s", step, reason, self._config.policy)
         self._begin_again([])
 
-    def _feed_block(self, end: int) -> str:
-        """Feed the block that ends at this input, if one does; say what raised an alarm."""
-        if end % BLOCK_STEPS:
-            return ""
-        block = np.array(self._inputs[end - BLOCK_STEPS : end])
-        said = [signal.feed(_mean(block[:, column])) for column, signal in enumerate(self._signals)]
+    def _feed(self, end: int) -> str:
+        """Feed the input before `end`, and the block where one ends there; say what raised an alarm."""
+        said = [signal.feed(value) for signal, value in zip(self._signals, self._inputs[end - 1], strict=True)]
+        if end % BLOCK_STEPS == 0:
+            block = np.array(self._inputs[end - BLOCK_STEPS : end])
+            said += [signal.feed_block(_mean(block[:, column])) for column, signal in enumerate(self._signals)]
         return next((reason for reason in said if reason), "")
 
     def _begin_again(self, inputs: list[tuple[float, float]]) -> None:
         self._inputs, self._signals = list(inputs), self._new_signals()
-        for end in range(BLOCK_STEPS, len(inputs) + 1, BLOCK_STEPS):
-            self._feed_block(end)
+        for end in range(1, len(inputs) + 1):
+            self._feed(end)
 
     def _new_signals(self) -> tuple[_Signal, _Signal]:
         return _Signal("loss", self._config, only_rising=True), _Signal("label rate", self._config, only_rising=False)
 
 
 class _Signal:
-    """One number a block, relative to its recent past, in both detectors."""
+    """One number a micro-batch: as it is in ADWIN, in blocks in Page-Hinkley."""
 
     def __init__(self, name: str, config: DriftConfig, only_rising: bool) -> None:
         from river import drift  # The learner must also run on a bare GPU machine, which has no river.
 
         self._name, self._only_rising = name, only_rising
-        self._adwin = drift.ADWIN(delta=config.adwin_delta)
+        self._step = _Relative(MEAN_HALF_LIFE_STEPS, _STEP_CLIP)
+        self._block = _Relative(MEAN_HALF_LIFE_STEPS / BLOCK_STEPS, _BLOCK_CLIP)
+        self._now = 0.0
+        self._adwin = drift.ADWIN(delta=config.adwin_delta, clock=_ADWIN_CLOCK)
         self._page_hinkley = drift.PageHinkley(
-            min_instances=config.warm_up_steps // BLOCK_STEPS,
+            min_instances=_MIN_BLOCKS,
             delta=config.page_hinkley_slack,
             threshold=config.page_hinkley_threshold,
             mode="up" if only_rising else "both",
         )
-        self._mean, self._variance, self._weight = 0.0, 0.0, 0.0
 
     def feed(self, value: float) -> str:
-        """Take one value; says which detector raised an alarm, empty for none."""
+        """Take the value of one micro-batch; name the detector that raises an alarm, empty for none."""
         if not math.isfinite(value):
             return ""
-        relative = self._relative(value)
-        before = self._adwin.estimation
-        self._adwin.update(0.5 + relative / (2.0 * _CLIP))
-        self._page_hinkley.update(relative)
-        if self._page_hinkley.drift_detected:
-            return f"{self._name}, Page-Hinkley"
-        has_risen = self._adwin.estimation > before
-        if self._adwin.drift_detected and (has_risen or not self._only_rising):
-            return f"{self._name}, ADWIN"
-        return ""
+        relative = self._step.take(value)
+        self._now += (1.0 - 0.5 ** (1.0 / _NOW_HALF_LIFE_STEPS)) * (relative - self._now)
+        self._adwin.update(0.5 + relative / (2.0 * _STEP_CLIP))
+        return f"{self._name}, ADWIN" if self._adwin.drift_detected and self._is_off_now else ""
 
-    def _relative(self, value: float) -> float:
-        """Return the value in spreads from the recent mean, then fold it into both (West 1979's weighted update)."""
-        deviation = value - self._mean
-        spread = math.sqrt(max(self._variance, 1e-12))
-        relative = min(max(deviation / spread, -_CLIP), _CLIP) if self._weight > 1.0 else 0.0
-        decay = 0.5 ** (1.0 / _MEAN_HALF_LIFE_BLOCKS)
-        self._weight = decay * self._weight + 1.0
+    def feed_block(self, mean: float) -> str:
+        """Take the mean of one block; name the detector that raises an alarm, empty for none."""
+        if not math.isfinite(mean):
+            return ""
+        self._page_hinkley.update(self._block.take(mean))
+        return f"{self._name}, Page-Hinkley" if self._page_hinkley.drift_detected and self._is_off_now else ""
+
+    @property
+    def _is_off_now(self) -> bool:
+        return (self._now if self._only_rising else abs(self._now)) > _NOW_SPREADS
+
+
+class _Relative:
+    """Values in spreads from their recent mean.
+
+    The spread is that of neighbours, `E[(x_t - x_(t-1))^2] / 2` (von Neumann 1941): a loss that falls while the model
+    learns has a wide spread about its mean, and would hide a change for long.
+
+    Args:
+        half_life: values after which one counts half.
+        clip: spreads beyond which a value says no more.
+    """
+
+    def __init__(self, half_life: float, clip: float) -> None:
+        self._clip = clip
+        self._decay = 0.5 ** (1.0 / half_life)
+        self._mean, self._variance, self._last, self._weight = 0.0, 0.0, 0.0, 0.0
+
+    def take(self, value: float) -> float:
+        """Return how far a value is from the mean before it, clipped, then fold it in."""
+        deviation, jump = value - self._mean, value - self._last
+        bound = self._clip * math.sqrt(max(self._variance, 1e-12))
+        relative = min(max(deviation, -bound), bound) / (bound / self._clip) if self._weight > 1.0 else 0.0
+        if self._weight > _LEARNT_SPREAD:  # A shock must not pass for a wide spread.
+            deviation, jump = min(max(deviation, -bound), bound), min(max(jump, -bound), bound)
+        self._weight = self._decay * self._weight + 1.0
         share = 1.0 / self._weight
         self._mean += share * deviation
-        self._variance = (1.0 - share) * (self._variance + share * deviation * deviation)
+        self._last = value
+        if self._weight > 1.0:
+            self._variance += share * (0.5 * jump * jump - self._variance)
         return relative
 
 
