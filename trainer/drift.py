@@ -34,8 +34,8 @@ _ADWIN_CLOCK = 8
 """Micro-batches between two of ADWIN's tests."""
 _STEP_CLIP, _BLOCK_CLIP = 3.0, 8.0
 """Spreads beyond which one micro-batch, one block say no more: a shock must be noticed within two blocks."""
-_NOW_HALF_LIFE_STEPS = 20.0
-_NOW_SPREADS = 0.3
+_NOW_HALF_LIFE_STEPS = 6.0
+_NOW_SPREADS = 0.6
 """An alarm is one only while the signal of the last moments stands this far from its mean: a loss that stops falling
 rises against what was to be expected, and is none."""
 
