@@ -41,7 +41,7 @@ class RiverRegression:
     name = "river LR"
 
     def __init__(self) -> None:
-        self._model = linear_model.LogisticRegression(optimizer=optim.SGD(0.05), intercept_lr=0.01)
+        self._model = linear_model.LogisticRegression(optimizer=optim.AdaGrad(0.2), intercept_lr=0.02)
 
     def predict(self, event: LabelledEvent) -> float:
         """Return the chance that the label is 1."""
