@@ -21,7 +21,7 @@ PANELS = (
 )
 """Metric -> title; a panel is drawn where a method has the metric."""
 COLOURS = ("#0b6e99", "#c05621", "#4d7c0f", "#7c3aed", "#b91c1c", "#525252", "#a16207")
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 860, 260, 64, 16, 34, 34
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 1040, 260, 64, 190, 34, 34
 _TICKS = 4
 
 
@@ -123,9 +123,9 @@ def _panel(panel: Panel, offset: int) -> str:
         line = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in curve.points)
         width = 2.2 if index == 0 else 1.2
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{width}"/>')
-        x = _LEFT + 190 + 130 * index
-        parts.append(f'<rect x="{x}" y="{offset + 9}" width="10" height="10" fill="{colour}"/>')
-        parts.append(f'<text x="{x + 14}" y="{offset + 18}">{escape(curve.name)}</text>')
+        x, y = _WIDTH - _RIGHT + 14, offset + _TOP + 18 * index
+        parts.append(f'<rect x="{x}" y="{y}" width="10" height="10" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 16}" y="{y + 9}">{escape(curve.name)}</text>')
     return "".join(parts)
 
 
