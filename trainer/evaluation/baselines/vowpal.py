@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 
 from trainer.evaluation.baselines.pointwise_run import LabelledEvent
 from trainer.evaluation.errors import MissingPackageError
@@ -28,6 +29,8 @@ class VowpalWabbit:
                 "--baseline vw needs the package vowpalwabbit; `uv sync --group evaluate` installs it"
             ) from error
         self._model = vowpalwabbit.Workspace(ARGUMENTS)
+        # Its own destructor fails where it runs when the interpreter ends.
+        weakref.finalize(self, self._model.finish)
 
     def predict(self, event: LabelledEvent) -> float:
         """Return the chance that the label is 1."""
