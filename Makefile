@@ -4,10 +4,10 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STATE ?= .headrace
 .DEFAULT_GOAL := help
-.PHONY: help ready setup demo up down test test-unit e2e lint type protos bench ci
+.PHONY: help ready setup demo up down test test-unit e2e lint type protos bench bench-quality ci
 
 help:
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ready:
 	@$(PYTHON) compose/bootstrap.py --quiet
@@ -45,7 +45,10 @@ protos: ready ## Generate the stubs of protos/*.proto again
 	@cp protos/serving_pb2.py protos/serving_pb2.pyi compose/client/headrace_client/
 
 bench: ready ## Measure serving and freshness on this machine
-	@for script in tests/bench/bench_*.py; do $(PY) $$script $(ARGS) || exit $$?; done
+	@for script in $(filter-out tests/bench/bench_learning.py,$(wildcard tests/bench/bench_*.py)); do $(PY) $$script $(ARGS) || exit $$?; done
+
+bench-quality: ready ## Measure learning against simple methods, ML-100k and MovieTweetings (ARGS="--ingredients")
+	@$(PY) tests/bench/bench_learning.py $(ARGS)
 
 ci: ## What CI runs: clean install, lint, types, every test
 	@bash .ci/run

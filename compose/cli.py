@@ -21,6 +21,7 @@ from compose.cli_options import (
     print_json,
 )
 from compose.commands_dlq import dlq_app
+from compose.commands_evaluate import evaluate
 from compose.commands_events import backfill, replay
 from compose.errors import EXIT_CODES, StackError
 from compose.quality_commands import quality_app
@@ -47,6 +48,7 @@ app.add_typer(quality_app, name="quality")
 app.add_typer(dlq_app, name="dlq")
 app.command()(replay)
 app.command()(backfill)
+app.command()(evaluate)
 
 
 @app.command()

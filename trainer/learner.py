@@ -24,6 +24,7 @@ from features.model_inputs import feature_schema_hash, ranker_input_names
 from trainer.config import LearnerConfig
 from trainer.errors import SampleError
 from trainer.list_builder import ListBuilder, UserMoment
+from trainer.measures.settling import ShownList
 from trainer.metrics import PrequentialMetrics
 from trainer.model import Model
 from trainer.open_lists import OpenList
@@ -116,7 +117,7 @@ class Learner:
         self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate)
         self.ranker = RankerLearner(self.model.ranker, config, device)
         self.learnt_once = LearntOnce(config.learnt_once_limit, self.labels.horizon_ms + _SLACK_MS)
-        self.metrics = PrequentialMetrics()
+        self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s))
         self.progress = Progress()
         self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
         """Rows of the newest list, for the canary of a version."""
@@ -130,7 +131,7 @@ class Learner:
         """
         self.tower.refresh_index(len(samples))
         self.builder.begin_batch()
-        self._learn_prepared(self._prepare(samples, held))
+        self._learn_prepared(self._prepare(samples, held), samples)
         self.progress.samples += len(samples)
 
     def learn_released(self, samples: Sequence[Sample]) -> None:
@@ -143,13 +144,14 @@ class Learner:
                 self._prepare_released(sample, prepared)
             except SampleError as error:
                 self.refuse(error.reason)
-        self._learn_prepared(prepared)
+        self._learn_prepared(prepared, samples)
         self.progress.released += len(samples)
 
-    def _learn_prepared(self, prepared: _Prepared) -> None:
+    def _learn_prepared(self, prepared: _Prepared, samples: Sequence[Sample]) -> None:
         lists = [open_list for open_list in prepared.lists if open_list.weights.any()]
         logits = self._predict(lists)
         self._measure(lists, logits, prepared.missed)
+        self._measure_settling(dict(zip(map(id, lists), logits, strict=True)), prepared.served, samples)
         self._learn(lists, prepared.positives)
 
     def state(self) -> LearnerState:
@@ -385,6 +387,24 @@ class Learner:
                 np.concatenate([open_list.weights > 0 for open_list, _ in served]),
                 np.repeat(np.arange(len(served)), [len(scores) for _, scores in served]),
             )
+
+    def _measure_settling(
+        self, logits_of: Mapping[int, NDArray[np.float32]], served: Mapping[str, OpenList], samples: Sequence[Sample]
+    ) -> None:
+        """Keep the first scores of shown lists until their labels settle; `logits_of` is by identity of the list."""
+        now_ms = self.progress.newest_event_time_ms
+        for sample in samples:
+            open_list = served.get(sample.request_id or "")
+            if open_list is not None and id(open_list) in logits_of:
+                served_ms = sample.served_time_ms or sample.event_time_ms
+                # A correction begins with its item: items are put in the order of their ids.
+                order = [row for _, row in sorted(open_list.row_of.items())]
+                shown = ShownList(served_ms, logits_of[id(open_list)][order], open_list.labels[order])
+                is_impression = sample.kind == "impression"
+                self.metrics.settling.observe(
+                    sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms
+                )
+        self.metrics.settle(now_ms)
 
     def _learn(self, lists: Sequence[OpenList], positives: Sequence[Positive]) -> None:
         step = self.progress.step = self.progress.step + 1

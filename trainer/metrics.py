@@ -1,62 +1,108 @@
-"""Prequential metrics: what the model said before it learnt, rolling over the recent past and since the start.
+"""Prequential metrics: what the model said before it learnt, over the recent past and since the start.
 
-river keeps the windows. Its objects cannot be saved without pickle, so the inputs of the windows are kept beside
-them and fed again after a restart.
+Four kinds of judgement: `organic` (rank of what a user chose by himself), `served` (feedback as it comes), `settled`
+(shown lists judged when their window has closed) and `labelled` (events that carry their label, such as a rating).
+All sums are additive: what lies between two `totals()` has metrics of its own.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from river import stats, utils
 
-WINDOW = 2000
-"""Lists or batches that a rolling metric looks back."""
+from trainer.measures.curve import Curve, RecentScores, auc
+from trainer.measures.means import MeanWindows
+from trainer.measures.settling import SettlingLists, ShownList, ranking_measures
 
-RATES = ("hr@10", "ndcg@10", "mrr@10", "candidate_recall", "served_list_auc", "served_logloss")
-"""Means over lists (or over rows, weighted, for the loss)."""
+TOP = 10
+"""Places of a list that hit rate, NDCG and MRR look at."""
+
+DEFAULT_WINDOW_MS = 600_000
+"""From serving a list to judging it, where nobody says."""
+
+CURVES = ("settled", "labelled")
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The sums behind all metrics at one moment."""
+
+    means: Mapping[str, NDArray[np.float64]]
+    """Name -> (2,) sum and count."""
+    curves: Mapping[str, Curve]
+
+    def minus(self, earlier: Totals) -> Totals:
+        """Return the sums of what came after `earlier`."""
+        means = {name: pair - earlier.means.get(name, np.zeros(2)) for name, pair in self.means.items()}
+        return Totals(means, {name: curve.minus(earlier.curves[name]) for name, curve in self.curves.items()})
+
+    def count(self, name: str) -> int:
+        """Return how many values of a mean, or predictions of a curve, were observed."""
+        return self.curves[name].count if name in self.curves else int(self.means.get(name, np.zeros(2))[1])
+
+    def values(self) -> dict[str, float]:
+        """Return every metric that has a value, by name."""
+        found = {name: float(pair[0] / pair[1]) for name, pair in self.means.items() if pair[1]}
+        for name, curve in self.curves.items():
+            found |= {f"{name}_{what}": value for what, value in curve.values().items()}
+        return found
 
 
 class PrequentialMetrics:
-    """Rolling and overall means by name, fed once per micro-batch."""
+    """Rolling and overall metrics by name, fed once per micro-batch.
 
-    def __init__(self) -> None:
+    Args:
+        window_ms: from serving a list to judging it.
+    """
+
+    def __init__(self, window_ms: int = DEFAULT_WINDOW_MS) -> None:
+        self._window_ms = window_ms
         self.restart()
 
     def restart(self) -> None:
         """Forget everything."""
         self.listed_rows: set[int] = set()
         """Catalogue rows that stood in the top of an organic list."""
-        self._recent: dict[str, deque[float]] = {
-            name: deque(maxlen=WINDOW) for name in (*RATES, "predicted", "observed")
-        }
-        self._rolling: dict[str, Any] = {name: _window() for name in self._recent}
-        self._sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in self._recent}
+        self.settling = SettlingLists(self._window_ms)
+        self._means = MeanWindows()
+        self._curves = {name: Curve() for name in CURVES}
+        self._recent = {name: RecentScores() for name in CURVES}
 
     def observe(self, name: str, values: Sequence[float]) -> None:
         """Fold the values of one batch in."""
-        for value in values:
-            self._rolling[name].update(value)
-            self._recent[name].append(value)
-            self._sums[name][0] += value
-            self._sums[name][1] += 1.0
+        self._means.observe(name, float(sum(values)), len(values))
 
-    def observe_organic(self, ranks: Sequence[int], missed: int, top: int) -> None:
-        """Fold in the ranks (from 0) of organic targets inside their lists, and how many no list held."""
-        hits = [float(rank < top) for rank in ranks]
+    def observe_organic(
+        self, ranks: Sequence[int], missed: int, top: int = TOP, slices: Mapping[str, NDArray[np.bool_]] | None = None
+    ) -> None:
+        """Fold in the ranks (from 0) of organic targets inside their lists, and how many no list held.
+
+        Args:
+            ranks: of the targets that were found.
+            missed: targets that were not.
+            top: places looked at.
+            slices: name -> which of the targets belong to it, found ones first, (len(ranks) + missed,).
+        """
+        hits = [float(rank < top) for rank in ranks] + [0.0] * missed
         gains = [1.0 / math.log2(rank + 2.0) if rank < top else 0.0 for rank in ranks]
         reciprocals = [1.0 / (rank + 1.0) if rank < top else 0.0 for rank in ranks]
-        misses = [0.0] * missed
-        self.observe("hr@10", hits + misses)
-        self.observe("ndcg@10", gains + misses)
-        self.observe("mrr@10", reciprocals + misses)
-        self.observe("candidate_recall", [1.0] * len(ranks) + misses)
+        size = len(hits)
+        self._means.observe("hr@10", sum(hits), size)
+        self._means.observe("ndcg@10", sum(gains), size)
+        self._means.observe("mrr@10", sum(reciprocals), size)
+        self._means.observe("candidate_recall", len(ranks), size)
+        for name, belongs in (slices or {}).items():
+            self._means.observe(f"hr@10[{name}]", float(np.array(hits)[belongs].sum()), int(belongs.sum()))
+
+    def observe_labelled(self, probabilities: NDArray[np.floating[Any]], labels: NDArray[np.floating[Any]]) -> None:
+        """Fold in events that carry their label: predicted chances (n,) from before learning, labels (n,) 0 or 1."""
+        self._observe_curve("labelled", probabilities, labels)
 
     def observe_served(
         self,
@@ -70,50 +116,82 @@ class PrequentialMetrics:
         `served_list_auc` compares a new positive with the items of its list that are not positive; calibration
         divides what was predicted for impressions by the positives that came.
         """
-        chances = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+        chances = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -50.0, 50.0)))
         losses = -np.log(np.clip(np.where(labels > 0, chances, 1.0 - chances), 1e-7, 1.0))
-        self.observe("served_logloss", losses[is_new].tolist())
-        self.observe("predicted", [float(chances[is_new & (labels == 0)].sum())])
-        self.observe("observed", [float((labels * is_new).sum())])
+        self._means.observe("served_logloss", float(losses[is_new].sum()), int(is_new.sum()))
+        self._means.observe("predicted", float(chances[is_new & (labels == 0)].sum()), 1)
+        self._means.observe("observed", float((labels * is_new).sum()), 1)
+        areas = []
         for row in np.flatnonzero(is_new & (labels > 0)):
             others = logits[(list_of == list_of[row]) & (labels == 0)]
             if len(others):
                 below = (others < logits[row]).sum() + 0.5 * (others == logits[row]).sum()
-                self.observe("served_list_auc", [float(below / len(others))])
+                areas.append(float(below / len(others)))
+        self.observe("served_list_auc", areas)
+
+    def settle(self, now_ms: int) -> None:
+        """Judge the shown lists whose window has closed by `now_ms`."""
+        for shown in self.settling.settled(now_ms):
+            self._judge(shown)
+
+    def settle_all(self) -> None:
+        """Judge every list that still waits: the stream has ended."""
+        self.settle(np.iinfo(np.int64).max)
 
     def count(self, name: str) -> int:
         """Return how many values of a metric were observed."""
-        return int(self._sums[name][1])
+        return self.totals().count(name)
+
+    def totals(self) -> Totals:
+        """Return the sums so far; later observations do not change them."""
+        means = {name: pair.copy() for name, pair in self._means.sums.items()}
+        return Totals(means, {name: curve.copy() for name, curve in self._curves.items()})
 
     def values(self) -> dict[str, float]:
         """Return `NAME` (rolling), `NAME_overall` and `served_calibration` (predicted / observed positives)."""
-        result: dict[str, float] = {}
-        for name in RATES:
-            total, count = self._sums[name]
-            if count:
-                result[name] = float(self._rolling[name].get())
-                result[f"{name}_overall"] = total / count
-        predicted, observed = sum(self._recent["predicted"]), sum(self._recent["observed"])
+        overall = self.totals().values()
+        means = {name for name in self._means.sums if name not in ("predicted", "observed")}
+        result = {name: self._means.rolling(name) for name in means}
+        for name, recent in self._recent.items():
+            result |= {f"{name}_{what}": value for what, value in recent.values().items()}
+        result |= {f"{name}_overall": overall[name] for name in sorted(result)}
+        predicted, observed = self._means.recent_sum("predicted"), self._means.recent_sum("observed")
         if observed:
             result["served_calibration"] = predicted / observed
         return result
 
     def state(self) -> bytes:
         """Return the inputs of all windows and the sums as JSON, for a checkpoint."""
-        recent = {name: list(values) for name, values in self._recent.items()}
-        return msgspec.json.encode({"recent": recent, "sums": self._sums, "listed_rows": sorted(self.listed_rows)})
+        state = {
+            "means": self._means.state(),
+            "curves": {name: curve.state() for name, curve in self._curves.items()},
+            "recent": {name: recent.state() for name, recent in self._recent.items()},
+            "settling": self.settling.state(),
+            "listed_rows": sorted(self.listed_rows),
+        }
+        return json.dumps(state).encode()
 
     def restore(self, state: bytes) -> None:
-        """Feed the inputs of a checkpoint again."""
-        saved: Mapping[str, Any] = msgspec.json.decode(state)
-        for name, values in saved["recent"].items():
-            self._rolling[name] = _window()
-            self._recent[name] = deque(values, maxlen=WINDOW)
-            for value in values:
-                self._rolling[name].update(value)
-        self._sums = {name: list(pair) for name, pair in saved["sums"].items()}
+        """Take over what `state` returned; the inputs of river's windows are fed again."""
+        saved: Mapping[str, Any] = json.loads(state)
+        self._means.restore(saved["means"])
+        for name in CURVES:
+            self._curves[name].restore(saved["curves"][name])
+            self._recent[name].restore(saved["recent"][name])
+        self.settling.restore(saved["settling"])
         self.listed_rows = set(saved["listed_rows"])
 
+    def _judge(self, shown: ShownList) -> None:
+        chances = 1.0 / (1.0 + np.exp(-np.clip(shown.scores.astype(np.float64), -50.0, 50.0)))
+        self._observe_curve("settled", chances, shown.labels)
+        self.observe("settled_wanted", [float((shown.labels > 0).any())])
+        area = auc(shown.scores, shown.labels)
+        if area is not None:
+            self.observe("settled_gauc", [area])
+        for name, value in ranking_measures(shown.scores, shown.labels, TOP).items():
+            self.observe(f"settled_{name}", [value])
 
-def _window() -> Any:
-    return utils.Rolling(stats.Mean(), window_size=WINDOW)
+    def _observe_curve(self, name: str, chances: NDArray[np.floating[Any]], labels: NDArray[np.floating[Any]]) -> None:
+        if len(labels):
+            self._curves[name].observe(chances, labels)
+            self._recent[name].observe(chances, labels)

@@ -1,0 +1,93 @@
+"""Predictions of a learner that is behind: whatever it has not learnt yet is still judged when it happens.
+
+Who is scored is a matter of the true stream, not of what the learner knows: the same events are judged at every delay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.evaluation.given_lists import GivenLists, observe_shown
+from trainer.evaluation.rules import Rules
+from trainer.evaluation.stream import Entry
+from trainer.learner import Learner
+from trainer.metrics import TOP, PrequentialMetrics
+from trainer.samples import Event
+
+
+@dataclass
+class _Ranked:
+    rows: NDArray[np.int64]
+    inputs: NDArray[np.float32]
+    target: int
+    """Where the target stands among the rows, -1 where it does not."""
+
+
+class LateScorer:
+    """Measures a learner from outside; learns and counts nothing.
+
+    Args:
+        learner: what predicts, as it is.
+        lists: rows of shown lists.
+    """
+
+    def __init__(self, learner: Learner, lists: GivenLists) -> None:
+        self._learner = learner
+        self._lists = lists
+        self.rules = Rules(learner.labels)
+        self.metrics = PrequentialMetrics(round(1000 * learner.labels.window_s))
+
+    def score_batch(self, entries: Sequence[Entry]) -> None:
+        """Predict and measure; of a list that was shown the first scores are kept until its labels settle."""
+        self._learner.builder.begin_batch()
+        ranked: list[_Ranked] = []
+        missed = 0
+        for entry in entries:
+            sample = self._lists.filled(entry.sample)
+            if not (entry.only_counts or sample.kind == "organic"):
+                is_impression = sample.kind == "impression" and not entry.is_mark
+                observe_shown(self._learner, self.metrics, sample, is_impression, entry.time_ms)
+            if sample.event is None:
+                continue
+            if sample.kind == "organic" and self.rules.judge(sample.event) == "scored":
+                found = self._ranked(sample.event)
+                missed += found is None
+                ranked += [] if found is None else [found]
+            self.rules.add(sample.event)
+        self._observe_organic(ranked, missed)
+        self.metrics.settle(entries[-1].time_ms)
+
+    def _ranked(self, event: Event) -> _Ranked | None:
+        """Build the list of this moment; None where it does not hold the target."""
+        builder = self._learner.builder
+        if not len(builder.items):
+            return None
+        moment = builder.moment(event.user_id, event.event_time_ms)
+        tower = self._learner.tower.query(event.user_id, moment)
+        candidates = builder.build(moment, tower, event.event_time_ms)
+        consumed = builder.items.rows_of(list(self.rules.consumed.get(event.user_id, ())))
+        kept = ~np.isin(candidates.rows, consumed)
+        rows = candidates.rows[kept]
+        places = np.flatnonzero(rows == builder.items.row_of(event.item_id))
+        return _Ranked(rows, candidates.inputs[kept], int(places[0])) if len(places) else None
+
+    def _observe_organic(self, ranked: Sequence[_Ranked], missed: int) -> None:
+        ranks = []
+        if ranked:
+            logits = self._learner.ranker.predict(np.concatenate([one.inputs for one in ranked]))
+            for one, scores in zip(
+                ranked, np.split(logits, np.cumsum([len(o.rows) for o in ranked])[:-1]), strict=True
+            ):
+                ranks.append(rank_of(scores, one.target))
+                self.metrics.listed_rows.update(one.rows[np.argsort(-scores, kind="stable")[:TOP]].tolist())
+        self.metrics.observe_organic(ranks, missed)
+
+
+def rank_of(scores: NDArray[np.floating[Any]], target: int) -> int:
+    """Return the place of a row, from 0, as a stable sort gives it: ties before it count against it."""
+    return int((scores > scores[target]).sum() + (scores[:target] == scores[target]).sum())

@@ -1,0 +1,127 @@
+"""Shown lists between scores and labels: scored before they are learnt, judged when their window has closed.
+
+Letters: `n` items of a list.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.measures.packed import pack_array, unpack_array
+
+OPEN_LIMIT = 20_000
+"""Lists that wait at the same time; the oldest is judged early when there are more."""
+
+
+@dataclass
+class ShownList:
+    """One list as it was shown, with the scores of the model of that moment."""
+
+    served_time_ms: int
+    scores: NDArray[np.float32]
+    """(n,) logits, or anything that ranks."""
+    labels: NDArray[np.float32]
+    """(n,) 1 where the item is known to be wanted by now."""
+
+
+class SettlingLists:
+    """Lists by request, in the order in which they were first seen.
+
+    Args:
+        window_ms: from serving a list to judging it.
+    """
+
+    def __init__(self, window_ms: int) -> None:
+        self._window_ms = window_ms
+        self._open: OrderedDict[str, ShownList] = OrderedDict()
+        self._early: OrderedDict[str, None] = OrderedDict()
+        """Lists first seen through feedback and judged: under `wait` their impression comes later."""
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def observe(self, request_id: str, shown: ShownList, is_impression: bool, is_immediate: bool, now_ms: int) -> None:
+        """Remember the first scores of a list, and every label.
+
+        Args:
+            request_id: of the list.
+            shown: scores from before this batch is learnt, labels as known now.
+            is_impression: whether the list itself came, not only feedback on it.
+            is_immediate: whether lists come before their feedback; under `wait` feedback may open a list.
+            now_ms: newest event time.
+        """
+        known = self._open.get(request_id)
+        if known is not None:
+            known.labels = np.maximum(known.labels, shown.labels)
+        elif is_impression and request_id in self._early:
+            del self._early[request_id]
+        elif is_impression:
+            self._open[request_id] = shown
+        elif not is_immediate and now_ms <= shown.served_time_ms + self._window_ms:
+            self._open[request_id] = shown
+            self._remember_early(request_id)
+
+    def settled(self, now_ms: int) -> Iterator[ShownList]:
+        """Give up and yield the lists whose window has closed, oldest first."""
+        while self._open:
+            request_id, shown = next(iter(self._open.items()))
+            if now_ms < shown.served_time_ms + self._window_ms and len(self._open) <= OPEN_LIMIT:
+                return
+            del self._open[request_id]
+            yield shown
+
+    def state(self) -> dict[str, Any]:
+        """Return the open lists as what JSON can hold."""
+        lists = list(self._open.values())
+        return {
+            "request_ids": list(self._open),
+            "early": list(self._early),
+            "served_times_ms": [shown.served_time_ms for shown in lists],
+            "sizes": [len(shown.scores) for shown in lists],
+            "scores": pack_array(_joined([shown.scores for shown in lists])),
+            "labels": pack_array(_joined([shown.labels for shown in lists])),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` returned."""
+        ends = np.cumsum(state["sizes"], dtype=np.int64)[:-1]
+        scores = np.split(unpack_array(state["scores"]), ends)
+        labels = np.split(unpack_array(state["labels"]), ends)
+        lists = zip(state["request_ids"], state["served_times_ms"], scores, labels, strict=False)
+        self._open = OrderedDict((name, ShownList(time_ms, s, labels_)) for name, time_ms, s, labels_ in lists)
+        self._early = OrderedDict.fromkeys(state["early"])
+
+    def _remember_early(self, request_id: str) -> None:
+        self._early[request_id] = None
+        if len(self._early) > OPEN_LIMIT:
+            self._early.popitem(last=False)
+
+
+def ranking_measures(scores: NDArray[np.float32], labels: NDArray[np.float32], top: int) -> dict[str, float]:
+    """Return `mrr` (of the best positive) and `ndcg@TOP` of one list; empty where nothing on it was wanted.
+
+    Args:
+        scores: (n,)
+        labels: (n,) 0 or 1.
+        top: places that NDCG looks at.
+    """
+    positives = int((labels > 0).sum())
+    if not positives:
+        return {}
+    ordered = labels[np.argsort(-scores, kind="stable")] > 0
+    discounts = 1.0 / np.log2(np.arange(len(ordered)) + 2.0)
+    gained = float(discounts[:top][ordered[:top]].sum())
+    return {
+        "mrr": 1.0 / (1.0 + int(np.argmax(ordered))),
+        f"ndcg@{top}": gained / float(discounts[:top][:positives].sum()),
+    }
+
+
+def _joined(arrays: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.float32)
