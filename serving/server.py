@@ -22,6 +22,7 @@ from prometheus_client import start_http_server
 
 from features.config import AppConfig, Endpoints
 from features.model_inputs import feature_schema_hash
+from features.warm_up import warm_up
 from protos import serving_pb2_grpc
 from serving.addresses import checked_address
 from serving.admin import AdminServicer, TokenGuard, read_or_make_token
@@ -125,6 +126,7 @@ class Server:
             StartupError: an address cannot be used.
         """
         self._add_services()
+        await asyncio.to_thread(warm_up)
         self.writer.start()
         self._announcements.start()
         await self.health.start()

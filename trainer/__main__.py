@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.label_config import Labels, load_labels
 from features.quality.config import load_quality_config
+from features.warm_up import warm_up
 from trainer.config import TrainerConfig
 from trainer.errors import CheckpointError
 
@@ -87,6 +88,7 @@ def _train(
     from trainer.startup import Places, Startup
 
     torch.set_num_threads(config.num_threads)
+    warm_up()
     learner = Learner(app, config.learner, _device(config), labels=labels)
     hold_log = HoldLog(endpoints.kafka) if follows_holds else None
     places = Places(Path(endpoints.state), Path(endpoints.model_store) / app.name)

@@ -27,6 +27,7 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
         "ENVIRONMENT": tmp_path / ".venv",
         "UV": tmp_path / ".tools" / "bin" / "uv",
         "_STAMP": tmp_path / ".venv" / ".complete",
+        "_COMPILED": tmp_path / ".venv" / ".compiled",
         "_UNFINISHED": tmp_path / ".tools" / "sync-unfinished",
     }.items():
         monkeypatch.setattr(bootstrap, name, value)
@@ -55,6 +56,16 @@ def test_changed_lock_is_followed(commands: Commands) -> None:
     (bootstrap.ROOT / "uv.lock").write_text("newer")
     bootstrap.sync_environment({})
     assert len(commands) == 2
+
+
+def test_compiled_functions_follow_their_sources(commands: Commands) -> None:
+    """Compiled once, and again when a file of them changed."""
+    bootstrap.sync_environment({})
+    (bootstrap.ROOT / "features").mkdir()
+    for text in ("a", "a", "b"):
+        (bootstrap.ROOT / "features" / "one.py").write_text(text)
+        bootstrap.compile_loops({})
+    assert [command[-1] for command in commands[1:]] == ["features.warm_up"] * 2
 
 
 def test_interrupted_installation_starts_from_nothing(commands: Commands) -> None:

@@ -145,12 +145,12 @@ class Replay:
         """Take over the records of items just before they first occur: metadata alone makes no item known."""
         if not self._stream.item_records:
             return
-        items = self.learner.builder.items
+        builder = self.learner.builder
         for entry in entries:
             for item in entry.sample.items:
                 record = self._stream.item_records.get(item.item_id)
-                if record is not None and items.row_of(item.item_id) < 0:
-                    apply_item(items, item.item_id.encode(), record)
+                if record is not None and builder.items.row_of(item.item_id) < 0:
+                    apply_item(builder, item.item_id.encode(), record)
 
     def _outcome(self, wall_s: float) -> Outcome:
         metrics, entries = self._metrics, self._stream.entries
