@@ -47,7 +47,7 @@ protos: ready ## Generate the stubs of protos/*.proto again
 bench: ready ## Measure serving and freshness on this machine
 	@for script in $(filter-out tests/bench/bench_learning.py,$(wildcard tests/bench/bench_*.py)); do $(PY) $$script $(ARGS) || exit $$?; done
 
-bench-quality: ready ## Measure learning against simple methods, ML-100k and MovieTweetings (ARGS="--ingredients")
+bench-quality: ready
 	@$(PY) tests/bench/bench_learning.py $(ARGS)
 
 ci: ## What CI runs: clean install, lint, types, every test

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from features import model_inputs
 from features.co_visitation import Pairs
 from features.compiled import compiled
-from features.item_summary import popularity_of
 from features.model_inputs import NUM_VISITS, RECENT_VISITS, ItemArrays, UserArrays
 from features.title_index import NUM_BUCKETS, Titles
 
@@ -101,16 +100,18 @@ def fill_static_inputs(
     totals: NDArray[np.float64],
     published_ms: NDArray[np.int64],
     seen_ms: NDArray[np.int64],
+    popularity: NDArray[np.float32],
     now_ms: int,
     out: NDArray[np.float32],
 ) -> None:
-    """Write the pre-ranker inputs that are the same for every user, (N, H + 4): log shares, ages, idle times."""
-    spans = len(decay)
+    """Write the pre-ranker inputs that are the same for every user, (N, H + 5): hand score, log shares, ages, idle."""
+    spans = 1 + len(decay)
     for row in range(len(table_rows)):
         table_row = table_rows[row]
-        for span in range(spans):
+        out[row, 0] = hand_score(0.0, popularity[row])
+        for span in range(len(decay)):
             positives = sums[table_row, span, 1] * decay[span]
-            out[row, span] = model_inputs.log_share(positives / max(totals[span, 1], 1.0))
+            out[row, 1 + span] = model_inputs.log_share(positives / max(totals[span, 1], 1.0))
         if published_ms[table_row]:
             hours = max(now_ms - published_ms[table_row], 0) / 3.6e6
             out[row, spans] = math.log1p(hours) / 4.0
@@ -250,6 +251,7 @@ def pool_inputs_of(
     items: ItemArrays,
     user: UserArrays,
     static: NDArray[np.float32],
+    popularity: NDArray[np.float32],
     category_shares: NDArray[np.float64],
     titles: Titles,
     vectors: tuple[NDArray[np.float32], NDArray[np.float32]],
@@ -267,18 +269,18 @@ def pool_inputs_of(
             chance = scratch.visits[row, _PRE_RANKER_VISITS[column]]
             out[place, column] = model_inputs.log_share(chance) if chance > 0.0 else nothing
         out[place, 4] = model_inputs.log_similarity(title_similarity(row, titles, scratch.profile, num_items))
-        popularity = popularity_of(items.sums[table_rows[row]], items.decay, items.totals)
-        out[place, 5] = hand_score(scratch.visits[row, 1], popularity)
         if row < len(item_vectors):
             score = np.float32(0.0)
             for index in range(len(user_vector)):
                 score += item_vectors[row, index] * user_vector[index]
-            out[place, 6] = score
+            out[place, 5] = score
         published_ms = items.published_ms[table_rows[row]]
-        out[place, 7] = model_inputs.age_gap(published_ms, taste_published_ms)
+        out[place, 6] = model_inputs.age_gap(published_ms, taste_published_ms)
         for index in range(static.shape[1]):
-            out[place, 8 + index] = static[row, index]
-    model_inputs.fill_category_inputs(rows, table_rows, items, user, category_shares, out, 8 + static.shape[1])
+            out[place, 7 + index] = static[row, index]
+        if scratch.visits[row, 1] > 0.0:
+            out[place, 7] = hand_score(scratch.visits[row, 1], popularity[row])
+    model_inputs.fill_category_inputs(rows, table_rows, items, user, category_shares, out, 7 + static.shape[1])
     return out
 
 

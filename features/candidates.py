@@ -108,7 +108,7 @@ class ListContext(NamedTuple):
     popularity: NDArray[np.float32]
     """(N,)"""
     static: NDArray[np.float32]
-    """(N, H + 4) pre-ranker inputs that are the same for every user."""
+    """(N, H + 5) pre-ranker inputs that are the same for every user."""
     counts: CountTables
 
 
@@ -211,6 +211,7 @@ def build_list(
         items,
         arrays,
         context.static,
+        context.popularity,
         context.summary.category_shares,
         titles,
         vectors,
@@ -280,9 +281,10 @@ def _static_inputs(
     table: ItemTable, counts: CountTables, table_rows: NDArray[np.int64], summary: ItemSummary
 ) -> NDArray[np.float32]:
     sums, decay = table.counters.sums_and_decay(summary.now_ms)
-    out = np.zeros((len(table_rows), len(decay) + 4), dtype=np.float32)
+    out = np.zeros((len(table_rows), len(decay) + 5), dtype=np.float32)
+    published_ms, popularity = table.published_time_ms, summary.popularity[table_rows]
     fill_static_inputs(
-        table_rows, sums, decay, summary.totals, table.published_time_ms, counts.seen_ms, summary.now_ms, out
+        table_rows, sums, decay, summary.totals, published_ms, counts.seen_ms, popularity, summary.now_ms, out
     )
     return out
 

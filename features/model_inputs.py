@@ -65,7 +65,7 @@ def pre_ranker_input_names(features: FeaturesConfig) -> tuple[str, ...]:
     visits = [VISIT_NAMES[column] for column in (RECENT_VISITS, 1, 5, 6)]
     shares = [f"item_share_decay_{_span(half_life_s)}" for half_life_s in features.half_lives_s]
     items = ("item_age", "item_is_new", "item_known_for", "item_idle_for")
-    beside = ("title_similarity", "hand_score", "tower_score", "item_age_gap")
+    beside = ("title_similarity", "tower_score", "item_age_gap", "hand_score")
     return (*visits, *beside, *shares, *items, *_CATEGORY_NAMES)
 
 

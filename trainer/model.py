@@ -159,8 +159,9 @@ class Ranker(nn.Module):
             return
         known = self.input_count
         share = len(inputs) / (known + len(inputs))
-        delta = inputs.mean(dim=0) - self.input_mean
-        variance = inputs.var(dim=0, unbiased=False)
+        mean = inputs.mean(dim=0)
+        delta = mean - self.input_mean
+        variance = (inputs - mean).square_().mean(dim=0)  # A tenth of the time of `var` on the CPU.
         self.input_variance.mul_(1 - share).add_(share * variance + share * (1 - share) * delta.square())
         self.input_mean.add_(share * delta)
         known.add_(len(inputs)).clamp_(max=_STATISTICS_MEMORY)
