@@ -1,6 +1,6 @@
 """Calls every compiled function once with the types of production, so that no user waits for the compiler.
 
-`python -m features.warm_up` fills the cache beside the source, as `make setup` does: then a process is warm in a second.
+`python -m features.warm_up` fills the cache beside the source, as `make setup` does: then a process is warm at once.
 """
 
 from __future__ import annotations
