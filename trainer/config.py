@@ -12,6 +12,27 @@ from features.config import AppConfig, StrictConfig
 from features.label_config import Labels
 
 
+class DriftConfig(StrictConfig):
+    """When a change of the world is called one, and what then happens."""
+
+    is_enabled: bool = True
+    """Whether loss and label rate are watched."""
+    policy: Literal["raise_rate", "ask_fresh"] = "raise_rate"
+    """`raise_rate`: learn faster for a while. `ask_fresh`: say that a model trained anew is wanted, change nothing."""
+    raise_by: float = Field(4.0, ge=1.0, le=100.0)
+    """Learning rates are multiplied by this right after an alarm ..."""
+    raise_steps: int = Field(300, ge=1, le=1_000_000)
+    """... and are back to normal after this many micro-batches."""
+    warm_up_steps: int = Field(300, ge=100, le=100_000)
+    """Micro-batches after the start, and after an alarm, without an alarm: what is normal must be known first."""
+    adwin_delta: float = Field(1e-4, gt=0, lt=1)
+    """ADWIN's chance of a false alarm at each of its tests."""
+    page_hinkley_slack: float = Field(0.5, ge=0, le=3)
+    """Page-Hinkley: spreads by which a signal may stand above its mean for good."""
+    page_hinkley_threshold: float = Field(12.0, gt=0)
+    """Page-Hinkley: summed spreads beyond the slack that make an alarm."""
+
+
 class LearnerConfig(StrictConfig):
     """Model sizes and learning rates: what the weights are a function of, beside the samples."""
 
@@ -37,29 +58,10 @@ class LearnerConfig(StrictConfig):
     learnt_once_limit: int = Field(2_000_000, ge=1000)
     """Most labels remembered, so that a repeated sample is learnt once, about 150 bytes each. They are kept for the
     correction horizon and an hour; where this bound is lower the oldest go first and could be learnt again."""
+    drift: DriftConfig = DriftConfig()
+    """What is done when the world changes."""
     seed: int = Field(17, ge=0)
     """Of initial rows, drawn negatives and replay."""
-
-
-class DriftConfig(StrictConfig):
-    """When a change of the world is called one, and what then happens."""
-
-    is_enabled: bool = True
-    """Whether loss and label rate are watched."""
-    policy: Literal["raise_rate", "ask_fresh"] = "raise_rate"
-    """`raise_rate`: learn faster for a while. `ask_fresh`: say that a model trained anew is wanted, change nothing."""
-    raise_by: float = Field(4.0, ge=1.0, le=100.0)
-    """Learning rates are multiplied by this right after an alarm ..."""
-    raise_steps: int = Field(300, ge=1, le=1_000_000)
-    """... and are back to normal after this many micro-batches."""
-    warm_up_steps: int = Field(300, ge=100, le=100_000)
-    """Micro-batches after the start, and after an alarm, without an alarm: what is normal must be known first."""
-    adwin_delta: float = Field(1e-4, gt=0, lt=1)
-    """ADWIN's chance of a false alarm at each of its tests."""
-    page_hinkley_slack: float = Field(0.5, ge=0, le=3)
-    """Page-Hinkley: spreads by which a signal may stand above its mean for good."""
-    page_hinkley_threshold: float = Field(12.0, gt=0)
-    """Page-Hinkley: summed spreads beyond the slack that make an alarm."""
 
 
 class TrainerConfig(StrictConfig):

@@ -69,7 +69,7 @@ class DriftMonitor:
         self._config = config
         self._inputs: list[tuple[float, float]] = []
         """(loss, label rate) since the detectors were made; NaN where a batch had none."""
-        self._signals = self._new_signals()
+        self._signals = self._new_signals() if config.is_enabled else ()
         self.status = DriftState()
 
     def observe(self, loss: float, label_rate: float, step: int) -> DriftState:
@@ -139,11 +139,12 @@ class DriftMonitor:
         return next((reason for reason in said if reason), "")
 
     def _begin_again(self, inputs: list[tuple[float, float]]) -> None:
-        self._inputs, self._signals = list(inputs), self._new_signals()
+        self._inputs = list(inputs)
+        self._signals = self._new_signals() if self._config.is_enabled else ()
         for end in range(1, len(inputs) + 1):
             self._feed(end)
 
-    def _new_signals(self) -> tuple[_Signal, _Signal]:
+    def _new_signals(self) -> tuple[_Signal, ...]:
         return _Signal("loss", self._config, only_rising=True), _Signal("label rate", self._config, only_rising=False)
 
 

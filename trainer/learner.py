@@ -7,6 +7,7 @@ Letters: `n` items of a list, `F` ranker inputs, `T` rows of all lists of a batc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
@@ -22,6 +23,7 @@ from features.count_tables import CountTables
 from features.label_config import Labels, derived_labels
 from features.model_inputs import feature_schema_hash, ranker_input_names
 from trainer.config import LearnerConfig
+from trainer.drift import DriftMonitor
 from trainer.errors import SampleError
 from trainer.list_builder import ListBuilder, UserMoment
 from trainer.measures.settling import ShownList
@@ -118,6 +120,7 @@ class Learner:
         self.ranker = RankerLearner(self.model.ranker, config, device)
         self.learnt_once = LearntOnce(config.learnt_once_limit, self.labels.horizon_ms + _SLACK_MS)
         self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s))
+        self.drift = DriftMonitor(config.drift)
         self.progress = Progress()
         self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
         """Rows of the newest list, for the canary of a version."""
@@ -131,7 +134,9 @@ class Learner:
         """
         self.tower.refresh_index(len(samples))
         self.builder.begin_batch()
-        self._learn_prepared(self._prepare(samples, held), samples)
+        events = self.progress.events
+        prepared = self._prepare(samples, held)
+        self._learn_prepared(prepared, samples, self.progress.events - events)
         self.progress.samples += len(samples)
 
     def learn_released(self, samples: Sequence[Sample]) -> None:
@@ -144,14 +149,16 @@ class Learner:
                 self._prepare_released(sample, prepared)
             except SampleError as error:
                 self.refuse(error.reason)
-        self._learn_prepared(prepared, samples)
+        self._learn_prepared(prepared, samples, 0)
         self.progress.released += len(samples)
 
-    def _learn_prepared(self, prepared: _Prepared, samples: Sequence[Sample]) -> None:
+    def _learn_prepared(self, prepared: _Prepared, samples: Sequence[Sample], new_events: int) -> None:
         lists = [open_list for open_list in prepared.lists if open_list.weights.any()]
         logits = self._predict(lists)
         self._measure(lists, logits, prepared.missed)
         self._measure_settling(dict(zip(map(id, lists), logits, strict=True)), prepared.served, samples)
+        rate = len(prepared.positives) / new_events if new_events else math.nan
+        self.drift.observe(_mean_loss(lists, logits), rate, self.progress.step + 1)
         self._learn(lists, prepared.positives)
 
     def state(self) -> LearnerState:
@@ -165,7 +172,10 @@ class Learner:
             "ranker": self.ranker.arrays(),
             "pre_ranker": self.pre_ranker.arrays(),
             "learnt_once": self.learnt_once.arrays(),
-            "learner": {"recent_inputs": self.recent_inputs},
+            "learner": {
+                "recent_inputs": self.recent_inputs,
+                "drift": np.frombuffer(self.drift.state(), dtype=np.uint8),
+            },
         }
         names = {
             "items": {
@@ -200,6 +210,7 @@ class Learner:
         self.pre_ranker.restore(parts["pre_ranker"])
         self.learnt_once.restore(parts["learnt_once"])
         self.recent_inputs = parts["learner"]["recent_inputs"].copy()
+        self.drift.restore(parts["learner"]["drift"].tobytes())
         self.progress = replace(state.progress, refused=dict(state.progress.refused))
         self.metrics.restore(state.metrics)
 
@@ -408,14 +419,26 @@ class Learner:
 
     def _learn(self, lists: Sequence[OpenList], positives: Sequence[Positive]) -> None:
         step = self.progress.step = self.progress.step + 1
-        self.progress.non_finite_steps += not self.pre_ranker.learn_batch()
+        rate_factor = self.drift.rate_factor(step)
+        self.progress.non_finite_steps += not self.pre_ranker.learn_batch(rate_factor)
         self.model.pre_ranker.copy_(torch.from_numpy(self.pre_ranker.weights))
         if lists:
             batch = ListBatch.of_lists([open_list.labelled() for open_list in lists])
-            self.progress.non_finite_steps += not self.ranker.learn_batch(batch, step)
+            self.progress.non_finite_steps += not self.ranker.learn_batch(batch, step, rate_factor)
             self.recent_inputs = lists[-1].inputs[:32]
         if positives:
-            self.progress.non_finite_steps += not self.tower.learn_positives(positives, step)
+            self.progress.non_finite_steps += not self.tower.learn_positives(positives, step, rate_factor)
+
+
+def _mean_loss(lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]]) -> float:
+    """Return the mean log loss of what is known of the lists, before it is learnt; NaN where nothing is."""
+    if not lists:
+        return math.nan
+    scores = np.concatenate(logits)
+    labels = np.concatenate([open_list.labels for open_list in lists])
+    weights = np.concatenate([open_list.weights for open_list in lists])
+    losses = np.logaddexp(0.0, np.where(labels > 0, -scores, scores))
+    return float((weights * losses).sum() / weights.sum())
 
 
 def _rank_of(scores: NDArray[np.float32], target: int) -> int:

@@ -38,7 +38,7 @@ class PreRankerLearner:
         _add_gradient(inputs, self.weights, target, self._gradient)
         self._lists += 1
 
-    def learn_batch(self) -> bool:
+    def learn_batch(self, rate_factor: float = 1.0) -> bool:
         """Take a step on the lists added since the last one; say whether it was finite and taken."""
         if not self._lists:
             return True
@@ -51,7 +51,8 @@ class PreRankerLearner:
         self._second = _BETA_2 * self._second + (1 - _BETA_2) * gradient**2
         first = self._first / (1 - _BETA_1**self._steps)
         second = self._second / (1 - _BETA_2**self._steps)
-        self.weights -= (self._learning_rate * first / (np.sqrt(second) + _EPSILON)).astype(np.float32)
+        rate = rate_factor * self._learning_rate
+        self.weights -= (rate * first / (np.sqrt(second) + _EPSILON)).astype(np.float32)
         return True
 
     def arrays(self) -> dict[str, NDArray[Any]]:

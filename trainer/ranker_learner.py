@@ -18,7 +18,7 @@ from torch import Tensor
 from trainer.config import LearnerConfig
 from trainer.loss import fake_negative_weights, ranker_loss
 from trainer.model import Ranker
-from trainer.optimizer_state import optimizer_arrays, restore_optimizer, with_prefix
+from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,9 @@ class RankerLearner:
         logits: NDArray[np.float32] = self.ranker(torch.from_numpy(inputs).to(self._device)).cpu().numpy()
         return logits
 
-    def learn_batch(self, batch: ListBatch, step: int) -> bool:
+    def learn_batch(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> bool:
         """Take one step on `batch` and one replayed batch; say whether it was finite and taken."""
+        set_learning_rate(self.optimizer, rate_factor * self._config.learning_rate)
         self.ranker.observe_inputs(torch.from_numpy(batch.inputs).to(self._device))
         replayed = self._drawn(step)
         taken = self._step(batch if replayed is None else ListBatch.joined([batch, replayed]))

@@ -134,7 +134,7 @@ def _model_status(machine: BatchMachine, publisher: Publisher) -> dict[str, Any]
         "lost_samples": machine.gaps.lost,
         "offsets": dict(machine.offsets),
         "progress": msgspec.to_builtins(learner.progress),
-        "metrics": learner.metrics.values(),
+        "metrics": {**learner.metrics.values(), **learner.drift.metrics(learner.progress.step)},
         "items": len(learner.builder.items),
         "users": len(learner.tower.user_rows),
         "learnt_once": {"keys": len(learner.learnt_once), "forgotten_early": learner.learnt_once.forgotten_early},

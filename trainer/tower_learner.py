@@ -24,7 +24,7 @@ from trainer.embedding_table import EmbeddingTable
 from trainer.list_builder import UserMoment
 from trainer.loss import FrequencyEstimate, sampled_softmax
 from trainer.model import HISTORY_LENGTH, TwoTower
-from trainer.optimizer_state import optimizer_arrays, restore_optimizer, with_prefix
+from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
 
 _REFRESH_SAMPLES = 32
 """Item vectors for the trainer's own lists are recomputed after this many samples; the server lags more."""
@@ -102,9 +102,12 @@ class TowerLearner:
         )
         return TowerQuery(vector, self.index)
 
-    def learn_positives(self, positives: Sequence[Positive], step: int) -> bool:
+    def learn_positives(self, positives: Sequence[Positive], step: int, rate_factor: float = 1.0) -> bool:
         """Take one step of sampled softmax over `positives`; say whether the loss was finite and the step taken."""
         self.sync_rows()
+        set_learning_rate(self.optimizer, rate_factor * self._config.learning_rate)
+        for table in self._tables().values():
+            table.learning_rate = rate_factor * self._config.embedding_learning_rate
         num_items = len(self._items)
         targets = np.array([positive.item_row for positive in positives], dtype=np.int64)  # (B,)
         self.frequency.observe(targets, step, num_items)

@@ -298,3 +298,26 @@ def test_learning_raises_the_score_of_what_is_clicked(app: AppConfig) -> None:
         rows = np.array([item.row for item in impression.items])
         learner.learn_batch(served_pair(learner, index, user=index % 7, clicked=int(rows[:, 0].argmax())))
     assert learner.metrics.values()["served_list_auc_overall"] > 0.75
+
+
+def test_drift_raises_every_learning_rate(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranker, tower and rows learn faster behind an alarm, and as before when it is over."""
+    monkeypatch.setattr(learner.drift, "rate_factor", lambda step: 3.0 if step == 1 else 1.0)
+    wanted = learner.config.learning_rate, learner.config.embedding_learning_rate
+    for factor, batch in ((3.0, sample_stream(learner, 40)), (1.0, sample_stream(learner, 40, seed=2))):
+        learner.learn_batch(batch)
+        rates = [group["lr"] for group in learner.ranker.optimizer.param_groups]
+        rates += [group["lr"] for group in learner.tower.optimizer.param_groups]
+        assert rates == [factor * wanted[0]] * len(rates)
+        assert learner.tower.item_rows.learning_rate == factor * wanted[1]
+
+
+def test_drift_sees_every_micro_batch_before_it_is_learnt(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mean loss and the share of positives among the events."""
+    learner.learn_batch(sample_stream(learner, 40))
+    seen: list[tuple[float, float, int]] = []
+    monkeypatch.setattr(learner.drift, "observe", lambda *figures: seen.append(figures))
+    learner.learn_batch([organic(90, 1, 1, 1), organic(91, 1, 2, 0), organic(92, 1, 3, 1)])
+    [(loss, rate, step)] = seen
+    assert loss > 0.0
+    assert (rate, step) == (2 / 3, 2)
