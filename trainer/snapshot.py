@@ -45,7 +45,12 @@ def build_version(learner: Learner, label: VersionLabel) -> Version:
         feature_schema_hash=learner.schema_hash,
         config_hash=config_hash(learner.app, learner.config, learner.labels),
         sample_offsets=dict(label.offsets),
-        metrics={**learner.metrics.values(), "samples": float(progress.samples), "steps": float(progress.step)},
+        metrics={
+            **learner.metrics.values(),
+            **learner.drift.metrics(progress.step),
+            "samples": float(progress.samples),
+            "steps": float(progress.step),
+        },
         canary_scores=tuple(Model.from_dense(dense).rank(canary_inputs).tolist()),
         newest_event_time_ms=progress.newest_event_time_ms,
         newest_broker_time_ms=progress.newest_broker_time_ms,

@@ -317,7 +317,7 @@ def test_drift_sees_every_micro_batch_before_it_is_learnt(learner: Learner, monk
     learner.learn_batch(sample_stream(learner, 40))
     seen: list[tuple[float, float, int]] = []
     monkeypatch.setattr(learner.drift, "observe", lambda *figures: seen.append(figures))
-    learner.learn_batch([organic(90, 1, 1, 1), organic(91, 1, 2, 0), organic(92, 1, 3, 1)])
+    learner.learn_batch([organic(90, 99, 1, 1), organic(91, 99, 2, 0), organic(92, 99, 3, 1)])
     [(loss, rate, step)] = seen
     assert loss > 0.0
     assert (rate, step) == (2 / 3, 2)
