@@ -23,6 +23,9 @@ HISTORY_DECAY = 0.85
 """Weight of an item against the next newer one."""
 _HISTORY_WEIGHTS = (HISTORY_DECAY ** np.arange(HISTORY_LENGTH)).astype(np.float32)
 INPUT_CLIP = 5.0
+_FIRST_BIAS, _FIRST_ORGANIC_BIAS = -2.0, -3.0
+"""Log odds to begin with: a tenth of what is shown is wanted, and one of two hundred candidates of an organic list.
+Learnt from zero they would cost the first thousand steps."""
 _STATISTICS_MEMORY = 50_000.0
 """Rows after which the running mean and variance forget as fast as they learn."""
 
@@ -120,8 +123,8 @@ class Ranker(nn.Module):
     def __init__(self, num_inputs: int) -> None:
         super().__init__()
         self.skip_scale = nn.Parameter(torch.ones(1))
-        self.bias = nn.Parameter(torch.zeros(1))
-        self.organic_bias = nn.Parameter(torch.zeros(1))
+        self.bias = nn.Parameter(torch.full((1,), _FIRST_BIAS))
+        self.organic_bias = nn.Parameter(torch.full((1,), _FIRST_ORGANIC_BIAS))
         self.linear = nn.Linear(num_inputs, 1, bias=False)
         self.hidden_1 = nn.Linear(num_inputs, HIDDEN_SIZES[0])
         self.hidden_2 = nn.Linear(HIDDEN_SIZES[0], HIDDEN_SIZES[1])
