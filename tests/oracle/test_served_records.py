@@ -78,7 +78,7 @@ def _lag_ms(shown: Json, events: Sequence[Json], config: Any) -> int | None:
     own = [event for event in own if event["record_time_ms"] <= shown["served_time_ms"] + 5]
     for count, lag_ms in _prefixes(own, shown["served_time_ms"]):
         expected = user_row(own[:count], shown["served_time_ms"], config)
-        if all(abs(a - b) < 1e-5 for a, b in zip(expected, shown["user_row"], strict=True)):
+        if all(abs(a - b) < 1e-5 for a, b in zip(expected, shown["user_row"], strict=False)):
             return lag_ms
     return None
 
@@ -94,11 +94,14 @@ def _prefixes(events: Sequence[Json], served_ms: int) -> Iterator[tuple[int, int
 
 
 def user_row(events: Sequence[Json], now_ms: int, config: Any) -> list[float]:
-    """Return the user-level inputs of a ranker that has seen these events."""
+    """Return what a ranker that has seen these events knows of the user; the items' part of the row comes behind it."""
     half_lives_ms = [1000 * half_life_s for half_life_s in config["features"]["half_lives_s"]]
     counts = [sum(2 ** ((e["event_time_ms"] - now_ms) / half_life) for e in events) for half_life in half_lives_ms]
     positives = sum(2 ** ((e["event_time_ms"] - now_ms) / half_lives_ms[-1]) for e in events if e["outcome"] == 1)
     rate = (positives + 10) / (counts[-1] + 20)
-    length = min(len(events), config["features"].get("history_length", 50))
-    row = [*map(math.log1p, counts), math.log(rate / (1 - rate)), math.log1p(length)]
+    history_ms = sorted(e["event_time_ms"] for e in events)[-config["features"].get("history_length", 50) :]
+    idle_ms = max(now_ms - history_ms[-1], 0) if history_ms else 0
+    session = sum(now_ms - time_ms < 1_800_000 for time_ms in history_ms)
+    row = [*map(math.log1p, counts), math.log(rate / (1 - rate)), math.log1p(len(history_ms))]
+    row += [math.log1p(idle_ms / 60_000) / 2, math.log1p(session)]
     return [min(max(value, -5.0), 5.0) for value in row]
