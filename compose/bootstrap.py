@@ -104,7 +104,7 @@ def compile_loops(environment: dict[str, str]) -> None:
     Raises:
         SetupError: they do not compile.
     """
-    wanted = digest_of(sorted((ROOT / "features").glob("*.py")))
+    wanted = digest_of(file for file in sorted((ROOT / "features").glob("*.py")) if b"compiled" in file.read_bytes())
     if _COMPILED.exists() and _COMPILED.read_text(encoding="utf-8") == wanted:
         return
     print("setup: compiled functions of features/", flush=True)

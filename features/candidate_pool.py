@@ -23,6 +23,8 @@ _PRE_RANKER_VISITS = (RECENT_VISITS, 1, 5, 6)
 """Columns of the visits that the pre-ranker looks at."""
 RECENCY_DECAY = 0.9
 """Weight of an item of the history against the next newer one, in co-visitation and in the title profile."""
+SHORT_WINDOW = 5
+"""Newest items of the shorter windows."""
 TITLE_WINDOW = 10
 """Newest items whose titles make the user's profile."""
 CO_VISITATION_SHARE = 0.5
@@ -132,88 +134,115 @@ def touch_neighbours(
     scratch: Scratch,
 ) -> int:
     """Sum up what follows the history and what resembles it; mark the consumed items; return the size of the pool."""
-    marks, pool, visits, profile = scratch.marks, scratch.pool, scratch.visits, scratch.profile
     size = 0
     for row in consumed:
-        if 0 <= row < num_items and marks[row] == 0:
-            marks[row] = _CONSUMED
-            pool[size] = row
-            size += 1
-    length = len(history)
-    recency, weight = 0.0, 1.0
-    for _ in range(length):
-        recency += weight
+        if 0 <= row < num_items:
+            size = _mark(row, _CONSUMED, scratch, size)
+    recency = _sum_of_recency(len(history))
+    weight = 1.0
+    for place in range(len(history)):
+        size = _touch_pairs(history[place], place, weight / recency, len(history), pairs, num_items, scratch, size)
+        if place < SHORT_WINDOW:
+            size = _touch_successors(history[place], place, len(history), successors, num_items, scratch, size)
         weight *= RECENCY_DECAY
+    length = min(len(history), TITLE_WINDOW)
+    recency = _sum_of_recency(length)
     weight = 1.0
     for place in range(length):
-        row = history[place]
-        if 0 <= row < len(pairs.totals):
-            total = max(pairs.totals[row], 1.0)
-            for k in range(pairs.neighbours.shape[1]):
-                neighbour = pairs.neighbours[row, k]
-                if neighbour < 0:
-                    break
-                if neighbour >= num_items:
-                    continue
-                if marks[neighbour] == 0:
-                    marks[neighbour] = _BY_PAIRS
-                    pool[size] = neighbour
-                    size += 1
-                chance = pairs.weights[row, k] / total
-                if place == 0:
-                    visits[neighbour, 0] += chance
-                if place < 5:
-                    visits[neighbour, 1] += chance / min(5, length)
-                    both = total * max(pairs.totals[neighbour], 1.0)
-                    visits[neighbour, 6] += pairs.weights[row, k] / math.sqrt(both)
-                visits[neighbour, 2] += chance / length
-                visits[neighbour, 3] += weight * chance / recency
-        if place < 5 and 0 <= row < len(successors.totals):
-            total = max(successors.totals[row], 1.0)
-            for k in range(successors.neighbours.shape[1]):
-                neighbour = successors.neighbours[row, k]
-                if neighbour < 0:
-                    break
-                if neighbour >= num_items:
-                    continue
-                if marks[neighbour] == 0:
-                    marks[neighbour] = _BY_PAIRS
-                    pool[size] = neighbour
-                    size += 1
-                chance = successors.weights[row, k] / total
-                if place == 0:
-                    visits[neighbour, 4] += chance
-                visits[neighbour, 5] += chance / min(5, length)
+        size = _touch_titles(history[place], weight / recency, titles, num_items, scratch, size)
         weight *= RECENCY_DECAY
-    weight, recency = 1.0, 0.0
-    for _ in range(min(length, TITLE_WINDOW)):
-        recency += weight
+    return size
+
+
+@compiled
+def _mark(row: int, mark: int, scratch: Scratch, size: int) -> int:
+    """Put an item into the pool, unless it is there; return the size of the pool."""
+    if scratch.marks[row]:
+        return size
+    scratch.marks[row] = mark
+    scratch.pool[size] = row
+    return size + 1
+
+
+@compiled
+def _sum_of_recency(length: int) -> float:
+    total, weight = 0.0, 1.0
+    for _ in range(length):
+        total += weight
         weight *= RECENCY_DECAY
-    weight = 1.0
-    for place in range(min(length, TITLE_WINDOW)):
-        row = history[place]
-        if 0 <= row < len(titles.tokens):
-            square = 0.0
-            for slot in range(titles.tokens.shape[1]):
-                bucket = titles.tokens[row, slot]
-                if bucket < 0:
-                    break
-                square += math.log(1.0 + num_items / titles.num_titles[bucket]) ** 2
-            for slot in range(titles.tokens.shape[1]):
-                bucket = titles.tokens[row, slot]
-                if bucket < 0:
-                    break
-                rarity = math.log(1.0 + num_items / titles.num_titles[bucket])
-                profile[bucket] += weight * rarity / math.sqrt(square) / recency
-                for posting in range(titles.postings.shape[1]):
-                    neighbour = titles.postings[bucket, posting]
-                    if neighbour < 0:
-                        break
-                    if neighbour < num_items and marks[neighbour] == 0:
-                        marks[neighbour] = _BY_TITLE
-                        pool[size] = neighbour
-                        size += 1
-        weight *= RECENCY_DECAY
+    return total
+
+
+@compiled
+def _touch_pairs(
+    row: int, place: int, recency: float, length: int, pairs: Pairs, num_items: int, scratch: Scratch, size: int
+) -> int:
+    """Add what follows one item of the history, `place` from its newest, to the visits of its neighbours."""
+    if not 0 <= row < len(pairs.totals):
+        return size
+    visits, total = scratch.visits, max(pairs.totals[row], 1.0)
+    for k in range(pairs.neighbours.shape[1]):
+        neighbour = pairs.neighbours[row, k]
+        if neighbour < 0:
+            break
+        if neighbour >= num_items:
+            continue
+        size = _mark(neighbour, _BY_PAIRS, scratch, size)
+        chance = pairs.weights[row, k] / total
+        if place == 0:
+            visits[neighbour, 0] += chance
+        if place < SHORT_WINDOW:
+            visits[neighbour, 1] += chance / min(SHORT_WINDOW, length)
+            visits[neighbour, 6] += pairs.weights[row, k] / math.sqrt(total * max(pairs.totals[neighbour], 1.0))
+        visits[neighbour, 2] += chance / length
+        visits[neighbour, RECENT_VISITS] += recency * chance
+    return size
+
+
+@compiled
+def _touch_successors(
+    row: int, place: int, length: int, successors: Pairs, num_items: int, scratch: Scratch, size: int
+) -> int:
+    """Add what came right after one of the newest items to the visits of those."""
+    if not 0 <= row < len(successors.totals):
+        return size
+    total = max(successors.totals[row], 1.0)
+    for k in range(successors.neighbours.shape[1]):
+        neighbour = successors.neighbours[row, k]
+        if neighbour < 0:
+            break
+        if neighbour >= num_items:
+            continue
+        size = _mark(neighbour, _BY_PAIRS, scratch, size)
+        chance = successors.weights[row, k] / total
+        if place == 0:
+            scratch.visits[neighbour, 4] += chance
+        scratch.visits[neighbour, 5] += chance / min(SHORT_WINDOW, length)
+    return size
+
+
+@compiled
+def _touch_titles(row: int, recency: float, titles: Titles, num_items: int, scratch: Scratch, size: int) -> int:
+    """Add the words of one item of the history to the user's profile, and the items that share them to the pool."""
+    if not 0 <= row < len(titles.tokens):
+        return size
+    square = 0.0
+    for slot in range(titles.tokens.shape[1]):
+        if titles.tokens[row, slot] < 0:
+            break
+        square += math.log(1.0 + num_items / titles.num_titles[titles.tokens[row, slot]]) ** 2
+    for slot in range(titles.tokens.shape[1]):
+        bucket = titles.tokens[row, slot]
+        if bucket < 0:
+            break
+        rarity = math.log(1.0 + num_items / titles.num_titles[bucket])
+        scratch.profile[bucket] += recency * rarity / math.sqrt(square)
+        for posting in range(titles.postings.shape[1]):
+            neighbour = titles.postings[bucket, posting]
+            if neighbour < 0:
+                break
+            if neighbour < num_items:
+                size = _mark(neighbour, _BY_TITLE, scratch, size)
     return size
 
 
@@ -224,10 +253,8 @@ def touch_rows(
     """Put what further sources found into the pool, each marked with its number from `first_source` on."""
     for source in range(len(found)):
         for row in found[source]:
-            if 0 <= row < num_items and scratch.marks[row] == 0:
-                scratch.marks[row] = first_source + source
-                scratch.pool[size] = row
-                size += 1
+            if 0 <= row < num_items:
+                size = _mark(row, first_source + source, scratch, size)
     return size
 
 

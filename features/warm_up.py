@@ -1,14 +1,17 @@
 """Calls every compiled function once with the types of production, so that no user waits for the compiler.
 
-`python -m features.warm_up` fills the cache beside the source, as `make setup` does: then a process is warm at once.
+`python -m features.warm_up` fills the cache beside the source, as `make setup` does: a process is then warm in seconds.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
 from features.candidate_pool import Workspace
 from features.candidates import TowerQuery, UserRows, build_list, list_context
+from features.compiled import drop_old_caches
 from features.config import FeaturesConfig
 from features.count_tables import CountTables
 from features.declared_table import CountedEvent
@@ -46,4 +49,5 @@ def warm_up() -> None:
 
 
 if __name__ == "__main__":
+    drop_old_caches(Path(__file__).parent)
     warm_up()

@@ -62,7 +62,7 @@ def test_compiled_functions_follow_their_sources(commands: Commands) -> None:
     """Compiled once, and again when a file of them changed."""
     bootstrap.sync_environment({})
     (bootstrap.ROOT / "features").mkdir()
-    for text in ("a", "a", "b"):
+    for text in ("compiled", "compiled", "compiled anew"):
         (bootstrap.ROOT / "features" / "one.py").write_text(text)
         bootstrap.compile_loops({})
     assert [command[-1] for command in commands[1:]] == ["features.warm_up"] * 2
