@@ -152,9 +152,7 @@ def _batches_to_recover(has_policy: bool, seed: int) -> tuple[int, int]:
         loss = float(np.logaddexp(0.0, np.where(batch.labels > 0, -logits, logits)).mean())
         monitor.observe(loss, float(batch.labels.mean()), step)
         early_alarms += monitor.status.is_alarm and step < reversal
-        for group in learner.optimizer.param_groups:
-            group["lr"] = config.learning_rate * monitor.rate_factor(step)
-        learner.learn_batch(batch, step)
+        learner.learn_batch(batch, step, monitor.rate_factor(step))
         areas.append(auc(logits, batch.labels) or 0.5)
         if step > reversal + 10 and np.mean(areas[-10:]) > 0.8:
             return step - reversal, early_alarms

@@ -21,7 +21,7 @@ from trainer.learner import Learner
 from trainer.metrics import PrequentialMetrics
 from trainer.samples import Sample
 
-BATCH_SAMPLES = 64
+BATCH_SAMPLES = 16
 """Samples of a micro-batch: what the trainer takes when it keeps up with some traffic (10 to 64 learn alike)."""
 
 Progress = Callable[[int], object]
