@@ -114,13 +114,7 @@ def fill_static_inputs(
         for span in range(len(decay)):
             positives = sums[table_row, span, 1] * decay[span]
             out[row, 1 + span] = model_inputs.log_share(positives / max(totals[span, 1], 1.0))
-        if published_ms[table_row]:
-            hours = max(now_ms - published_ms[table_row], 0) / 3.6e6
-            out[row, spans] = math.log1p(hours) / 4.0
-            out[row, spans + 1] = 1.0 if hours < 1.0 else 0.0
-        if row < len(seen_ms):
-            out[row, spans + 2] = model_inputs.known_for(seen_ms[row, 0], now_ms)
-            out[row, spans + 3] = model_inputs.known_for(seen_ms[row, 1], now_ms)
+        model_inputs.fill_ages(published_ms[table_row], row, seen_ms, now_ms, out, row, spans)
 
 
 @compiled
@@ -288,7 +282,6 @@ def pool_inputs_of(
     taste_published_ms = model_inputs.mean_published_ms(user, table_rows, items)
     spans, num_items = len(items.decay), len(table_rows)
     out = np.zeros((len(rows), model_inputs.num_pre_ranker_inputs(spans)), dtype=np.float32)
-    item_vectors, user_vector = vectors
     nothing = model_inputs.log_share(0.0)
     for place in range(len(rows)):
         row = rows[place]
@@ -296,11 +289,7 @@ def pool_inputs_of(
             chance = scratch.visits[row, _PRE_RANKER_VISITS[column]]
             out[place, column] = model_inputs.log_share(chance) if chance > 0.0 else nothing
         out[place, 4] = model_inputs.log_similarity(title_similarity(row, titles, scratch.profile, num_items))
-        if row < len(item_vectors):
-            score = np.float32(0.0)
-            for index in range(len(user_vector)):
-                score += item_vectors[row, index] * user_vector[index]
-            out[place, 5] = score
+        out[place, 5] = model_inputs.tower_score(row, vectors)
         published_ms = items.published_ms[table_rows[row]]
         out[place, 6] = model_inputs.age_gap(published_ms, taste_published_ms)
         for index in range(static.shape[1]):

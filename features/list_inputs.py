@@ -36,7 +36,7 @@ def fill_ranker_inputs(
     """Write the inputs of the candidates (n, F) and of the user (U,); the scratch memory holds this user's visits."""
     model_inputs.fill_user_inputs(user, table_rows, items, seen_ms, now_ms, user_out)
     taste_published_ms = model_inputs.mean_published_ms(user, table_rows, items)
-    column = model_inputs.fill_item_inputs(rows, table_rows, items, now_ms, out, 0)
+    column = model_inputs.fill_item_inputs(rows, table_rows, items, out, 0)
     size, num_items = len(rows), len(table_rows)
     popularity, similarity = np.empty(size), np.empty(size)
     last_5, recent = np.empty(size), np.empty(size)
@@ -57,13 +57,8 @@ def fill_ranker_inputs(
     for index in range(len(ranked)):
         model_inputs.fill_ranks(ranked[index], out, column + index)
     column = model_inputs.fill_category_inputs(rows, table_rows, items, user, category_shares, out, column + 5)
-    item_vectors, user_vector = vectors
     for place in range(size):
-        if rows[place] < len(item_vectors):
-            score = np.float32(0.0)
-            for index in range(len(user_vector)):
-                score += item_vectors[rows[place], index] * user_vector[index]
-            out[place, column] = score
+        out[place, column] = model_inputs.tower_score(rows[place], vectors)
     column = model_inputs.fill_age_inputs(rows, table_rows, items, seen_ms, taste_published_ms, now_ms, out, column + 1)
     column = model_inputs.fill_exposure_inputs(rows, table_rows, items, out, column)
     column = model_inputs.fill_shown_inputs(rows, user, now_ms, out, column)

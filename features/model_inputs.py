@@ -205,7 +205,6 @@ def fill_item_inputs(
     rows: NDArray[np.int64],
     table_rows: NDArray[np.int64],
     items: ItemArrays,
-    now_ms: int,
     out: NDArray[np.float32],
     column: int,
 ) -> int:
@@ -300,6 +299,37 @@ def fill_category_inputs(
 
 
 @compiled
+def fill_ages(
+    published_ms: int,
+    row: int,
+    seen_ms: NDArray[np.int64],
+    now_ms: int,
+    out: NDArray[np.float32],
+    place: int,
+    column: int,
+) -> None:
+    """Write log age since publication, whether under an hour, and since first and last event, of one item."""
+    if published_ms:
+        hours = max(now_ms - published_ms, 0) / 3.6e6
+        out[place, column] = math.log1p(hours) / 4.0
+        out[place, column + 1] = 1.0 if hours < 1.0 else 0.0
+    if row < len(seen_ms):
+        out[place, column + 2] = known_for(seen_ms[row, 0], now_ms)
+        out[place, column + 3] = known_for(seen_ms[row, 1], now_ms)
+
+
+@compiled
+def tower_score(row: int, vectors: tuple[NDArray[np.float32], NDArray[np.float32]]) -> np.float32:
+    """Return the dot product of an item's vector (of all items, (<= N, D)) with the user's (D,); 0 without one."""
+    item_vectors, user_vector = vectors
+    score = np.float32(0.0)
+    if row < len(item_vectors):
+        for index in range(len(user_vector)):
+            score += item_vectors[row, index] * user_vector[index]
+    return score
+
+
+@compiled
 def fill_age_inputs(
     rows: NDArray[np.int64],
     table_rows: NDArray[np.int64],
@@ -314,13 +344,7 @@ def fill_age_inputs(
     for place in range(len(rows)):
         row = rows[place]
         published_ms = items.published_ms[table_rows[row]]
-        if published_ms:
-            hours = max(now_ms - published_ms, 0) / 3.6e6
-            out[place, column] = math.log1p(hours) / 4.0
-            out[place, column + 1] = 1.0 if hours < 1.0 else 0.0
-        if row < len(seen_ms):
-            out[place, column + 2] = known_for(seen_ms[row, 0], now_ms)
-            out[place, column + 3] = known_for(seen_ms[row, 1], now_ms)
+        fill_ages(published_ms, row, seen_ms, now_ms, out, place, column)
         out[place, column + 4] = age_gap(published_ms, taste_published_ms)
     return column + 5
 
