@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from compose.backfill_progress import BackfillProgress
+from compose.held_interrupts import HeldInterrupts
 from headrace_client import Ack, Event
 
 WINDOW_ROWS = 5_000
@@ -51,6 +52,7 @@ class BackfillSender:
         self._on_row = on_row
         self._on_their_way: deque[tuple[int, Sequence[Future[Ack]]]] = deque()
         self._saved_rows = start.acknowledged_rows
+        self._interrupts = HeldInterrupts()
         self.progress = start
 
     def send(self, rows: Iterable[tuple[int, Sequence[Event]]]) -> None:
@@ -60,23 +62,27 @@ class BackfillSender:
             HeadraceClientError: Kafka did not take or acknowledge an event; the rows before it are saved.
             KeyboardInterrupt: what was sent by then is waited for and saved.
         """
-        start_row = self.progress.acknowledged_rows
-        try:
-            for number, events in rows:
-                if number > start_row:
-                    self._send_row(number, events)
-            self._producer.flush()
-            while self._on_their_way:
-                self._settle(should_wait=True)
-            self.progress = replace(self.progress, is_finished=True)
-        except KeyboardInterrupt:
-            self._producer.flush()
-            raise
-        finally:
-            self._save_what_arrived()
+        with self._interrupts:
+            try:
+                self._send_behind(self.progress.acknowledged_rows, rows)
+            except KeyboardInterrupt:
+                self._producer.flush()
+                raise
+            finally:
+                self._save_what_arrived()
+
+    def _send_behind(self, start_row: int, rows: Iterable[tuple[int, Sequence[Event]]]) -> None:
+        for number, events in rows:
+            if number > start_row:
+                self._send_row(number, events)
+        self._producer.flush()
+        while self._on_their_way:
+            self._settle(should_wait=True)
+        self.progress = replace(self.progress, is_finished=True)
 
     def _send_row(self, number: int, events: Sequence[Event]) -> None:
-        self._on_their_way.append((number, [self._producer.send_history(event) for event in events]))
+        with self._interrupts.held:  # What is sent and what is noted must be the same.
+            self._on_their_way.append((number, [self._producer.send_history(event) for event in events]))
         self._on_row(number)
         self._settle(should_wait=len(self._on_their_way) >= WINDOW_ROWS)
         if self.progress.acknowledged_rows - self._saved_rows >= SAVE_ROWS:
@@ -90,12 +96,13 @@ class BackfillSender:
                 return
             for future in futures:
                 future.result(_ACK_TIMEOUT_S)
-            self._on_their_way.popleft()
-            self.progress = replace(
-                self.progress,
-                acknowledged_rows=number,
-                acknowledged_events=self.progress.acknowledged_events + len(futures),
-            )
+            with self._interrupts.held:
+                self._on_their_way.popleft()
+                self.progress = replace(
+                    self.progress,
+                    acknowledged_rows=number,
+                    acknowledged_events=self.progress.acknowledged_events + len(futures),
+                )
             should_wait = False
 
     def _save_what_arrived(self) -> None:

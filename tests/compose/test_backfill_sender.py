@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -52,6 +53,14 @@ def rows_of(count: int, events_per_row: int = 1) -> Rows:
 def sender_with(producer: ScriptedProducer, saved: list[BackfillProgress], start: int = 0) -> BackfillSender:
     """A sender whose progress goes to a list."""
     return BackfillSender(producer, BackfillProgress(start, start), saved.append, lambda _row: None)
+
+
+@pytest.fixture
+def heeded_sigint() -> Iterator[None]:
+    """SIGINT as a terminal sends it, also where the run itself is a background job that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_finished_file_is_marked_so() -> None:
@@ -112,6 +121,24 @@ def test_ctrl_c_waits_for_what_was_sent() -> None:
     with pytest.raises(KeyboardInterrupt):
         sender_with(producer, saved).send(rows())
     assert saved[-1] == BackfillProgress(3, 3)
+
+
+def test_ctrl_c_in_the_middle_of_a_send_does_not_forget_it(heeded_sigint: None) -> None:
+    """The event has left already when the signal comes: its row is noted, and not sent again."""
+
+    class Interrupted(ScriptedProducer):
+        def send_history(self, event: Event) -> Future[Ack]:
+            """Be interrupted when the second event is on its way."""
+            future = super().send_history(event)
+            if len(self.events) == 2:
+                signal.raise_signal(signal.SIGINT)
+            return future
+
+    producer, saved = Interrupted(is_slow=True), list[BackfillProgress]()
+    with pytest.raises(KeyboardInterrupt):
+        sender_with(producer, saved).send(rows_of(5))
+    assert saved[-1] == BackfillProgress(2, 2)
+    assert len(producer.events) == 2
 
 
 def test_the_tail_that_a_kill_repeats_is_bounded() -> None:
