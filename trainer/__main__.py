@@ -84,12 +84,12 @@ def _train(
 
     from trainer.hold_log import HoldLog
     from trainer.holds import Holds
-    from trainer.learner import Learner
+    from trainer.online_learner import OnlineLearner
     from trainer.startup import Places, Startup
 
     torch.set_num_threads(config.num_threads)
     warm_up()
-    learner = Learner(app, config.learner, _device(config), labels=labels)
+    learner = OnlineLearner(app, config.learner, _device(config), labels=labels)
     hold_log = HoldLog(endpoints.kafka) if follows_holds else None
     places = Places(Path(endpoints.state), Path(endpoints.model_store) / app.name)
     startup = Startup(learner, config, places, Holds(app.name, hold_log))

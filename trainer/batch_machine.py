@@ -14,7 +14,7 @@ from trainer.errors import SampleError
 from trainer.gaps import Gap, GapLedger
 from trainer.holds import Holds
 from trainer.item_records import apply_item
-from trainer.learner import Learner
+from trainer.online_learner import OnlineLearner
 from trainer.read_ahead import decode_ahead
 from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
 from trainer.samples import Sample
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class BatchMachine:
-    """Learner, holds and offsets, changed by entries only.
+    """OnlineLearner, holds and offsets, changed by entries only.
 
     Args:
         learner: already restored where there was a checkpoint.
@@ -40,7 +40,7 @@ class BatchMachine:
 
     def __init__(
         self,
-        learner: Learner,
+        learner: OnlineLearner,
         holds: Holds,
         offsets: dict[str, int] | None = None,
         topic_ids: dict[str, str] | None = None,

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from features.config import AppConfig, StrictConfig
 from features.label_config import Labels
+from trainer.step_config import StepConfig
 
 
 class DriftConfig(StrictConfig):
@@ -62,6 +63,19 @@ class LearnerConfig(StrictConfig):
     """What is done when the world changes."""
     seed: int = Field(17, ge=0)
     """Of initial rows, drawn negatives and replay."""
+
+    def step_config(self) -> StepConfig:
+        """Return what the weights' learner takes of this."""
+        return StepConfig(
+            embedding_dim=self.embedding_dim,
+            embedding_learning_rate=self.embedding_learning_rate,
+            embedding_scale=self.embedding_scale,
+            learning_rate=self.learning_rate,
+            softmax_weight=self.softmax_weight,
+            replay_rows=self.replay_rows,
+            corrects_fake_negatives=self.fake_negatives == "corrected",
+            seed=self.seed,
+        )
 
 
 class TrainerConfig(StrictConfig):

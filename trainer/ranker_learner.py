@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.config import LearnerConfig
 from trainer.loss import fake_negative_weights, ranker_loss
 from trainer.model import Ranker
 from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
+from trainer.step_config import StepConfig
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class RankerLearner:
         device: where the ranker lives.
     """
 
-    def __init__(self, ranker: Ranker, config: LearnerConfig, device: str) -> None:
+    def __init__(self, ranker: Ranker, config: StepConfig, device: str) -> None:
         self.ranker = ranker
         self._config = config
         self._device = device
@@ -155,7 +155,7 @@ class RankerLearner:
         labels, list_of = self._tensor(batch.labels), self._tensor(batch.list_of)
         logits = self.ranker(self._tensor(batch.inputs), ~self._tensor(batch.is_served)[list_of])
         weights = self._tensor(batch.weights)
-        if self._config.fake_negatives == "corrected":
+        if self._config.corrects_fake_negatives:
             weights = weights * fake_negative_weights(logits, self._tensor(batch.kinds))
         loss = ranker_loss(logits, labels, weights, list_of, len(batch.is_served), self._config.softmax_weight)
         self.optimizer.zero_grad(set_to_none=True)

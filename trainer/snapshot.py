@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from features.model_inputs import user_service
 from trainer.config import config_hash
-from trainer.learner import Learner
 from trainer.model import Model
+from trainer.online_learner import OnlineLearner
 from trainer.version_files import Manifest, ModelVersion, Version
 
 CANARY_BOUND = 50.0
@@ -29,12 +29,12 @@ class VersionLabel:
     created_time_ms: int
 
 
-def build_version(learner: Learner, label: VersionLabel) -> Version:
+def build_version(learner: OnlineLearner, label: VersionLabel) -> Version:
     """Copy everything that serves out of `learner`; later learning does not change the result."""
     dense = learner.model.dense()
     canary_inputs = _canary_inputs(learner)
-    items, tower, progress = learner.builder.items, learner.tower, learner.progress
-    item_vectors = tower.item_vectors()
+    items, tower, progress = learner.builder.items, learner.weights.tower, learner.progress
+    item_vectors = learner.retrieval.item_vectors()
     counts = learner.builder.counts.arrays(len(item_vectors))
     manifest = Manifest(
         name=label.name,
@@ -84,7 +84,7 @@ def gate_reason(version: Version) -> str:
     return f"a canary score is {worst:.3g}, the bound is {CANARY_BOUND:g}" if worst > CANARY_BOUND else ""
 
 
-def _canary_inputs(learner: Learner) -> NDArray[np.float32]:
+def _canary_inputs(learner: OnlineLearner) -> NDArray[np.float32]:
     """Return rows that the ranker saw lately, seeded ones before it saw any; (C, F)."""
     if len(learner.recent_inputs):
         return learner.recent_inputs.copy()

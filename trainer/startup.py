@@ -24,7 +24,7 @@ from trainer.config import TrainerConfig, config_hash
 from trainer.durable_files import set_aside
 from trainer.errors import CheckpointFormatError
 from trainer.holds import Holds
-from trainer.learner import Learner
+from trainer.online_learner import OnlineLearner
 from trainer.publisher import Announce, Publisher, next_epoch
 from trainer.read_ahead import PolledLog, ReadAhead
 from trainer.replay import Replay
@@ -74,7 +74,7 @@ class Startup:
         holds: windows that must not teach; knows nothing yet.
     """
 
-    def __init__(self, learner: Learner, config: TrainerConfig, places: Places, holds: Holds) -> None:
+    def __init__(self, learner: OnlineLearner, config: TrainerConfig, places: Places, holds: Holds) -> None:
         self._learner = learner
         self._config = config
         self._places = places
@@ -189,7 +189,7 @@ class Startup:
                 logger.warning("%s: learning anew, old state is in %s", reason, set_aside(directory))
 
 
-def _machine_at(checkpoint: Checkpoint | None, learner: Learner, holds: Holds) -> BatchMachine:
+def _machine_at(checkpoint: Checkpoint | None, learner: OnlineLearner, holds: Holds) -> BatchMachine:
     if checkpoint is None:
         return BatchMachine(learner, holds)
     holds.restore(checkpoint.holds)

@@ -136,7 +136,7 @@ def _model_status(machine: BatchMachine, publisher: Publisher) -> dict[str, Any]
         "progress": msgspec.to_builtins(learner.progress),
         "metrics": {**learner.metrics.values(), **learner.drift.metrics(learner.progress.step)},
         "items": len(learner.builder.items),
-        "users": len(learner.tower.user_rows),
+        "users": len(learner.weights.tower.user_rows),
         "learnt_once": {"keys": len(learner.learnt_once), "forgotten_early": learner.learnt_once.forgotten_early},
         "publish_ms": round(publisher.last_write_ms, 1),
         "held_versions": publisher.held,

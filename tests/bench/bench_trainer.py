@@ -27,7 +27,7 @@ from compose.demo.data import load_movielens  # noqa: E402
 from compose.local_stack import LocalStack  # noqa: E402
 from features.config import load_app_config, load_section  # noqa: E402
 from trainer.config import TrainerConfig  # noqa: E402
-from trainer.learner import Learner  # noqa: E402
+from trainer.online_learner import OnlineLearner  # noqa: E402
 from trainer.samples import decode_sample  # noqa: E402
 
 CONFIG = ROOT / "headrace.yaml"
@@ -100,7 +100,7 @@ def watch(path: Path, size: int) -> Iterator[dict[str, Any]]:
 def from_memory(samples: list[bytes], batch_size: int) -> float:
     """Let the same learner take the same samples from a list; return samples/s."""
     torch.set_num_threads(1)
-    learner = Learner(load_app_config(CONFIG), load_section(CONFIG, "trainer", TrainerConfig).learner)
+    learner = OnlineLearner(load_app_config(CONFIG), load_section(CONFIG, "trainer", TrainerConfig).learner)
     started_s = time.perf_counter()
     for start in range(0, len(samples), batch_size):
         learner.learn_batch([decode_sample(value) for value in samples[start : start + batch_size]])

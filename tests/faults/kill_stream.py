@@ -13,7 +13,7 @@ from features.quality.profile import HELD, QUALITY_TOPIC, Profile, encode_profil
 from tests.faults.file_logs import write_records
 from tests.trainer.conftest import START_MS, sample_stream
 from trainer.config import LearnerConfig, TrainerConfig
-from trainer.learner import Learner
+from trainer.online_learner import OnlineLearner
 from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
 
 APP = AppConfig(name="kills", actions={"like": ActionConfig(outcome="positive"), "view": ActionConfig()})
@@ -41,7 +41,7 @@ def write_stream(folder: Path, seed: int, size: int) -> tuple[int, int]:
         How many samples there are, and how many different events stand in them.
     """
     random_ = random.Random(seed)
-    stream = sample_stream(Learner(APP, CONFIG.learner), size, seed)
+    stream = sample_stream(OnlineLearner(APP, CONFIG.learner), size, seed)
     stream = [
         sample if sample.broker_time_ms else msgspec.structs.replace(sample, broker_time_ms=sample.event_time_ms)
         for sample in stream

@@ -22,7 +22,7 @@ from trainer.batch_machine import BatchMachine
 from trainer.batch_records import BatchEntry
 from trainer.checkpoint import CheckpointStore
 from trainer.holds import Holds
-from trainer.learner import Learner, LearnerState
+from trainer.online_learner import LearnerState, OnlineLearner
 from trainer.replay import Replay
 from trainer.sample_log import SAMPLES_TOPIC
 from trainer.startup import Places, Startup
@@ -78,7 +78,7 @@ def learn_until_told(folder: Path, fail_point: FailPoint | None) -> None:
     if fail_point is not None:
         fail_point.arm()
     holds = Holds(APP.name, FileHoldLog(folder / "holds.jsonl", folder / "samples.jsonl"))
-    startup = Startup(Learner(APP, CONFIG.learner), CONFIG, places_of(folder), holds)
+    startup = Startup(OnlineLearner(APP, CONFIG.learner), CONFIG, places_of(folder), holds)
     running = startup.open_trainer(FileLog(folder / "samples.jsonl"), lambda key, value: None, stop.is_set)
     if running is not None:
         running.run(stop.is_set, (folder / "ready").touch, catch_up_first=False)
@@ -88,7 +88,7 @@ def replay_whole(folder: Path) -> None:
     """Learn the whole batch log in one go and write what comes out to `expected.json`."""
     torch.set_num_threads(1)
     holds = Holds(APP.name, FileHoldLog(folder / "holds.jsonl", folder / "samples.jsonl"))
-    machine = BatchMachine(Learner(APP, CONFIG.learner), holds)
+    machine = BatchMachine(OnlineLearner(APP, CONFIG.learner), holds)
     content = read_log(places_of(folder).batch_log, 0)
     assert not content.damage, content.damage
     replay = Replay(machine, FileLog(folder / "samples.jsonl"))

@@ -19,7 +19,7 @@ from tests.trainer.test_restart import Life
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import LearnerConfig
 from trainer.durable_files import write_directory
-from trainer.learner import Learner
+from trainer.online_learner import OnlineLearner
 from trainer.trainer import Trainer
 from trainer.version_files import list_versions
 
@@ -106,7 +106,7 @@ def test_file_size_limit_of_the_kernel_leaves_the_one_before(tmp_path: Path) -> 
 
 def _write_past_the_limit(folder: Path) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    state = Learner(APP, LearnerConfig(embedding_dim=8)).state()
+    state = OnlineLearner(APP, LearnerConfig(embedding_dim=8)).state()
     store = CheckpointStore(folder / "checkpoints", keep=3)
     store.write(Checkpoint(state, {"samples:0": 1}, "hash", ""))
     state.arrays["big"] = np.zeros(1_000_000)

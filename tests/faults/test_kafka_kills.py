@@ -24,7 +24,7 @@ from trainer.batch_machine import BatchMachine
 from trainer.checkpoint import CheckpointStore
 from trainer.config import TrainerConfig
 from trainer.holds import Holds
-from trainer.learner import Learner
+from trainer.online_learner import OnlineLearner
 from trainer.replay import Replay
 from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, SampleLog
 
@@ -85,10 +85,10 @@ def test_killed_trainer_over_kafka_ends_where_one_run_does(config_path: Path, tm
     assert digest_of(checkpoint.state, checkpoint.offsets, holds) == expected
 
 
-def _learner(config_path: Path) -> Learner:
+def _learner(config_path: Path) -> OnlineLearner:
     app = load_app_config(config_path)
     config = load_section(config_path, "trainer", TrainerConfig)
-    return Learner(app, config.learner, labels=load_labels(config_path, app))
+    return OnlineLearner(app, config.learner, labels=load_labels(config_path, app))
 
 
 def _learnt(state_dir: Path) -> int:

@@ -14,7 +14,7 @@ from features.config import ActionConfig, AppConfig
 from features.title_index import MAX_TOKENS
 from trainer.config import LearnerConfig
 from trainer.gaps import RETENTION, Gap
-from trainer.learner import Learner
+from trainer.online_learner import OnlineLearner
 from trainer.sample_log import LogRecord
 from trainer.samples import Sample, SampleItem
 from trainer.version_files import Manifest, Version
@@ -40,9 +40,9 @@ def config() -> LearnerConfig:
 
 
 @pytest.fixture
-def learner(app: AppConfig, config: LearnerConfig) -> Learner:
+def learner(app: AppConfig, config: LearnerConfig) -> OnlineLearner:
     """A learner that knows nothing."""
-    return Learner(app, config)
+    return OnlineLearner(app, config)
 
 
 class ListLog:
@@ -114,7 +114,7 @@ def organic(index: int, user: int, item: int, outcome: int = 1) -> Sample:
     )
 
 
-def served_pair(learner: Learner, index: int, user: int, clicked: int, size: int = 5) -> tuple[Sample, Sample]:
+def served_pair(learner: OnlineLearner, index: int, user: int, clicked: int, size: int = 5) -> tuple[Sample, Sample]:
     """An impression of `size` items with seeded rows, and the correction that says item `clicked` was liked."""
     random = np.random.default_rng(index)
     rows = random.normal(size=(size, learner.num_inputs)).astype(np.float32).tolist()
@@ -142,7 +142,7 @@ def served_pair(learner: Learner, index: int, user: int, clicked: int, size: int
     return impression, correction
 
 
-def sample_stream(learner: Learner, size: int, seed: int = 1) -> list[Sample]:
+def sample_stream(learner: OnlineLearner, size: int, seed: int = 1) -> list[Sample]:
     """A mixed stream: organic events of 12 users on 30 items, and every tenth time a served list with a click."""
     random = np.random.default_rng(seed)
     stream: list[Sample] = []

@@ -7,12 +7,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from trainer.config import DriftConfig, LearnerConfig
+from trainer.config import DriftConfig
 from trainer.drift import MEMORY_STEPS, DriftMonitor, DriftState
 from trainer.loss import TRUSTED_LABEL
 from trainer.measures.curve import auc
 from trainer.model import Ranker
 from trainer.ranker_learner import ListBatch, RankerLearner
+from trainer.step_config import StepConfig
 
 _STEADY = 3000
 
@@ -141,7 +142,7 @@ def _lists(random: np.random.Generator, sign: float, inputs: int = 8, size: int 
 def _batches_to_recover(has_policy: bool, seed: int) -> tuple[int, int]:
     """Return the batches from the reversal until the area is back at .8, and the alarms before the reversal."""
     torch.manual_seed(seed)
-    config = LearnerConfig(replay_rows=20_000)
+    config = StepConfig(replay_rows=20_000)
     learner = RankerLearner(Ranker(8), config, "cpu")
     monitor, random = DriftMonitor(DriftConfig(is_enabled=has_policy)), np.random.default_rng(seed)
     areas: list[float] = []

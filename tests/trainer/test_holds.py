@@ -15,7 +15,7 @@ from features.quality.profile import HELD, QUALITY_TOPIC, Profile, encode_profil
 from tests.trainer.conftest import START_MS, ListLog, sample_stream
 from trainer.config import LearnerConfig, TrainerConfig
 from trainer.holds import Holds
-from trainer.learner import Learner
+from trainer.online_learner import OnlineLearner
 from trainer.sample_log import SAMPLES_TOPIC, LogRecord
 from trainer.samples import decode_sample
 from trainer.startup import Places, Startup
@@ -105,7 +105,7 @@ class World:
         self.config = TrainerConfig(
             learner=LearnerConfig(embedding_dim=8, retrieval_negatives=16), min_batch_samples=5, batch_wait_ms=0
         )
-        maker = Learner(app, self.config.learner)
+        maker = OnlineLearner(app, self.config.learner)
         stream = [
             sample if sample.broker_time_ms else msgspec.structs.replace(sample, broker_time_ms=sample.event_time_ms)
             for sample in sample_stream(maker, size)
@@ -117,7 +117,7 @@ class World:
 
     def start(self, records: list[LogRecord] | None = None) -> Trainer:
         """Start a trainer from the newest checkpoint."""
-        self.learner = Learner(self.app, self.config.learner)
+        self.learner = OnlineLearner(self.app, self.config.learner)
         self.holds = Holds("test", self.hold_log, clock_s=iter(range(10**6)).__next__)
         self.feed = SampleFeed(self.records if records is None else records, self.records)
         places = Places(self.directory, self.directory / "models")
@@ -164,7 +164,7 @@ def test_all_held_leaves_the_weights_as_they_were(world: World) -> None:
     before = {name: array.copy() for name, array in world.learner.model.dense().items()}
     world.run(trainer)
     assert all(np.array_equal(array, before[name]) for name, array in world.learner.model.dense().items())
-    assert len(world.learner.tower.user_rows) == 0
+    assert len(world.learner.weights.tower.user_rows) == 0
 
 
 @pytest.mark.parametrize("how", ["CLEAN", "quality_release"])

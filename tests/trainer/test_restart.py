@@ -18,7 +18,7 @@ from trainer.batch_records import BatchEntry, StartEntry
 from trainer.config import LearnerConfig, TrainerConfig
 from trainer.gaps import CHANGED, MISSING, RECREATED, RETENTION, Gap
 from trainer.holds import Holds
-from trainer.learner import Learner
+from trainer.online_learner import OnlineLearner
 from trainer.replay import Replay
 from trainer.sample_log import SAMPLES_TOPIC, LogRecord
 from trainer.startup import Places, Startup
@@ -42,16 +42,19 @@ class Life:
             min_batch_samples=5,
             batch_wait_ms=0,
             keep_batch_log_h=1.0,
+            # Versions and checkpoints come when a test says so, however slow the machine.
+            publish_interval_s=3600.0,
+            checkpoint_interval_s=3600.0,
         )
         self.places = Places(directory, directory / "models")
-        stream = [msgspec.json.encode(s) for s in sample_stream(Learner(app, self.config.learner), size)]
+        stream = [msgspec.json.encode(s) for s in sample_stream(OnlineLearner(app, self.config.learner), size)]
         self.records = [LogRecord(SAMPLES_TOPIC, i % 2, i // 2, b"", raw, 0) for i, raw in enumerate(stream)]
         self.log = ListLog(self.records)
         self.starts = 0
 
     def start(self) -> Trainer:
         """Start a trainer; the log hands out batches of another size than the one before did."""
-        self.learner = Learner(self.app, self.config.learner)
+        self.learner = OnlineLearner(self.app, self.config.learner)
         self.log = self._log()
         self.startup = Startup(self.learner, self.config, self.places, Holds("test"))
         trainer = self.startup.open_trainer(self.log, lambda key, value: None, reads_ahead=False)
@@ -79,7 +82,7 @@ class Life:
 
     def uninterrupted(self) -> str:
         """Hash what one run over the whole batch log learns."""
-        machine = BatchMachine(Learner(self.app, self.config.learner), Holds("test"))
+        machine = BatchMachine(OnlineLearner(self.app, self.config.learner), Holds("test"))
         content = read_log(self.places.batch_log, 0)
         Replay(machine, ListLog(self.records)).apply_all(content.entries)
         return digest_of(machine.learner.state(), machine.offsets, machine.holds)

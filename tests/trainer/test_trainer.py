@@ -12,7 +12,7 @@ from tests.trainer.conftest import START_MS, ListLog, organic, sample_stream
 from trainer.checkpoint import CheckpointStore
 from trainer.config import LearnerConfig, TrainerConfig
 from trainer.holds import Holds
-from trainer.learner import Learner
+from trainer.online_learner import OnlineLearner
 from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
 from trainer.startup import Places, Startup
 from trainer.trainer import Trainer
@@ -32,7 +32,7 @@ class World:
 
     def start(self) -> Trainer:
         """Start a trainer as `__main__` does: from the newest checkpoint and batch log, in a new epoch."""
-        self.learner = Learner(self.app, self.config.learner)
+        self.learner = OnlineLearner(self.app, self.config.learner)
         self.log = ListLog(self.records)
         places = Places(self.directory, self.directory / "models")
         self.startup = Startup(self.learner, self.config, places, Holds("test"))
@@ -47,7 +47,7 @@ class World:
 
 
 def _records(app: AppConfig, size: int = 60) -> list[LogRecord]:
-    learner = Learner(app, LearnerConfig(embedding_dim=8))
+    learner = OnlineLearner(app, LearnerConfig(embedding_dim=8))
     stream = [msgspec.json.encode(sample) for sample in sample_stream(learner, size)]
     return [LogRecord(SAMPLES_TOPIC, i % 2, i // 2, b"", raw, 0) for i, raw in enumerate(stream)]
 

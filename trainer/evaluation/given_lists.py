@@ -14,9 +14,9 @@ import numpy as np
 
 from features.candidates import CandidateList
 from trainer.evaluation.stream import Entry
-from trainer.learner import Learner
 from trainer.measures.settling import ShownList
 from trainer.metrics import PrequentialMetrics
+from trainer.online_learner import OnlineLearner
 from trainer.samples import Sample, SampleItem
 
 
@@ -27,7 +27,7 @@ class GivenLists:
         learner: whose tables, vectors and schema the rows are of.
     """
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: OnlineLearner) -> None:
         self._learner = learner
         self._items: OrderedDict[str, tuple[int, dict[str, SampleItem]]] = OrderedDict()
         """Request -> (served_time_ms, item id -> item with its row)."""
@@ -123,7 +123,7 @@ class OpenBatch(Sequence[Sample]):
 
 
 def observe_shown(
-    learner: Learner, metrics: PrequentialMetrics, sample: Sample, is_impression: bool, now_ms: int
+    learner: OnlineLearner, metrics: PrequentialMetrics, sample: Sample, is_impression: bool, now_ms: int
 ) -> None:
     """Keep what the model says now of a shown list, with the labels known now; items in the order of their ids."""
     items = sorted({item.item_id: item for item in reversed(sample.items)}.values(), key=lambda item: item.item_id)
@@ -133,9 +133,9 @@ def observe_shown(
     metrics.settling.observe(sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms)
 
 
-def given_list(learner: Learner, user_id: str, item_ids: Sequence[str], now_ms: int) -> CandidateList:
+def given_list(learner: OnlineLearner, user_id: str, item_ids: Sequence[str], now_ms: int) -> CandidateList:
     """Compute the inputs of exactly these items for a user as of now; nothing is counted."""
     builder = learner.builder
     rows = builder.items.ensure_rows(item_ids)
     moment = builder.moment(user_id, now_ms)
-    return builder.build_given(moment, rows, learner.tower.query(user_id, moment), now_ms)
+    return builder.build_given(moment, rows, learner.retrieval.query(user_id, moment), now_ms)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from trainer.evaluation.given_lists import GivenLists, observe_shown
 from trainer.evaluation.rules import Rules
 from trainer.evaluation.stream import Entry
-from trainer.learner import Learner
 from trainer.metrics import TOP, PrequentialMetrics
+from trainer.online_learner import OnlineLearner
 from trainer.samples import Event
 
 
@@ -36,7 +36,7 @@ class LateScorer:
         lists: rows of shown lists.
     """
 
-    def __init__(self, learner: Learner, lists: GivenLists) -> None:
+    def __init__(self, learner: OnlineLearner, lists: GivenLists) -> None:
         self._learner = learner
         self._lists = lists
         self.rules = Rules(learner.labels)
@@ -68,7 +68,7 @@ class LateScorer:
         if not len(builder.items):
             return None
         moment = builder.moment(event.user_id, event.event_time_ms)
-        tower = self._learner.tower.query(event.user_id, moment)
+        tower = self._learner.retrieval.query(event.user_id, moment)
         candidates = builder.build(moment, tower, event.event_time_ms)
         consumed = builder.items.rows_of(list(self.rules.consumed.get(event.user_id, ())))
         kept = ~np.isin(candidates.rows, consumed)

@@ -1,7 +1,7 @@
 """The learner over a stream: micro-batch by micro-batch, predict before learn, as the trainer does it.
 
 Three ways: at once; late (`delay_s`: predictions at `t` come from counters and weights of `t - delay`); frozen (from
-`freeze_from` on the weights stay, the counters go on). Late and frozen predict outside `Learner.learn_batch`.
+`freeze_from` on the weights stay, the counters go on). Late and frozen predict outside `OnlineLearner.learn_batch`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from trainer.evaluation.outcome import Outcome
 from trainer.evaluation.stream import Entry, Stream
 from trainer.evaluation.timeline import Timeline
 from trainer.item_records import apply_item
-from trainer.learner import Learner
 from trainer.metrics import PrequentialMetrics
+from trainer.online_learner import OnlineLearner
 from trainer.samples import Sample
 
 BATCH_SAMPLES = 16
@@ -52,7 +52,7 @@ class Replay:
 
     def __init__(
         self,
-        learner: Learner,
+        learner: OnlineLearner,
         stream: Stream,
         options: ReplayOptions | None = None,
         on_progress: Progress = lambda _done: None,

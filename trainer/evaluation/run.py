@@ -18,7 +18,7 @@ from trainer.evaluation.errors import EvaluationError
 from trainer.evaluation.outcome import Outcome, as_json
 from trainer.evaluation.replay import Progress, Replay, ReplayOptions
 from trainer.evaluation.stream import Stream, read_stream
-from trainer.learner import Learner
+from trainer.online_learner import OnlineLearner
 
 Bar = Callable[[str, int], AbstractContextManager[Progress]]
 """(what, entries) -> progress of one pass."""
@@ -86,10 +86,10 @@ def evaluate(options: EvaluateOptions, bar: Bar) -> Evaluation:
     return Evaluation(outcome, outcomes, config_hash(app, config.learner, labels), warnings_of(stream))
 
 
-def make_learner(app: AppConfig, config: TrainerConfig, labels: Labels) -> Learner:
+def make_learner(app: AppConfig, config: TrainerConfig, labels: Labels) -> OnlineLearner:
     """Return the trainer's learner, listing only items that had an event."""
     device = "cuda" if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()) else "cpu"
-    return Learner(app, config.learner, device, lists_only_seen=True, labels=labels)
+    return OnlineLearner(app, config.learner, device, lists_only_seen=True, labels=labels)
 
 
 def warnings_of(stream: Stream) -> list[str]:

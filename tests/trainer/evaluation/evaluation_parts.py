@@ -14,7 +14,7 @@ from features.label_config import Labels, derived_labels
 from tests.trainer.conftest import START_MS
 from trainer.config import LearnerConfig
 from trainer.evaluation.stream import Stream, read_stream
-from trainer.learner import Learner
+from trainer.online_learner import OnlineLearner
 
 SMALL = LearnerConfig(embedding_dim=4, replay_rows=500, retrieval_negatives=16)
 
@@ -54,6 +54,6 @@ def stream_of(app: AppConfig, events: Path, served: Path | None = None, labels: 
     return read_stream(events, app, labels or derived_labels(app), served)
 
 
-def small_learner(app: AppConfig, labels: Labels | None = None) -> Learner:
+def small_learner(app: AppConfig, labels: Labels | None = None) -> OnlineLearner:
     """Return a fresh learner as `evaluate` uses it."""
-    return Learner(app, SMALL, lists_only_seen=True, labels=labels)
+    return OnlineLearner(app, SMALL, lists_only_seen=True, labels=labels)

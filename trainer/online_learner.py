@@ -1,0 +1,450 @@
+"""The online learner: one function that takes a micro-batch through prepare, predict, measure, learn.
+
+Prediction comes strictly before learning, here and nowhere else. Tables are fed sample by sample, each after the list
+that its event will be judged on is built; weights change once a micro-batch, after all its predictions are taken.
+Letters: `n` items of a list, `F` ranker inputs, `T` rows of all lists of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from features.candidates import CandidateList
+from features.config import AppConfig
+from features.count_tables import CountTables
+from features.label_config import Labels, derived_labels
+from features.model_inputs import feature_schema_hash, ranker_input_names
+from trainer.config import LearnerConfig
+from trainer.drift import DriftMonitor
+from trainer.errors import SampleError
+from trainer.learner import Learner
+from trainer.list_builder import ListBuilder, UserMoment
+from trainer.measures.settling import ShownList
+from trainer.metrics import PrequentialMetrics
+from trainer.open_lists import OpenList
+from trainer.optimizer_state import with_prefix
+from trainer.pre_ranker_learner import PreRankerLearner
+from trainer.ranker_learner import ListBatch
+from trainer.retrieval_learner import Positive, RetrievalLearner
+from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
+
+_PARTS = ("model", "items", "users", "counts", "tower", "ranker", "pre_ranker", "learnt_once", "learner")
+
+_HELD, _RELEASED = "held", "released"
+"""Heads of the keys of events that were counted while held, and of those learnt since."""
+
+_SLACK_MS = 3_600_000
+"""What was learnt is remembered this much longer than a list can be corrected."""
+
+TOP = 10
+"""Length of the list that hit rate, NDCG and MRR look at."""
+
+
+@dataclass
+class Progress:
+    """How far the learner is: counters that go into checkpoints and the status file."""
+
+    step: int = 0
+    samples: int = 0
+    events: int = 0
+    duplicates: int = 0
+    held: int = 0
+    """Samples that counted and taught nothing, because their window is held."""
+    released: int = 0
+    """Of those, samples learnt since, when their window was let go."""
+    skipped_cold: int = 0
+    non_finite_steps: int = 0
+    newest_event_time_ms: int = 0
+    newest_broker_time_ms: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    """Samples that could not be learnt, by reason."""
+
+
+@dataclass(frozen=True)
+class LearnerState:
+    """All that a learner is, as plain arrays, strings and numbers."""
+
+    arrays: dict[str, NDArray[Any]]
+    names: dict[str, list[str]]
+    progress: Progress
+    metrics: bytes
+
+
+@dataclass
+class _Prepared:
+    lists: list[OpenList] = field(default_factory=list)
+    served: dict[str, OpenList] = field(default_factory=dict)
+    positives: list[Positive] = field(default_factory=list)
+    missed: int = 0
+    """Scored organic positives whose target no candidate source found."""
+
+
+class OnlineLearner:
+    """Everything that is a function of the samples: tables, weights, optimisers, what was learnt once, metrics.
+
+    Args:
+        app: actions and features.
+        config: sizes and rates.
+        device: `cpu` or `cuda`.
+        lists_only_seen: build lists of items that had an event only, as `evaluate` must.
+        labels: what events teach, and their weights; those of the app's actions by default.
+    """
+
+    def __init__(
+        self,
+        app: AppConfig,
+        config: LearnerConfig,
+        device: str = "cpu",
+        lists_only_seen: bool = False,
+        labels: Labels | None = None,
+    ) -> None:
+        self.app = app
+        self.labels = labels or derived_labels(app)
+        self.config = config
+        self.schema_hash = feature_schema_hash(app.features)
+        self.num_inputs = len(ranker_input_names(app.features))
+        self.builder = ListBuilder(app.features, lists_only_seen)
+        self.weights = Learner(config.step_config(), self.num_inputs, len(self.builder.pre_ranker), device)
+        self.model, self.ranker = self.weights.model, self.weights.ranker
+        self.retrieval = RetrievalLearner(self.weights.tower, self.builder.items, config)
+        self.model.pre_ranker.copy_(torch.from_numpy(self.builder.pre_ranker))
+        self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate)
+        self.learnt_once = LearntOnce(config.learnt_once_limit, self.labels.horizon_ms + _SLACK_MS)
+        self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s))
+        self.drift = DriftMonitor(config.drift)
+        self.progress = Progress()
+        self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
+        """Rows of the newest list, for the canary of a version."""
+
+    def learn_batch(self, samples: Sequence[Sample], held: Sequence[bool] = ()) -> None:
+        """Predict, measure and learn one micro-batch in sample order; duplicates and bad samples change nothing.
+
+        Args:
+            samples: the micro-batch.
+            held: of each sample, whether its window is held: it counts in every table and teaches no weights.
+        """
+        self.retrieval.refresh_index(len(samples))
+        self.builder.begin_batch()
+        events = self.progress.events
+        prepared = self._prepare(samples, held)
+        self._learn_prepared(prepared, samples, self.progress.events - events)
+        self.progress.samples += len(samples)
+
+    def learn_released(self, samples: Sequence[Sample]) -> None:
+        """Learn samples that were held, in one micro-batch: the weights only, as they are counted already."""
+        self.retrieval.refresh_index(len(samples))
+        self.builder.begin_batch()
+        prepared = _Prepared()
+        for sample in samples:
+            try:
+                self._prepare_released(sample, prepared)
+            except SampleError as error:
+                self.refuse(error.reason)
+        self._learn_prepared(prepared, samples, 0)
+        self.progress.released += len(samples)
+
+    def _learn_prepared(self, prepared: _Prepared, samples: Sequence[Sample], new_events: int) -> None:
+        lists = [open_list for open_list in prepared.lists if open_list.weights.any()]
+        logits = self._predict(lists)
+        self._measure(lists, logits, prepared.missed)
+        self._measure_settling(dict(zip(map(id, lists), logits, strict=True)), prepared.served, samples)
+        rate = len(prepared.positives) / new_events if new_events else math.nan
+        self.drift.observe(_mean_loss(lists, logits), rate, self.progress.step + 1)
+        self._learn(lists, prepared.positives)
+
+    def state(self) -> LearnerState:
+        """Return a copy of everything, as of the batch boundary at which it is called."""
+        arrays: dict[str, dict[str, NDArray[Any]]] = {
+            "model": dict(self.model.dense()),
+            "items": self.builder.items.arrays(),
+            "users": self.builder.users.arrays(),
+            "counts": self.builder.counts.arrays(len(self.builder.items)),
+            "tower": self.retrieval.arrays(),
+            "ranker": self.ranker.arrays(),
+            "pre_ranker": self.pre_ranker.arrays(),
+            "learnt_once": self.learnt_once.arrays(),
+            "learner": {
+                "recent_inputs": self.recent_inputs,
+                "drift": np.frombuffer(self.drift.state(), dtype=np.uint8),
+            },
+        }
+        names = {
+            "items": {
+                "item_ids": list(self.builder.items.item_ids),
+                "categories": self.builder.items.category_names[:],
+            },
+            "users": self.builder.users.names(),
+            "tower": self.weights.tower.names(),
+        }
+        return LearnerState(
+            arrays={f"{part}/{name}": array for part, content in arrays.items() for name, array in content.items()},
+            names={f"{part}/{name}": column for part, content in names.items() for name, column in content.items()},
+            progress=replace(self.progress, refused=dict(self.progress.refused)),
+            metrics=self.metrics.state(),
+        )
+
+    def fits(self, state: LearnerState) -> bool:
+        """Say whether a state has this learner's shapes: the same ranker inputs and sizes."""
+        own = {f"model/{name}": array.shape for name, array in self.model.dense().items()}
+        return own == {name: array.shape for name, array in state.arrays.items() if name.startswith("model/")}
+
+    def restore(self, state: LearnerState) -> None:
+        """Take over what `state` returned (one that `fits`): from here on both learners learn alike."""
+        parts = {name: with_prefix(state.arrays, f"{name}/") for name in _PARTS}
+        self.model.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in parts["model"].items()})
+        names = state.names
+        self.builder.items.restore(names["items/item_ids"], names["items/categories"], parts["items"])
+        self.builder.users.restore(_names_with_prefix(names, "users/"), parts["users"])
+        self.builder.counts = CountTables.from_arrays({name: array.copy() for name, array in parts["counts"].items()})
+        self.retrieval.restore(_names_with_prefix(names, "tower/"), parts["tower"])
+        self.ranker.restore(parts["ranker"])
+        self.pre_ranker.restore(parts["pre_ranker"])
+        self.learnt_once.restore(parts["learnt_once"])
+        self.recent_inputs = parts["learner"]["recent_inputs"].copy()
+        self.drift.restore(parts["learner"]["drift"].tobytes())
+        self.progress = replace(state.progress, refused=dict(state.progress.refused))
+        self.metrics.restore(state.metrics)
+
+    def _prepare(self, samples: Sequence[Sample], held: Sequence[bool]) -> _Prepared:
+        """Turn samples into lists and positives; every event is counted right after its own list is built."""
+        prepared = _Prepared()
+        for sample, is_held in zip(samples, held or repeat(False, len(samples)), strict=True):
+            try:
+                self.learnt_once.admit(sample)
+                if is_held:
+                    self._count_held(sample)
+                else:
+                    self._prepare_sample(sample, prepared)
+            except SampleError as error:
+                self.refuse(error.reason)
+            self.progress.newest_event_time_ms = max(self.progress.newest_event_time_ms, sample.event_time_ms)
+            self.progress.newest_broker_time_ms = max(self.progress.newest_broker_time_ms, sample.broker_time_ms or 0)
+        return prepared
+
+    def refuse(self, reason: str) -> None:
+        """Count a sample that cannot be learnt."""
+        self.progress.refused[reason] = self.progress.refused.get(reason, 0) + 1
+
+    def _prepare_sample(self, sample: Sample, prepared: _Prepared) -> None:
+        event = sample.event
+        if event is None:
+            self._open_impression(sample, prepared)
+            return
+        is_new = self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
+        self.progress.duplicates += not is_new
+        known = self._known(sample)
+        if sample.kind == "correction":
+            try:
+                self._open_correction(sample, known, prepared)
+            except SampleError as error:  # The list is of no use, what the user did still counts.
+                self.refuse(error.reason)
+        if is_new:
+            moment = self.builder.moment(event.user_id, event.event_time_ms)
+            if 1 in known.values():
+                if sample.kind == "organic":
+                    self._open_organic(event, self._weight(known), moment, prepared)
+                self._add_positive(event, moment, prepared)
+            self.builder.count_event(event)
+            self.progress.events += 1
+
+    def _known(self, sample: Sample) -> dict[str, int]:
+        """Return what the event says of its item by head; where the sample does not say, what its action means."""
+        if sample.items[0].known:
+            return sample.items[0].known
+        said = self.labels.labels_of(sample.action or "", sample.value, sample.outcome or 0)
+        return {head: int(value) for head, value in said.items()}
+
+    def _count_held(self, sample: Sample) -> None:
+        """Count the event or the list of a held sample, and mark an event as one whose weights are not learnt."""
+        self.progress.held += 1
+        event = sample.event
+        if event is None:
+            self._count_shown(sample)
+            return
+        is_new = self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
+        self.progress.duplicates += not is_new
+        if is_new:
+            self.learnt_once.add(label_key(event.event_id, event.item_id, _HELD, event.outcome))
+            self.builder.count_event(event)
+            self.progress.events += 1
+
+    def _prepare_released(self, sample: Sample, prepared: _Prepared) -> None:
+        """Open the list of a released sample, and its positive for retrieval, each once.
+
+        The ranker learns served lists, whose rows were logged. The list of an organic event cannot be built any more as
+        of then: the tables have gone on, and hold the event itself.
+        """
+        event = sample.event
+        if event is None:
+            self._open_impression(sample, prepared)
+            return
+        known = self._known(sample)
+        if sample.kind == "correction":
+            try:
+                self._open_correction(sample, known, prepared)
+            except SampleError as error:
+                self.refuse(error.reason)
+        was_held = label_key(event.event_id, event.item_id, _HELD, event.outcome) in self.learnt_once
+        if not was_held or 1 not in known.values():
+            return
+        if self.learnt_once.add(label_key(event.event_id, event.item_id, _RELEASED, event.outcome)):
+            self._add_positive(event, self.builder.moment_before(event), prepared)
+
+    def _count_shown(self, sample: Sample) -> None:
+        """Count that a list was shown, once."""
+        assert sample.request_id
+        if self.learnt_once.add(label_key(sample.request_id, "", "shown", 0)):
+            item_ids = [item.item_id for item in sample.items]
+            self.builder.count_shown(sample.user_id, sample.request_id, sample.event_time_ms, item_ids)
+
+    def _open_impression(self, sample: Sample, prepared: _Prepared) -> None:
+        # A fallback's list has no rows to learn from; what it showed was shown all the same.
+        self._count_shown(sample)
+        open_list = self._served(sample, prepared)
+        assert sample.request_id
+        for item in sample.items:
+            row = open_list.row(item.item_id)
+            if self.learnt_once.add(label_key(sample.request_id, item.item_id, HEAD, 0)):
+                open_list.assume_negative(row)
+
+    def _open_correction(self, sample: Sample, known: Mapping[str, int], prepared: _Prepared) -> None:
+        item_id = sample.items[0].item_id
+        for head, value in sorted(known.items(), key=lambda said: -said[1]):
+            open_list = self._served(sample, prepared)
+            assert sample.request_id
+            row = open_list.row(item_id)
+            if not self.learnt_once.add(label_key(sample.request_id, item_id, head, value)):
+                continue
+            if open_list.contradicts(row, value):
+                del prepared.served[sample.request_id]
+                open_list = self._served(sample, prepared)
+            if value:
+                self.learnt_once.add(label_key(sample.request_id, item_id, HEAD, 1))
+                was_negative = label_key(sample.request_id, item_id, HEAD, 0) in self.learnt_once
+                open_list.take_positive(row, self.labels.weight_of(head, 1), was_negative)
+            else:
+                open_list.take_negative(row, self.labels.weight_of(head, 0))
+
+    def _served(self, sample: Sample, prepared: _Prepared) -> OpenList:
+        """Return this batch's list of the request: impression and correction in one batch are one list."""
+        assert sample.request_id
+        found = prepared.served.get(sample.request_id)
+        if found is None:
+            shown = served_list(sample, self.num_inputs, self.schema_hash)
+            known = self._wanted(sample.request_id, shown)
+            found = OpenList.of_served(shown.inputs, shown.item_ids, known, sample.is_immediate)
+            prepared.served[sample.request_id] = found
+            prepared.lists.append(found)
+        return found
+
+    def _wanted(self, request_id: str, shown: ServedList) -> NDArray[np.float32]:
+        """Return which items of the list were learnt as positive before; they are no negatives of the softmax."""
+        keys = (label_key(request_id, item_id, HEAD, 1) for item_id in shown.item_ids)
+        return np.array([float(key in self.learnt_once) for key in keys], dtype=np.float32)
+
+    def _open_organic(self, event: Event, weight: float, moment: UserMoment, prepared: _Prepared) -> None:
+        """Build the list this user would have been ranked on; the ranker learns it only if it holds the target."""
+        is_scored = moment.state.is_known and event.item_id not in moment.state.consumed
+        self.progress.skipped_cold += not moment.state.is_known
+        row = self.builder.items.row_of(event.item_id)
+        candidates = self._candidates(event, moment) if len(self.builder.items) else None
+        if candidates is not None and len(in_pool := np.flatnonzero(candidates.pool_rows == row)):
+            self.pre_ranker.add_list(candidates.pool_inputs, int(in_pool[0]))
+        found = np.flatnonzero(candidates.rows == row) if candidates is not None and row >= 0 else np.zeros(0)
+        if candidates is None or not len(found):
+            prepared.missed += is_scored
+            return
+        prepared.lists.append(OpenList.of_organic(candidates.inputs, candidates.rows, int(found[0]), weight, is_scored))
+
+    def _candidates(self, event: Event, moment: UserMoment) -> CandidateList:
+        return self.builder.build(moment, self.retrieval.query(event.user_id, moment), event.event_time_ms)
+
+    def _add_positive(self, event: Event, moment: UserMoment, prepared: _Prepared) -> None:
+        row = self.builder.items.ensure_row(event.item_id)
+        prepared.positives.append(Positive(event.user_id, row, moment.history_rows, moment.state.history_outcomes))
+
+    def _weight(self, known: Mapping[str, int]) -> float:
+        return sum(self.labels.weight_of(head, 1) for head, value in known.items() if value)
+
+    def _predict(self, lists: Sequence[OpenList]) -> list[NDArray[np.float32]]:
+        """Score all rows with the weights from before this batch; one array (n,) a list."""
+        if not lists:
+            return []
+        logits = self.ranker.predict(np.concatenate([open_list.inputs for open_list in lists]))
+        ends = np.cumsum([len(open_list.labels) for open_list in lists])
+        return np.split(logits, ends[:-1])
+
+    def _measure(self, lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]], missed: int) -> None:
+        served = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_served]
+        scored = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_scored]
+        ranks = [_rank_of(scores, open_list.target) for open_list, scores in scored]
+        self.metrics.observe_organic(ranks, missed, TOP)
+        for open_list, scores in scored:
+            assert open_list.rows is not None
+            self.metrics.listed_rows.update(open_list.rows[np.argsort(-scores, kind="stable")[:TOP]].tolist())
+        if served:
+            self.metrics.observe_served(
+                np.concatenate([scores for _, scores in served]),
+                np.concatenate([open_list.labels for open_list, _ in served]),
+                np.concatenate([open_list.weights > 0 for open_list, _ in served]),
+                np.repeat(np.arange(len(served)), [len(scores) for _, scores in served]),
+            )
+
+    def _measure_settling(
+        self, logits_of: Mapping[int, NDArray[np.float32]], served: Mapping[str, OpenList], samples: Sequence[Sample]
+    ) -> None:
+        """Keep the first scores of shown lists until their labels settle; `logits_of` is by identity of the list."""
+        now_ms = self.progress.newest_event_time_ms
+        for sample in samples:
+            open_list = served.get(sample.request_id or "")
+            if open_list is not None and id(open_list) in logits_of:
+                served_ms = sample.served_time_ms or sample.event_time_ms
+                # A correction begins with its item: items are put in the order of their ids.
+                order = [row for _, row in sorted(open_list.row_of.items())]
+                shown = ShownList(served_ms, logits_of[id(open_list)][order], open_list.labels[order])
+                is_impression = sample.kind == "impression"
+                self.metrics.settling.observe(
+                    sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms
+                )
+        self.metrics.settle(now_ms)
+
+    def _learn(self, lists: Sequence[OpenList], positives: Sequence[Positive]) -> None:
+        step = self.progress.step = self.progress.step + 1
+        rate_factor = self.drift.rate_factor(step)
+        self.progress.non_finite_steps += not self.pre_ranker.learn_batch(rate_factor)
+        self.model.pre_ranker.copy_(torch.from_numpy(self.pre_ranker.weights))
+        if lists:
+            batch = ListBatch.of_lists([open_list.labelled() for open_list in lists])
+            self.progress.non_finite_steps += not self.weights.learn_lists(batch, step, rate_factor)
+            self.recent_inputs = lists[-1].inputs[:32]
+        if positives:
+            drawn = self.retrieval.batch_of(positives, step)
+            self.progress.non_finite_steps += not self.weights.learn_positives(drawn, rate_factor)
+
+
+def _mean_loss(lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]]) -> float:
+    """Return the mean log loss of what is known of the lists, before it is learnt; NaN where nothing is."""
+    if not lists:
+        return math.nan
+    scores = np.concatenate(logits)
+    labels = np.concatenate([open_list.labels for open_list in lists])
+    weights = np.concatenate([open_list.weights for open_list in lists])
+    losses = np.logaddexp(0.0, np.where(labels > 0, -scores, scores))
+    return float((weights * losses).sum() / weights.sum())
+
+
+def _rank_of(scores: NDArray[np.float32], target: int) -> int:
+    """Return the place of a row, from 0, as a stable sort gives it: ties before it count against it."""
+    return int((scores > scores[target]).sum() + (scores[:target] == scores[target]).sum())
+
+
+def _names_with_prefix(names: Mapping[str, list[str]], prefix: str) -> dict[str, list[str]]:
+    return {name.removeprefix(prefix): column for name, column in names.items() if name.startswith(prefix)}

@@ -1,0 +1,138 @@
+"""Turns positive events into the tower's batches, and keeps the tower's item rows equal to the catalogue's.
+
+Rows of the item and category tables are kept equal to the rows of the `ItemTable`, so one number names an item
+everywhere in this process.
+Letters: `B` positives of a batch, `C` candidates of the sampled softmax, `N` items, `L` history, `D` embedding,
+`M` categories of an item, `Q` distinct items touched by a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.candidates import TowerQuery
+from features.item_table import ItemTable
+from trainer.config import LearnerConfig
+from trainer.list_builder import UserMoment
+from trainer.loss import FrequencyEstimate
+from trainer.model import HISTORY_LENGTH
+from trainer.tower_learner import TowerBatch, TowerLearner
+
+_REFRESH_SAMPLES = 32
+"""Item vectors for the trainer's own lists are recomputed after this many samples; the server lags more."""
+
+
+@dataclass(frozen=True)
+class Positive:
+    """One positive event as the tower learns it."""
+
+    user_id: str
+    item_row: int
+    history_rows: NDArray[np.int64]
+    """(L,) newest first, as of just before the event."""
+    outcomes: NDArray[np.int8]
+    """(L,)"""
+
+
+class RetrievalLearner:
+    """A tower over the catalogue: draws its batches, answers queries.
+
+    Args:
+        tower: what takes the steps; its tables are filled here.
+        items: the catalogue; it names the rows.
+        config: negatives and seed.
+    """
+
+    def __init__(self, tower: TowerLearner, items: ItemTable, config: LearnerConfig) -> None:
+        self.tower = tower
+        self._items = items
+        self._config = config
+        self.frequency = FrequencyEstimate()
+        self.index: NDArray[np.float32] = np.zeros((0, config.embedding_dim), dtype=np.float32)
+        """Item vectors as the trainer's own lists see them; up to `_REFRESH_SAMPLES` behind."""
+        self.samples_since_refresh = 0
+
+    def sync_rows(self) -> None:
+        """Give every item and category of the catalogue its row, in the catalogue's order."""
+        tables = (self.tower.item_rows, self._items.item_ids), (self.tower.category_rows, self._items.category_names)
+        for table, names in tables:
+            if len(table) < len(names):
+                table.rows_of(names[len(table) :], add=True)
+            assert len(table) == len(names), "embedding rows and catalogue rows must stay equal"
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Return the vectors of all items, (N, D)."""
+        self.sync_rows()
+        return self.tower.item_vectors(self._categories_of(np.arange(len(self._items))))
+
+    def refresh_index(self, new_samples: int) -> None:
+        """Recompute the index when it is old enough or items came."""
+        self.samples_since_refresh += new_samples
+        if self.samples_since_refresh >= _REFRESH_SAMPLES or len(self.index) < len(self._items):
+            self.index = self.item_vectors()
+            self.samples_since_refresh = 0
+
+    def query(self, user_id: str, moment: UserMoment) -> TowerQuery:
+        """Return one user's vector beside the vectors of all items of the index."""
+        rows = moment.history_rows[:HISTORY_LENGTH]
+        is_known = (rows >= 0) & (rows < len(self.index))
+        user_row = self.tower.user_rows.rows_of([user_id])[0]
+        vector = self.tower.tower.user_vector(
+            None if user_row < 0 else self.tower.user_rows.weight[user_row].cpu().numpy(),
+            self.index[rows[is_known]],
+            moment.state.history_outcomes[:HISTORY_LENGTH][is_known],
+        )
+        return TowerQuery(vector, self.index)
+
+    def batch_of(self, positives: Sequence[Positive], step: int) -> TowerBatch:
+        """Draw the batch of a step: give new users and items their rows, count frequencies, draw negatives.
+
+        The draw is a function of (seed, step), so that a restart draws the same.
+        """
+        self.sync_rows()
+        num_items = len(self._items)
+        targets = np.array([positive.item_row for positive in positives], dtype=np.int64)  # (B,)
+        self.frequency.observe(targets, step, num_items)
+        drawn = np.random.default_rng((self._config.seed, step)).integers(
+            num_items, size=min(self._config.retrieval_negatives, num_items)
+        )
+        candidates = np.unique(np.concatenate([targets, drawn]))  # (C,) each item once
+        log_q = np.log(self.frequency.per_step(candidates) + len(drawn) / num_items)
+        history, outcomes = _pad_histories(positives)
+        touched = np.unique(np.concatenate([candidates, history[history >= 0]]))  # (Q,)
+        users = self.tower.user_rows.rows_of([positive.user_id for positive in positives], add=True)
+        categories = self._categories_of(touched)
+        return TowerBatch(users, targets, candidates, log_q.astype(np.float32), history, outcomes, touched, categories)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the tower's rows and optimisers, index and frequencies for a checkpoint."""
+        own = {"index": self.index, "samples_since_refresh": np.array([self.samples_since_refresh])}
+        own |= {"last_step": self.frequency.last_step.copy(), "gap": self.frequency.gap.copy()}
+        return self.tower.arrays() | own
+
+    def restore(self, names: Mapping[str, list[str]], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over `tower.names()` and what `arrays` returned."""
+        self.tower.restore(names, arrays)
+        self.index = arrays["index"].copy()
+        self.samples_since_refresh = int(arrays["samples_since_refresh"][0])
+        self.frequency.last_step, self.frequency.gap = arrays["last_step"].copy(), arrays["gap"].copy()
+
+    def _categories_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return category rows of items, (Q,) -> (Q, M), -1 where none."""
+        return self._items.categories[rows].astype(np.int64)
+
+
+def _pad_histories(positives: Sequence[Positive]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    length = max(1, *(min(HISTORY_LENGTH, len(positive.history_rows)) for positive in positives), 1)
+    rows = np.full((len(positives), length), -1, dtype=np.int64)
+    outcomes = np.zeros((len(positives), length), dtype=np.int8)
+    for index, positive in enumerate(positives):
+        used = positive.history_rows[:length]
+        rows[index, : len(used)] = used
+        outcomes[index, : len(used)] = positive.outcomes[:length]
+    return rows, outcomes

@@ -1,0 +1,23 @@
+"""What a step on the weights depends on beside its batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StepConfig:
+    """Rates and sizes of the weights' learner; the fields of `trainer.config.LearnerConfig` say what they mean.
+
+    A plain dataclass, so that `trainer.learner` needs nothing but torch and numpy.
+    """
+
+    embedding_dim: int = 32
+    embedding_learning_rate: float = 0.2
+    embedding_scale: float = 0.1
+    learning_rate: float = 2e-3
+    softmax_weight: float = 0.3
+    replay_rows: int = 100_000
+    corrects_fake_negatives: bool = True
+    """Whether labels of lists under `labels.policy: immediate` are importance-weighted."""
+    seed: int = 17
