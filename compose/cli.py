@@ -23,6 +23,7 @@ from compose.cli_options import (
 from compose.commands_dlq import dlq_app
 from compose.commands_evaluate import evaluate
 from compose.commands_events import backfill, replay
+from compose.commands_train import TRAIN_EPILOG, train
 from compose.errors import EXIT_CODES, StackError
 from compose.quality_commands import quality_app
 from compose.streams_commands import streams_app
@@ -49,6 +50,7 @@ app.add_typer(dlq_app, name="dlq")
 app.command()(replay)
 app.command()(backfill)
 app.command()(evaluate)
+app.command(epilog=TRAIN_EPILOG)(train)
 
 
 @app.command()

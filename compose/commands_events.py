@@ -59,7 +59,7 @@ def replay(
     from compose.replay import print_summary, replay_file
     from headrace_client import EVENTS_TOPIC
 
-    options = _import_options(config, mapping, salt, skip_unknown, skip_bad)
+    options = import_options(config, mapping, salt, skip_unknown, skip_bad)
     if dry_run:
         print_surveys(survey_files([file], options), EVENTS_TOPIC, as_json)
         return
@@ -92,7 +92,7 @@ def backfill(
     from compose.imports.dry_run import print_surveys, survey_files
     from headrace_client import HISTORY_TOPIC
 
-    options = _import_options(config, mapping, salt, skip_unknown, skip_bad)
+    options = import_options(config, mapping, salt, skip_unknown, skip_bad)
     if dry_run:
         print_surveys(survey_files(files, options), HISTORY_TOPIC, as_json)
         return
@@ -102,7 +102,12 @@ def backfill(
     raise typer.Exit(summary.exit_code)
 
 
-def _import_options(config: Path, mapping: str, salt: str, skip_unknown: bool, skip_bad: bool) -> ImportOptions:
+def import_options(config: Path, mapping: str, salt: str, skip_unknown: bool, skip_bad: bool) -> ImportOptions:
+    """Return how the options say that files are read.
+
+    Raises:
+        ConfigError: there is no such mapping.
+    """
     from compose.imports.events_file import ImportOptions
     from compose.imports.mapping import load_mapping
 

@@ -7,14 +7,16 @@ StackError                  1
 ├── NotInstalledError       6
 ├── PartFailedError         7
 ├── AdminError              8
-└── NotHeldError            9
+├── NotHeldError            9
+└── StateUsedError         10
 """
 
 from __future__ import annotations
 
 EXIT_CODES = """Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 stack not running,
 4 stack already running, 5 port taken, 6 something is not installed or is damaged,
-7 a part did not start, 8 the server refused an order, 9 no such window is held, 130 interrupted."""
+7 a part did not start, 8 the server refused an order, 9 no such window is held,
+10 something was learnt there already, 130 interrupted."""
 
 
 class StackError(Exception):
@@ -63,3 +65,9 @@ class NotHeldError(StackError):
     """Expected: an order about a window that is not held."""
 
     exit_code = 9
+
+
+class StateUsedError(StackError):
+    """Expected: a state that should be empty holds what a trainer learnt."""
+
+    exit_code = 10

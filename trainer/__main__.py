@@ -15,13 +15,16 @@ from features.label_config import Labels, load_labels
 from features.quality.config import load_quality_config
 from features.warm_up import warm_up
 from trainer.config import TrainerConfig
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, StateBusyError
+from trainer.state_lock import lock_state
 
 if TYPE_CHECKING:
     from trainer.sample_log import SampleLog
 
 _BACKOFF_S = (0.1, 2.0)
 _ANNOUNCE_TIMEOUT_S = 4.0
+_LOCK_WAIT_S = 10.0
+"""For the trainer before this one to end: SIGTERM ends it within that."""
 
 _EPILOG = """\
 A start reads the newest good checkpoint, repeats the batch log behind it bit for bit, and goes on live in a new epoch.
@@ -32,7 +35,7 @@ below the stack's state directory:
   trainer.json           status: lag, gaps, checkpoints, batch_log, replay, holds
   trainer.prom           the numbers for alarms, for a Prometheus textfile collector
 
-exit codes: 0 stopped, 2 bad configuration or no checkpoint that verifies
+exit codes: 0 stopped, 2 bad configuration, no checkpoint that verifies, or another trainer on this state
 docs/exactness.md says what is exact, and what is told where it cannot be.
 """
 
@@ -40,7 +43,7 @@ logger = logging.getLogger("trainer")
 
 
 def main() -> int:
-    """Learn until SIGTERM. Exit codes: 0 stopped, 2 bad configuration or no usable checkpoint."""
+    """Learn until SIGTERM. Exit codes: 0 stopped, 2 bad configuration, no usable checkpoint, another trainer."""
     parser = argparse.ArgumentParser(
         prog="python -m trainer",
         description="Samples -> model versions. Runs until SIGTERM.",
@@ -63,8 +66,9 @@ def main() -> int:
         config = load_section(options.config, "trainer", TrainerConfig)
         endpoints = load_endpoints(options.endpoints)
         quality = load_quality_config(options.config)
-        _train(app, labels, config, endpoints, stop, quality.enabled)
-    except (ConfigError, CheckpointError) as error:
+        with lock_state(Path(endpoints.state) / "trainer", _LOCK_WAIT_S):
+            _train(app, labels, config, endpoints, stop, quality.enabled)
+    except (ConfigError, CheckpointError, StateBusyError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -85,11 +89,11 @@ def _train(
     from trainer.hold_log import HoldLog
     from trainer.holds import Holds
     from trainer.online_learner import OnlineLearner
-    from trainer.startup import Places, Startup
+    from trainer.startup import Places, Startup, device_of
 
     torch.set_num_threads(config.num_threads)
     warm_up()
-    learner = OnlineLearner(app, config.learner, _device(config), labels=labels)
+    learner = OnlineLearner(app, config.learner, device_of(config), labels=labels)
     hold_log = HoldLog(endpoints.kafka) if follows_holds else None
     places = Places(Path(endpoints.state), Path(endpoints.model_store) / app.name)
     startup = Startup(learner, config, places, Holds(app.name, hold_log))
@@ -142,14 +146,6 @@ class Announcer:
         """Close the connection."""
         if self._producer is not None:
             self._producer.close(timeout=2.0)
-
-
-def _device(config: TrainerConfig) -> str:
-    import torch
-
-    if config.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return config.device
 
 
 def _connect_log(endpoints: Endpoints, config: TrainerConfig, stop: threading.Event) -> SampleLog | None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
-from trainer.batch_records import BatchEntry, CutEntry, HoldsEntry, ReleasedEntry, StartEntry
-from trainer.errors import SampleError
+from trainer.batch_records import BaseEntry, BatchEntry, CutEntry, HoldsEntry, ReleasedEntry, StartEntry
+from trainer.errors import CheckpointError, SampleError
 from trainer.gaps import Gap, GapLedger
 from trainer.holds import Holds
 from trainer.item_records import apply_item
@@ -55,7 +56,28 @@ class BatchMachine:
         self.gaps = GapLedger()
         self.cuts = 0
         """Versions cut so far."""
+        self.base: dict[str, Any] = {}
+        """What was learnt from files before the topics, see `trainer.history`."""
         self._said: set[str] = set()
+
+    @property
+    def needs_beginning(self) -> bool:
+        """Whether a history was learnt and nobody has said yet where the topics go on from it."""
+        return bool(self.base) and not any(name.startswith(SAMPLES_TOPIC) for name in self.offsets)
+
+    def begin(self, entry: BaseEntry) -> None:
+        """Stand where the topics go on from the history.
+
+        Raises:
+            CheckpointError: the entry belongs to another history, or to one that is not there.
+        """
+        if entry.digest != self.base.get("digest"):
+            raise CheckpointError(
+                f"the batch log begins on history {entry.digest}, the checkpoints on"
+                f" {self.base.get('digest', 'none')}: they are not of one state; move both directories away, or put"
+                " back the one that was changed"
+            )
+        self.offsets |= entry.offsets
 
     def note_start(self, entry: StartEntry) -> None:
         """A trainer began; where it computes otherwise than the one before, weights may differ in their last bits."""

@@ -47,6 +47,15 @@ class StartEntry(msgspec.Struct, frozen=True, tag="start"):
     topic_ids: dict[str, str]
 
 
+class BaseEntry(msgspec.Struct, frozen=True, tag="base"):
+    """The log begins on a history (`trainer.history`): its checkpoint is needed to follow these entries."""
+
+    digest: str
+    live_from_ms: int
+    offsets: dict[str, int]
+    """Of the samples' partitions, where they held the first record from then on."""
+
+
 class BatchEntry(msgspec.Struct, frozen=True, tag="batch"):
     """One micro-batch: its records, in the order in which they are learnt."""
 
@@ -84,7 +93,7 @@ class GapEntry(msgspec.Struct, frozen=True, tag="gap"):
     gap: Gap
 
 
-Entry = StartEntry | BatchEntry | ReleasedEntry | HoldsEntry | CutEntry | GapEntry
+Entry = StartEntry | BaseEntry | BatchEntry | ReleasedEntry | HoldsEntry | CutEntry | GapEntry
 
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from trainer.durable_files import delete_directory, remove_leftovers, write_directory
+from trainer.durable_files import delete_directory, move_aside, remove_leftovers, write_directory
 from trainer.errors import CheckpointError, CheckpointFormatError
 from trainer.online_learner import LearnerState, Progress
 
@@ -58,6 +58,8 @@ class Checkpoint:
     """What sums depend on, see `StartEntry`."""
     gaps: dict[str, Any] = field(default_factory=dict)
     """What topics lacked so far, see `trainer.gaps`."""
+    base: dict[str, Any] = field(default_factory=dict)
+    """What was learnt from files before the topics, see `trainer.history`; empty where nothing was."""
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +77,7 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     topic_ids: dict[str, str]
     environment: dict[str, str]
     gaps: dict[str, Any]
+    base: dict[str, Any] = {}
 
 
 class _Format(msgspec.Struct):
@@ -104,12 +107,34 @@ class CheckpointStore:
             OSError: the disk refuses; the ones before it stay.
         """
         names = self._names()
-        numbers = [int(name.removeprefix(_BAD_PREFIX)) for name in (*names, *self._bad_names())]
-        target = self._directory / f"{max(numbers, default=0) + 1:012d}"
+        target = self._next()
         write_directory(target, _files_of(checkpoint))
         for name in names[: max(0, len(names) + 1 - self._keep)]:
             delete_directory(self._directory / name)
         return target
+
+    def write_first(self, checkpoint: Checkpoint) -> Path:
+        """Write a checkpoint that owes nothing to those before it, prove it, and set those aside.
+
+        Raises:
+            OSError: the disk refuses; the ones before it stay.
+            CheckpointError: what was written does not verify; likewise.
+        """
+        others = [*self._names(), *self._bad_names()]
+        target = self._next()
+        write_directory(target, _files_of(checkpoint))
+        try:
+            read_checkpoint(target)
+        except CheckpointError:
+            delete_directory(target)
+            raise
+        if others:
+            move_aside(self._directory, others)
+        return target
+
+    def _next(self) -> Path:
+        numbers = [int(name.removeprefix(_BAD_PREFIX)) for name in (*self._names(), *self._bad_names())]
+        return self._directory / f"{max(numbers, default=0) + 1:012d}"
 
     def read_newest(self) -> Checkpoint | None:
         """Return the newest checkpoint that verifies, None where there is none at all.
@@ -199,6 +224,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         topic_ids=header.topic_ids,
         environment=header.environment,
         gaps=header.gaps,
+        base=header.base,
     )
 
 
@@ -240,6 +266,7 @@ def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
         topic_ids=checkpoint.topic_ids,
         environment=checkpoint.environment,
         gaps=checkpoint.gaps,
+        base=checkpoint.base,
     )
     raw = msgspec.json.encode(header)
     return {**files, _HEADER: raw, _DIGEST: hashlib.sha256(raw).hexdigest().encode()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -52,10 +52,25 @@ def delete_directory(directory: Path) -> None:
 
 def set_aside(directory: Path) -> Path:
     """Rename a directory, so that a new start begins empty and nothing is lost; return the new place."""
+    aside = _free_name(directory)
+    directory.rename(aside)
+    return aside
+
+
+def move_aside(directory: Path, names: Iterable[str]) -> Path:
+    """Move some entries of a directory into a new one beside it; return that."""
+    aside = _free_name(directory)
+    aside.mkdir()
+    for name in names:
+        (directory / name).rename(aside / name)
+    fsync_directory(directory)
+    return aside
+
+
+def _free_name(directory: Path) -> Path:
     number = 1
     while (aside := directory.with_name(f"{directory.name}.old-{number}")).exists():
         number += 1
-    directory.rename(aside)
     return aside
 
 

@@ -4,6 +4,7 @@ TrainerError
 ├── SampleError        a message on headrace.samples.v1 cannot be learnt from
 ├── CheckpointError    no usable checkpoint, or one that belongs to another configuration
 │   └── CheckpointFormatError   the newest checkpoint was written by another version of this code
+├── StateBusyError     another process learns in this state directory
 └── VersionError       a version in the model store cannot be trusted; `reason` is a short code
 """
 
@@ -28,6 +29,10 @@ class CheckpointError(TrainerError):
 
 class CheckpointFormatError(CheckpointError):
     """Expected: after an upgrade; the state is set aside and the log learnt anew."""
+
+
+class StateBusyError(TrainerError):
+    """Expected: two trainers over one state would overwrite each other's checkpoints; the second one ends."""
 
 
 class VersionError(TrainerError):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from trainer.batch_machine import BatchMachine
 from trainer.batch_records import (
+    BaseEntry,
     BatchEntry,
     CutEntry,
     Entry,
@@ -86,6 +87,8 @@ class Replay:
                 self._machine.cut_version(entry)
             case GapEntry():
                 self._machine.note_gap(entry.gap)
+            case BaseEntry():
+                self._machine.begin(entry)
             case StartEntry():
                 self._machine.note_start(entry)
 

@@ -56,6 +56,12 @@ class Log(Protocol):
     def start(self, offsets: Mapping[str, int], topic_ids: Mapping[str, str]) -> bool:
         """Go to the positions where a replayed batch log ends; False where the log does not answer yet."""
 
+    def offsets_at(self, time_ms: int) -> dict[str, int] | None:
+        """Return where each partition of the samples holds its first record that the broker took at or after a time.
+
+        Its end where there is none. None where the log does not answer yet.
+        """
+
     def read_range(self, name: str, first: int, end: int) -> list[LogRecord] | None:
         """Return the records of a partition within [first, end), as far as there are any; before `start` only.
 
@@ -147,6 +153,23 @@ class SampleLog:
             self._next[part] = position
             self._consumer.seek(part, position)
         return True
+
+    def offsets_at(self, time_ms: int) -> dict[str, int] | None:
+        """Return where each partition of the samples goes on from a time; tell where retention may have passed it."""
+        parts = [part for part in self._parts if part.topic == SAMPLES_TOPIC]
+        try:
+            # Ends first: what comes in between is then read, not passed over.
+            beginnings, ends = self._consumer.beginning_offsets(parts), self._consumer.end_offsets(parts)
+            found = self._consumer.offsets_for_times(dict.fromkeys(parts, time_ms))
+        except (KafkaError, OSError) as error:
+            logger.warning("the topics do not tell where they go on from a time (%s); trying again", error)
+            time.sleep(_PAUSE_S)
+            return None
+        offsets = {part: ends[part] if found[part] is None else found[part].offset for part in parts}
+        for part, offset in offsets.items():
+            if 0 < beginnings[part] == offset:
+                self._gaps.append(Gap(_name(part), 0, offset, RETENTION))
+        return {_name(part): offset for part, offset in offsets.items()}
 
     def read_range(self, name: str, first: int, end: int) -> list[LogRecord] | None:
         """Return the records within [first, end) that are there, in order; None where the broker does not answer."""

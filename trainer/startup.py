@@ -18,11 +18,11 @@ import torch
 
 from trainer.batch_log import BatchLog
 from trainer.batch_machine import BatchMachine
-from trainer.batch_records import GapEntry, StartEntry
+from trainer.batch_records import BaseEntry, GapEntry, StartEntry
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import TrainerConfig, config_hash
 from trainer.durable_files import set_aside
-from trainer.errors import CheckpointFormatError
+from trainer.errors import CheckpointError, CheckpointFormatError
 from trainer.holds import Holds
 from trainer.online_learner import OnlineLearner
 from trainer.publisher import Announce, Publisher, next_epoch
@@ -57,6 +57,11 @@ class Places:
     def batch_log(self) -> Path:
         """Where the segments of the batch log lie."""
         return self.state / "trainer" / "batch_log"
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a trainer has learnt here."""
+        return any(directory.is_dir() and any(directory.iterdir()) for directory in (self.checkpoints, self.batch_log))
 
     @property
     def status(self) -> Path:
@@ -112,6 +117,8 @@ class Startup:
         if not replay.apply_all(self._batch_log.entries):
             return None
         self._batch_log.entries = []
+        if self.machine.needs_beginning and not self._begin_behind_history(log, is_stopping):
+            return None
         while not log.start(self.machine.offsets, self.machine.topic_ids):
             if is_stopping():
                 return None
@@ -140,14 +147,21 @@ class Startup:
             clock_s=clock_s,
         )
 
+    def _begin_behind_history(self, log: Log, is_stopping: Callable[[], bool]) -> bool:
+        """Ask the topics where they go on from the history, and write it down; False where it was stopped."""
+        base = self.machine.base
+        while (offsets := log.offsets_at(base["live_from_ms"])) is None:
+            if is_stopping():
+                return False
+        entry = BaseEntry(base["digest"], base["live_from_ms"], offsets)
+        self._batch_log.append(entry)
+        self.machine.begin(entry)
+        logger.info("going on from the history %s at %s", base["digest"], offsets)
+        return True
+
     def _start_entry(self, log: Log, last_version: str) -> StartEntry:
         epoch = max(next_epoch(self._places.store, last_version), self.machine.epoch + 1)
-        environment = {
-            "num_threads": str(torch.get_num_threads()),
-            "device": str(next(self._learner.model.parameters()).device.type),
-            "torch": str(torch.__version__),
-        }
-        return StartEntry(epoch, self._config_hash, environment, dict(log.topic_ids))
+        return StartEntry(epoch, self._config_hash, environment_of(self._learner), dict(log.topic_ids))
 
     def _last_visible(self, last_version: str) -> str:
         versions = list_versions(self._places.store)
@@ -163,7 +177,8 @@ class Startup:
         if checkpoint is None:
             return None
         if checkpoint.config_hash != self._config_hash or not self._learner.fits(checkpoint.state):
-            self._set_aside("the configuration changed since the last checkpoint")
+            lost = "; its history is not in the new state, `headrace train` learns it again" if checkpoint.base else ""
+            self._set_aside(f"the configuration changed since the last checkpoint{lost}")
             return None
         self._learner.restore(checkpoint.state)
         progress = self._learner.progress
@@ -177,6 +192,12 @@ class Startup:
         if self._checkpoint is not None or not entries:
             return batch_log
         first = entries[0]
+        if isinstance(first, BaseEntry):
+            batch_log.close()
+            raise CheckpointError(
+                f"the checkpoints of the history {first.digest}, on which {self._places.batch_log} begins, are gone;"
+                " put them back, or move that directory away and run `headrace train --history` again"
+            )
         if isinstance(first, StartEntry) and first.config_hash == self._config_hash:
             return batch_log
         batch_log.close()
@@ -189,6 +210,22 @@ class Startup:
                 logger.warning("%s: learning anew, old state is in %s", reason, set_aside(directory))
 
 
+def device_of(config: TrainerConfig) -> str:
+    """Return the device that a configuration means on this machine."""
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return config.device
+
+
+def environment_of(learner: OnlineLearner) -> dict[str, str]:
+    """Return what sums depend on, see `StartEntry`."""
+    return {
+        "num_threads": str(torch.get_num_threads()),
+        "device": str(next(learner.model.parameters()).device.type),
+        "torch": str(torch.__version__),
+    }
+
+
 def _machine_at(checkpoint: Checkpoint | None, learner: OnlineLearner, holds: Holds) -> BatchMachine:
     if checkpoint is None:
         return BatchMachine(learner, holds)
@@ -196,5 +233,6 @@ def _machine_at(checkpoint: Checkpoint | None, learner: OnlineLearner, holds: Ho
     machine = BatchMachine(learner, holds, checkpoint.offsets, checkpoint.topic_ids, checkpoint.epoch)
     machine.environment = dict(checkpoint.environment)
     machine.cuts = checkpoint.cuts
+    machine.base = dict(checkpoint.base)
     machine.gaps.restore(checkpoint.gaps)
     return machine

@@ -142,6 +142,7 @@ def _model_status(machine: BatchMachine, publisher: Publisher) -> dict[str, Any]
         "held_versions": publisher.held,
         "failed_publishes": publisher.failed,
         "holds": machine.holds.status(),
+        "base": machine.base,
         "is_announced": not publisher.has_unannounced,
     }
 

@@ -237,6 +237,7 @@ class Trainer:
             topic_ids=dict(self._machine.topic_ids),
             environment=dict(self._machine.environment),
             gaps=self._machine.gaps.saved(),
+            base=dict(self._machine.base),
         )
         self._batch_log.begin_segment()
         self._written = self._writer.submit(self._write_checkpoint, checkpoint)

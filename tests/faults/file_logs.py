@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from trainer.gaps import Gap
-from trainer.sample_log import LogRecord
+from trainer.sample_log import SAMPLES_TOPIC, LogRecord
 
 LongTuple = tuple[str, int, int, bytes | None, bytes | None, int]
 
@@ -57,6 +57,10 @@ class FileLog:
         """Go on at offsets."""
         self._left = [record for record in self._records if record.offset >= offsets.get(record.name, 0)]
         return True
+
+    def offsets_at(self, time_ms: int) -> dict[str, int] | None:
+        """Return the beginnings: no test begins on a history here."""
+        return {name: 0 for name in self._by_name if name.startswith(SAMPLES_TOPIC)}
 
     def read_range(self, name: str, first: int, end: int) -> list[LogRecord] | None:
         """Return records by offset."""

@@ -15,7 +15,7 @@ from features.title_index import MAX_TOKENS
 from trainer.config import LearnerConfig
 from trainer.gaps import RETENTION, Gap
 from trainer.online_learner import OnlineLearner
-from trainer.sample_log import LogRecord
+from trainer.sample_log import SAMPLES_TOPIC, LogRecord
 from trainer.samples import Sample, SampleItem
 from trainer.version_files import Manifest, Version
 
@@ -74,6 +74,14 @@ class ListLog:
             if wanted < first:
                 self._gaps.append(Gap(name, wanted, first, RETENTION, first - wanted, resume=first))
         return True
+
+    def offsets_at(self, time_ms: int) -> dict[str, int] | None:
+        """Return where each partition goes on from a time of Kafka's."""
+        offsets = {name: end for name, end in self.end_offsets().items() if name.startswith(SAMPLES_TOPIC)}
+        for record in reversed([record for record in self._kept() if record.timestamp_ms >= time_ms]):
+            if record.name in offsets:
+                offsets[record.name] = record.offset
+        return offsets
 
     def read_range(self, name: str, first: int, end: int) -> list[LogRecord] | None:
         """Return records by offset."""
