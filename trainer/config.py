@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from features.config import AppConfig, StrictConfig
 from features.label_config import Labels
-from trainer.step_config import StepConfig
+from trainer.step_config import RowLimits, StepConfig
 
 
 class DriftConfig(StrictConfig):
@@ -32,6 +32,19 @@ class DriftConfig(StrictConfig):
     """Page-Hinkley: spreads by which a signal may stand above its mean for good."""
     page_hinkley_threshold: float = Field(12.0, gt=0)
     """Page-Hinkley: summed spreads beyond the slack that make an alarm."""
+
+
+class UserRowsConfig(StrictConfig):
+    """Which users have an embedding row of their own; the others are judged by their history alone."""
+
+    max_rows: int = Field(1_000_000, ge=1, le=100_000_000)
+    """Hard bound. A row takes `4 * embedding_dim` bytes and about 170 for id, order and state; at the bound the least
+    recently used row goes first, and its user starts anew when it comes back."""
+    admit_after: int = Field(1, ge=1, le=255)
+    """Positives after which a user gets a row. Those of users without one are counted in a sketch of 1 MB that halves
+    its counts every 65,536, so that one-time visitors cost nothing; it never makes a user wait longer."""
+    expire_after_h: float = Field(0.0, ge=0, le=87_600)
+    """A row goes when its user had no positive for this long by the stream's clock; 0 keeps it until room is needed."""
 
 
 class LearnerConfig(StrictConfig):
@@ -59,6 +72,9 @@ class LearnerConfig(StrictConfig):
     learnt_once_limit: int = Field(2_000_000, ge=1000)
     """Most labels remembered, so that a repeated sample is learnt once, about 150 bytes each. They are kept for the
     correction horizon and an hour; where this bound is lower the oldest go first and could be learnt again."""
+    user_rows: UserRowsConfig = UserRowsConfig()
+    """Bound, admission and expiry of users' rows. Items and categories have a row each as long as the catalogue has
+    them: what bounds the catalogue bounds these."""
     drift: DriftConfig = DriftConfig()
     """What is done when the world changes."""
     seed: int = Field(17, ge=0)
@@ -74,6 +90,11 @@ class LearnerConfig(StrictConfig):
             softmax_weight=self.softmax_weight,
             replay_rows=self.replay_rows,
             corrects_fake_negatives=self.fake_negatives == "corrected",
+            user_rows=RowLimits(
+                max_rows=self.user_rows.max_rows,
+                admit_after=self.user_rows.admit_after,
+                expire_after_ms=round(3_600_000 * self.user_rows.expire_after_h),
+            ),
             seed=self.seed,
         )
 

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.id_map import IdMap
+
 _INITIAL_CAPACITY = 64
+_RESERVED_BYTES = 1 << 30
+"""Address space a table asks for on the CPU. Pages become memory when they are first written, so that a table grows
+without a copy up to here: 8 million rows of 32."""
 _EPSILON = 1e-8
 
 
@@ -38,9 +44,9 @@ class EmbeddingTable:
         self.initial_scale = initial_scale
         self.seed = seed
         self.ids: list[str] = []
-        self._row_of: dict[str, int] = {}
-        self._rows = torch.zeros(_INITIAL_CAPACITY, embedding_dim, device=device)
-        self._squares = torch.zeros(_INITIAL_CAPACITY, device=device)
+        self._row_of = IdMap()
+        self._device = device
+        self._rows, self._squares = self._zeros(0)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,7 +67,7 @@ class EmbeddingTable:
             new_ids = [id_ for id_ in dict.fromkeys(ids) if id_ not in self._row_of]
             if new_ids:
                 self._append(new_ids)
-        return np.fromiter((self._row_of.get(id_, -1) for id_ in ids), dtype=np.int64, count=len(ids))
+        return self._row_of.rows_of(ids)
 
     def gather(self, rows: Tensor) -> Tensor:
         """Return a copy of rows, (..., ) int64 -> (..., D); -1 gives zeros."""
@@ -86,27 +92,30 @@ class EmbeddingTable:
         step = self.learning_rate / (self._squares[unique].sqrt() + _EPSILON)
         self._rows[unique] -= step.unsqueeze(1) * summed
 
-    def tensors(self) -> dict[str, Tensor]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """Return a copy of the state beside `ids`: `rows` (N, D) and `squares` (N,)."""
-        return {"rows": self.weight.clone(), "squares": self.squares.clone()}
+        return {"rows": self.weight.cpu().numpy().copy(), "squares": self.squares.cpu().numpy().copy()}
 
-    def restore(self, ids: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
-        """Take over ids and what `tensors` returned.
+    def restore(self, ids: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over ids and what `arrays` returned.
 
         Raises:
             ValueError: ids repeat or shapes do not fit.
         """
         shape = (len(ids), self.embedding_dim)
-        if tensors["rows"].shape != shape or tensors["squares"].shape != shape[:1] or len(set(ids)) != len(ids):
+        if arrays["rows"].shape != shape or arrays["squares"].shape != shape[:1] or len(set(ids)) != len(ids):
             raise ValueError(
-                f"{len(set(ids))} distinct ids do not fit rows of shape {tuple(tensors['rows'].shape)}; "
+                f"{len(set(ids))} distinct ids do not fit rows of shape {arrays['rows'].shape}; "
                 f"with embedding_dim {self.embedding_dim} they must be {shape}"
             )
         self.ids = list(ids)
-        self._row_of = {id_: row for row, id_ in enumerate(self.ids)}
+        self._row_of = IdMap()
+        for row, id_ in enumerate(self.ids):
+            self._row_of[id_] = row
+        self._rows, self._squares = self._zeros(0)
         self._reserve(len(ids))
-        self._rows[: len(ids)] = tensors["rows"]
-        self._squares[: len(ids)] = tensors["squares"]
+        self._rows[: len(ids)] = torch.from_numpy(arrays["rows"])
+        self._squares[: len(ids)] = torch.from_numpy(arrays["squares"])
 
     def _append(self, new_ids: list[str]) -> None:
         start = len(self.ids)
@@ -123,12 +132,42 @@ class EmbeddingTable:
         generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
         return generator.standard_normal(self.embedding_dim, dtype=np.float32) * np.float32(self.initial_scale)
 
+    def _move_rows(self, to: NDArray[np.int64], rows: NDArray[np.int64], first_free: int, end: int) -> None:
+        """Copy `rows` onto `to` with their state, then zero everything from `first_free` to `end`."""
+        target, source = torch.from_numpy(to).to(self._device), torch.from_numpy(rows).to(self._device)
+        for content in (self._rows, self._squares):
+            content[target] = content[source]
+            content[first_free:end] = 0.0
+
+    @property
+    def _capacity(self) -> int:
+        return len(self._rows)
+
     def _reserve(self, size: int) -> None:
         """Grow the capacity to `size` rows or more by doubling."""
-        capacity = len(self._rows)
-        while capacity < size:
-            capacity *= 2
-        if capacity > len(self._rows):
-            extra = capacity - len(self._rows)
-            self._rows = torch.cat([self._rows, self._rows.new_zeros(extra, self.embedding_dim)])
-            self._squares = torch.cat([self._squares, self._squares.new_zeros(extra)])
+        if size > self._capacity:
+            known = len(self.weight)
+            rows, squares = self._zeros(max(size, 2 * self._capacity))
+            rows[:known], squares[:known] = self._rows[:known], self._squares[:known]
+            self._rows, self._squares = rows, squares
+
+    def _zeros(self, capacity: int) -> tuple[Tensor, Tensor]:
+        """Return room for rows and their state.
+
+        On the CPU no less than `_RESERVED_BYTES`, from the system's zero pages; where it refuses, what was asked for.
+        On CUDA memory is memory at once, but a copy of 10^6 rows takes less than a millisecond.
+        """
+        if self._device == "cpu":
+            reserved = max(capacity, _RESERVED_BYTES // (4 * self.embedding_dim))
+            try:
+                return _zero_pages(reserved, self.embedding_dim), _zero_pages(reserved)
+            except MemoryError:
+                pass
+        capacity = max(capacity, _INITIAL_CAPACITY)
+        return torch.zeros(capacity, self.embedding_dim, device=self._device), torch.zeros(
+            capacity, device=self._device
+        )
+
+
+def _zero_pages(*shape: int) -> Tensor:
+    return torch.from_numpy(np.zeros(shape, dtype=np.float32))

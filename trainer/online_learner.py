@@ -426,7 +426,7 @@ class OnlineLearner:
             self.progress.non_finite_steps += not self.weights.learn_lists(batch, step, rate_factor)
             self.recent_inputs = lists[-1].inputs[:32]
         if positives:
-            drawn = self.retrieval.batch_of(positives, step)
+            drawn = self.retrieval.batch_of(positives, step, self.progress.newest_event_time_ms)
             self.progress.non_finite_steps += not self.weights.learn_positives(drawn, rate_factor)
 
 

@@ -89,10 +89,15 @@ class RetrievalLearner:
         )
         return TowerQuery(vector, self.index)
 
-    def batch_of(self, positives: Sequence[Positive], step: int) -> TowerBatch:
+    def batch_of(self, positives: Sequence[Positive], step: int, now_ms: int) -> TowerBatch:
         """Draw the batch of a step: give new users and items their rows, count frequencies, draw negatives.
 
         The draw is a function of (seed, step), so that a restart draws the same.
+
+        Args:
+            positives: at least one.
+            step: of the learner.
+            now_ms: stream time, by which users' rows expire; never falls.
         """
         self.sync_rows()
         num_items = len(self._items)
@@ -105,7 +110,7 @@ class RetrievalLearner:
         log_q = np.log(self.frequency.per_step(candidates) + len(drawn) / num_items)
         history, outcomes = _pad_histories(positives)
         touched = np.unique(np.concatenate([candidates, history[history >= 0]]))  # (Q,)
-        users = self.tower.user_rows.rows_of([positive.user_id for positive in positives], add=True)
+        users = self.tower.user_rows.use_rows([positive.user_id for positive in positives], now_ms)
         categories = self._categories_of(touched)
         return TowerBatch(users, targets, candidates, log_q.astype(np.float32), history, outcomes, touched, categories)
 

@@ -35,6 +35,11 @@ _GAUGES = {
     "headrace_trainer_too_old_samples_total": "Samples of which nobody knows any more whether they were learnt.",
     "headrace_trainer_lag_samples": "Samples that wait.",
     "headrace_trainer_samples_total": "Samples taken.",
+    "headrace_trainer_user_rows": "Users with an embedding row of their own.",
+    "headrace_trainer_waiting_users": "Users seen of late that must still earn their row; an estimate.",
+    "headrace_trainer_admitted_users_total": "Users that got a row.",
+    "headrace_trainer_expired_users_total": "Rows that went because their user stayed away.",
+    "headrace_trainer_evicted_users_total": "Rows that went because the table was full.",
 }
 
 logger = logging.getLogger(__name__)
@@ -137,6 +142,7 @@ def _model_status(machine: BatchMachine, publisher: Publisher) -> dict[str, Any]
         "metrics": {**learner.metrics.values(), **learner.drift.metrics(learner.progress.step)},
         "items": len(learner.builder.items),
         "users": len(learner.weights.tower.user_rows),
+        "user_rows": learner.weights.tower.user_rows.metrics(),
         "learnt_once": {"keys": len(learner.learnt_once), "forgotten_early": learner.learnt_once.forgotten_early},
         "publish_ms": round(publisher.last_write_ms, 1),
         "held_versions": publisher.held,
@@ -167,6 +173,7 @@ def _exposition(content: Mapping[str, Any]) -> bytes:
         content["progress"]["refused"].get("too_old", 0),
         content["lag_samples"],
         content["progress"]["samples"],
+        *(content["user_rows"][name] for name in ("rows", "waiting", "admitted", "expired", "evicted")),
     )
     lines = []
     for (name, meaning), value in zip(_GAUGES.items(), values, strict=True):

@@ -6,6 +6,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class RowLimits:
+    """What bounds a table of rows; the fields of `trainer.config.UserRowsConfig` say more."""
+
+    max_rows: int = 1_000_000
+    admit_after: int = 1
+    expire_after_ms: int = 0
+    """0: never."""
+
+
+@dataclass(frozen=True)
 class StepConfig:
     """Rates and sizes of the weights' learner; the fields of `trainer.config.LearnerConfig` say what they mean.
 
@@ -20,4 +30,5 @@ class StepConfig:
     replay_rows: int = 100_000
     corrects_fake_negatives: bool = True
     """Whether labels of lists under `labels.policy: immediate` are importance-weighted."""
+    user_rows: RowLimits = RowLimits()
     seed: int = 17

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.bounded_table import BoundedTable
 from trainer.embedding_table import EmbeddingTable
 from trainer.loss import sampled_softmax
 from trainer.model import TwoTower
@@ -27,7 +28,7 @@ class TowerBatch:
     """Positives as rows of the tables."""
 
     users: NDArray[np.int64]
-    """(B,) user rows."""
+    """(B,) user rows, -1 for a user without one."""
     targets: NDArray[np.int64]
     """(B,) item rows."""
     candidates: NDArray[np.int64]
@@ -58,7 +59,7 @@ class TowerLearner:
         self._config = config
         self._device = device
         rate, scale, dim = config.embedding_learning_rate, config.embedding_scale, config.embedding_dim
-        self.user_rows = EmbeddingTable(dim, rate, 0.0, config.seed, device)
+        self.user_rows = BoundedTable(dim, rate, 0.0, config.seed, device, config.user_rows)
         self.item_rows = EmbeddingTable(dim, rate, scale, config.seed + 1, device)
         self.category_rows = EmbeddingTable(dim, rate, scale, config.seed + 2, device)
         self.optimizer = torch.optim.Adam(tower.parameters(), lr=config.learning_rate)
@@ -100,7 +101,7 @@ class TowerLearner:
         """Return rows and optimisers for a checkpoint; the tower's weights are saved with the model."""
         arrays: dict[str, NDArray[Any]] = {f"optimizer.{k}": v for k, v in optimizer_arrays(self.optimizer).items()}
         for name, table in self.tables().items():
-            arrays |= {f"{name}.{part}": tensor.cpu().numpy() for part, tensor in table.tensors().items()}
+            arrays |= {f"{name}.{part}": array for part, array in table.arrays().items()}
         return arrays
 
     def names(self) -> dict[str, list[str]]:
@@ -111,8 +112,7 @@ class TowerLearner:
         """Take over what `names` and `arrays` returned."""
         restore_optimizer(self.optimizer, with_prefix(arrays, "optimizer."))
         for name, table in self.tables().items():
-            rows = {part: self._tensor(array) for part, array in with_prefix(arrays, f"{name}.").items()}
-            table.restore(names[name], rows)
+            table.restore(names[name], with_prefix(arrays, f"{name}."))
 
     def _loss(self, batch: TowerBatch, vectors: Tensor, user_rows: Tensor) -> Tensor:
         history = vectors[self._tensor(np.searchsorted(batch.touched, np.maximum(batch.history, batch.touched[0])))]

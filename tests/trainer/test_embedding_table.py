@@ -42,8 +42,9 @@ def test_new_row_does_not_depend_on_arrival_order() -> None:
     assert not torch.equal(first.weight[0], first.weight[1])
 
 
-def test_growth_keeps_rows_and_their_state() -> None:
-    """Doubling the capacity moves neither values nor Adagrad state."""
+def test_growth_keeps_rows_and_their_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doubling the capacity moves neither values nor Adagrad state, where no address space is reserved either."""
+    monkeypatch.setattr("trainer.embedding_table._RESERVED_BYTES", 0)
     table = _table()
     table.learn_rows(torch.from_numpy(table.rows_of(["a"], add=True)), torch.ones(1, 4))
     row, square = table.weight[0].clone(), table.squares[0].clone()
@@ -80,14 +81,14 @@ def test_restore_refuses_what_does_not_fit() -> None:
     """Repeated ids or other shapes are refused with the numbers named."""
     table = _table()
     with pytest.raises(ValueError, match="embedding_dim 4"):
-        table.restore(["a", "a"], {"rows": torch.zeros(2, 4), "squares": torch.zeros(2)})
+        table.restore(["a", "a"], {"rows": np.zeros((2, 4)), "squares": np.zeros(2)})
 
 
 def test_save_and_restore_are_equal() -> None:
     """A restored table has the rows, the state and the ids."""
     table, other = _table(), _table()
     table.learn_rows(torch.from_numpy(table.rows_of(["a", "b"], add=True)), torch.ones(2, 4))
-    other.restore(table.ids, table.tensors())
+    other.restore(table.ids, table.arrays())
     assert other.rows_of(["b", "a"]).tolist() == [1, 0]
     assert torch.equal(other.weight, table.weight)
     assert torch.equal(other.squares, table.squares)

@@ -15,7 +15,7 @@ from tests.trainer.conftest import ListLog, make_version, sample_stream
 from trainer.batch_log import read_log
 from trainer.batch_machine import BatchMachine
 from trainer.batch_records import BatchEntry, StartEntry
-from trainer.config import LearnerConfig, TrainerConfig
+from trainer.config import LearnerConfig, TrainerConfig, UserRowsConfig
 from trainer.gaps import CHANGED, MISSING, RECREATED, RETENTION, Gap
 from trainer.holds import Holds
 from trainer.online_learner import OnlineLearner
@@ -33,12 +33,15 @@ class Life:
         app: of the learner.
         directory: of the state.
         size: events of the stream.
+        user_rows: bound, admission and expiry.
     """
 
-    def __init__(self, app: AppConfig, directory: Path, size: int = 120) -> None:
+    def __init__(
+        self, app: AppConfig, directory: Path, size: int = 120, user_rows: UserRowsConfig | None = None
+    ) -> None:
         self.app = app
         self.config = TrainerConfig(
-            learner=LearnerConfig(embedding_dim=8, retrieval_negatives=16),
+            learner=LearnerConfig(embedding_dim=8, retrieval_negatives=16, user_rows=user_rows or UserRowsConfig()),
             min_batch_samples=5,
             batch_wait_ms=0,
             keep_batch_log_h=1.0,
@@ -109,6 +112,23 @@ def test_killed_before_the_first_checkpoint_learns_the_same_again(life: Life) ->
 
 def test_killed_at_any_time_equals_one_run(life: Life) -> None:
     """Three lives with checkpoints in different places, and batches of different sizes."""
+    _live_three_times(life)
+    before = life.digest()
+    life.start()
+    assert life.digest() == before == life.uninterrupted()
+
+
+def test_rows_that_come_and_go_are_exact_too(app: AppConfig, tmp_path: Path) -> None:
+    """Users wait for their row, lose it after two seconds or to another, and all of it is repeated."""
+    life = Life(app, tmp_path, user_rows=UserRowsConfig(max_rows=6, admit_after=2, expire_after_h=2 / 3600))
+    _live_three_times(life)
+    before, moves = life.digest(), life.learner.weights.tower.user_rows.metrics()
+    life.start()
+    assert life.digest() == before == life.uninterrupted()
+    assert min(moves.values()) > 0
+
+
+def _live_three_times(life: Life) -> None:
     for turns in (3, 4, 2):
         trainer = life.start()
         for _ in range(turns):
@@ -117,9 +137,6 @@ def test_killed_at_any_time_equals_one_run(life: Life) -> None:
         trainer.take_turn()
         trainer.publish()
         trainer.close()
-    before = life.digest()
-    life.start()
-    assert life.digest() == before == life.uninterrupted()
 
 
 def test_killed_while_catching_up_still_knows_too_little_to_publish(life: Life) -> None:
