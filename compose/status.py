@@ -118,14 +118,22 @@ def _quality(state_dir: Path) -> dict[str, Any]:
 
 def _trainer(state_dir: Path) -> dict[str, Any]:
     status = _read_json(state_dir / "trainer.json")
-    return {key: status[key] for key in ("gaps", "checkpoints", "batch_log", "replay") if key in status}
+    told = {
+        key: status[key] for key in ("gaps", "checkpoints", "batch_log", "replay", "refused_batches") if key in status
+    }
+    progress = status.get("progress", {})
+    steps = {key: progress[key] for key in ("step", "non_finite_steps", "clipped_steps") if key in progress}
+    return told | ({"steps": steps} if steps else {})
 
 
 def trainer_warnings(trainer: Mapping[str, Any]) -> list[str]:
     """Return what ops should know of the trainer's exactness, a sentence each (docs/exactness.md)."""
     gaps, checkpoints = trainer.get("gaps", {}), trainer.get("checkpoints", {})
     batch_log, replay = trainer.get("batch_log", {}), trainer.get("replay", {})
+    refused, steps = trainer.get("refused_batches", {}), trainer.get("steps", {})
     warnings = {
+        f"{steps.get('non_finite_steps')} steps were not finite and not taken, {refused.get('kept')} of their batches"
+        " are kept: `headrace batches list`": steps.get("non_finite_steps"),
         f"{gaps.get('lost')} records lost in {gaps.get('count')} gaps": gaps.get("count"),
         f"checkpoints fail: {checkpoints.get('error')}": checkpoints.get("error"),
         f"{len(checkpoints.get('refused', []))} bad checkpoints refused": checkpoints.get("refused"),

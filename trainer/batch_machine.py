@@ -7,10 +7,10 @@ ends bit for bit where the live run stood, on CPU with a fixed number of threads
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from trainer.batch_records import BaseEntry, BatchEntry, CutEntry, HoldsEntry, ReleasedEntry, StartEntry
+from trainer.batch_records import BaseEntry, BatchEntry, CutEntry, HoldsEntry, ReleasedEntry, Run, StartEntry
 from trainer.errors import CheckpointError, SampleError
 from trainer.gaps import Gap, GapLedger
 from trainer.holds import Holds
@@ -20,6 +20,7 @@ from trainer.read_ahead import decode_ahead
 from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
 from trainer.samples import Sample
 from trainer.snapshot import VersionLabel, build_version
+from trainer.step_outcome import RefusedStep
 from trainer.version_files import ModelVersion, Version
 
 _AHEAD_MS = 3_600_000
@@ -37,6 +38,7 @@ class BatchMachine:
         offsets: `topic:partition` -> next offset.
         topic_ids: of the topics that the offsets belong to.
         epoch: of the newest start so far.
+        keep_refused: told every step that was not taken, with the records of its batch.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class BatchMachine:
         offsets: dict[str, int] | None = None,
         topic_ids: dict[str, str] | None = None,
         epoch: int = 0,
+        keep_refused: Callable[[RefusedStep, Sequence[Run]], object] = lambda _refused, _runs: None,
     ) -> None:
+        self._keep_refused = keep_refused
         self.learner = learner
         self.holds = holds
         self.offsets = dict(offsets or {})
@@ -96,6 +100,7 @@ class BatchMachine:
         if decoded:
             held = [self.holds.defer(sample.broker_time_ms or 0, record) for sample, record in decoded]
             self.learner.learn_batch([sample for sample, _ in decoded], held)
+            self._keep_refused_steps(entry.runs)
         for run in entry.runs:
             self.offsets[run.name] = run.end
 
@@ -105,6 +110,7 @@ class BatchMachine:
         samples = [s for s in samples if self.holds.is_in_window(entry.window_start_ms, s.broker_time_ms or 0)]
         if samples:
             self.learner.learn_released(samples)
+            self._keep_refused_steps([entry.run])
         self.holds.forget_slice(entry)
 
     def follow_holds(self, entry: HoldsEntry) -> None:
@@ -130,6 +136,10 @@ class BatchMachine:
             created_time_ms=entry.time_ms,
         )
         return build_version(self.learner, label)
+
+    def _keep_refused_steps(self, runs: Sequence[Run]) -> None:
+        for refused in self.learner.take_refused_steps():
+            self._keep_refused(refused, runs)
 
     def _taken(self, record: LogRecord) -> Sample | None:
         """Return a sample, None for an item (applied) and for what cannot be used (counted, said once a reason)."""

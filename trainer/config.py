@@ -60,6 +60,9 @@ class LearnerConfig(StrictConfig):
     """Adam on the dense weights; 1e-3 to 3e-3 measured best, 3e-4 is too slow for a stream."""
     pre_ranker_learning_rate: float = Field(5e-3, gt=0, le=0.1)
     """Adam on the weights that cut the pool to a list."""
+    update_clip: float = Field(0.02, ge=0, le=10.0)
+    """No dense weight moves in one step by more than this and half its size, else the whole update shrinks; 0 is off.
+    Normal steps of Adam stay well below it: about three learning rates."""
     softmax_weight: float = Field(0.3, ge=0, le=10.0)
     """Weight of the listwise softmax beside BCE: BCE calibrates, softmax ranks."""
     retrieval_negatives: int = Field(256, ge=1, le=10_000)
@@ -95,6 +98,7 @@ class LearnerConfig(StrictConfig):
                 admit_after=self.user_rows.admit_after,
                 expire_after_ms=round(3_600_000 * self.user_rows.expire_after_h),
             ),
+            update_clip=self.update_clip,
             seed=self.seed,
         )
 

@@ -4,6 +4,7 @@ TrainerError
 ├── SampleError        a message on headrace.samples.v1 cannot be learnt from
 ├── CheckpointError    no usable checkpoint, or one that belongs to another configuration
 │   └── CheckpointFormatError   the newest checkpoint was written by another version of this code
+├── RefusedBatchError  a batch that was kept for inspection cannot be read
 ├── StateBusyError     another process learns in this state directory
 └── VersionError       a version in the model store cannot be trusted; `reason` is a short code
 """
@@ -29,6 +30,10 @@ class CheckpointError(TrainerError):
 
 class CheckpointFormatError(CheckpointError):
     """Expected: after an upgrade; the state is set aside and the log learnt anew."""
+
+
+class RefusedBatchError(TrainerError):
+    """Expected: there is no such batch, or its files are damaged."""
 
 
 class StateBusyError(TrainerError):

@@ -12,6 +12,7 @@ import torch
 from trainer.model import Model
 from trainer.ranker_learner import ListBatch, RankerLearner
 from trainer.step_config import StepConfig
+from trainer.step_outcome import StepOutcome
 from trainer.tower_learner import TowerBatch, TowerLearner
 
 
@@ -31,10 +32,10 @@ class Learner:
         self.ranker = RankerLearner(self.model.ranker, config, device)
         self.tower = TowerLearner(self.model.tower, config, device)
 
-    def learn_lists(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> bool:
-        """Take the ranker's step `step`; say whether it was finite and taken."""
+    def learn_lists(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> StepOutcome:
+        """Take the ranker's step `step`."""
         return self.ranker.learn_batch(batch, step, rate_factor)
 
-    def learn_positives(self, batch: TowerBatch, rate_factor: float = 1.0) -> bool:
-        """Take a step of the tower; say whether it was finite and taken."""
+    def learn_positives(self, batch: TowerBatch, rate_factor: float = 1.0) -> StepOutcome:
+        """Take a step of the tower."""
         return self.tower.learn_batch(batch, rate_factor)

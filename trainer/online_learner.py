@@ -8,6 +8,7 @@ Letters: `n` items of a list, `F` ranker inputs, `T` rows of all lists of a batc
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
@@ -35,6 +36,7 @@ from trainer.pre_ranker_learner import PreRankerLearner
 from trainer.ranker_learner import ListBatch
 from trainer.retrieval_learner import Positive, RetrievalLearner
 from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
+from trainer.step_outcome import RefusedStep, StepOutcome
 
 _PARTS = ("model", "items", "users", "counts", "tower", "ranker", "pre_ranker", "learnt_once", "learner")
 
@@ -43,6 +45,8 @@ _HELD, _RELEASED = "held", "released"
 
 _SLACK_MS = 3_600_000
 """What was learnt is remembered this much longer than a list can be corrected."""
+
+_KEPT_REFUSED = 6
 
 TOP = 10
 """Length of the list that hit rate, NDCG and MRR look at."""
@@ -62,6 +66,9 @@ class Progress:
     """Of those, samples learnt since, when their window was let go."""
     skipped_cold: int = 0
     non_finite_steps: int = 0
+    """Steps that were not taken, see `trainer.refused_batches`."""
+    clipped_steps: int = 0
+    """Steps whose update was made smaller, see `trainer.guarded_step`."""
     newest_event_time_ms: int = 0
     newest_broker_time_ms: int = 0
     refused: dict[str, int] = field(default_factory=dict)
@@ -116,13 +123,14 @@ class OnlineLearner:
         self.model, self.ranker = self.weights.model, self.weights.ranker
         self.retrieval = RetrievalLearner(self.weights.tower, self.builder.items, config)
         self.model.pre_ranker.copy_(torch.from_numpy(self.builder.pre_ranker))
-        self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate)
+        self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate, config.update_clip)
         self.learnt_once = LearntOnce(config.learnt_once_limit, self.labels.horizon_ms + _SLACK_MS)
         self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s))
         self.drift = DriftMonitor(config.drift)
         self.progress = Progress()
         self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
         """Rows of the newest list, for the canary of a version."""
+        self.refused_steps: deque[RefusedStep] = deque(maxlen=_KEPT_REFUSED)
 
     def learn_batch(self, samples: Sequence[Sample], held: Sequence[bool] = ()) -> None:
         """Predict, measure and learn one micro-batch in sample order; duplicates and bad samples change nothing.
@@ -419,15 +427,27 @@ class OnlineLearner:
     def _learn(self, lists: Sequence[OpenList], positives: Sequence[Positive]) -> None:
         step = self.progress.step = self.progress.step + 1
         rate_factor = self.drift.rate_factor(step)
-        self.progress.non_finite_steps += not self.pre_ranker.learn_batch(rate_factor)
+        self._note_step("pre_ranker", self.pre_ranker.learn_batch(rate_factor))
         self.model.pre_ranker.copy_(torch.from_numpy(self.pre_ranker.weights))
         if lists:
             batch = ListBatch.of_lists([open_list.labelled() for open_list in lists])
-            self.progress.non_finite_steps += not self.weights.learn_lists(batch, step, rate_factor)
+            self._note_step("ranker", self.weights.learn_lists(batch, step, rate_factor))
             self.recent_inputs = lists[-1].inputs[:32]
         if positives:
             drawn = self.retrieval.batch_of(positives, step, self.progress.newest_event_time_ms)
-            self.progress.non_finite_steps += not self.weights.learn_positives(drawn, rate_factor)
+            self._note_step("tower", self.weights.learn_positives(drawn, rate_factor))
+
+    def _note_step(self, part: str, outcome: StepOutcome) -> None:
+        self.progress.clipped_steps += outcome.was_clipped
+        if not outcome.is_taken:
+            self.progress.non_finite_steps += 1
+            self.refused_steps.append(RefusedStep(part, self.progress.step, outcome.refusal, outcome.batch))
+
+    def take_refused_steps(self) -> list[RefusedStep]:
+        """Return the newest steps that were not taken since the last call; at most a few are kept."""
+        refused = list(self.refused_steps)
+        self.refused_steps.clear()
+        return refused
 
 
 def _mean_loss(lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]]) -> float:

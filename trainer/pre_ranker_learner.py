@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.compiled import compiled
+from trainer.step_outcome import StepOutcome, clip_factor
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
@@ -22,10 +23,12 @@ class PreRankerLearner:
     Args:
         weights: (P,) changed in place.
         learning_rate: of Adam (Kingma & Ba 2015, https://arxiv.org/abs/1412.6980).
+        update_clip: see `trainer.step_outcome.clip_factor`; 0 is off.
     """
 
-    def __init__(self, weights: NDArray[np.float32], learning_rate: float) -> None:
+    def __init__(self, weights: NDArray[np.float32], learning_rate: float, update_clip: float = 0.0) -> None:
         self.weights = weights
+        self._update_clip = update_clip
         self._learning_rate = learning_rate
         self._gradient = np.zeros(len(weights))
         self._lists = 0
@@ -38,22 +41,25 @@ class PreRankerLearner:
         _add_gradient(inputs, self.weights, target, self._gradient)
         self._lists += 1
 
-    def learn_batch(self, rate_factor: float = 1.0) -> bool:
-        """Take a step on the lists added since the last one; say whether it was finite and taken."""
+    def learn_batch(self, rate_factor: float = 1.0) -> StepOutcome:
+        """Take a step on the lists added since the last one, unless it would not be finite."""
         if not self._lists:
-            return True
+            return StepOutcome()
         gradient = self._gradient / self._lists
         self._gradient, self._lists = np.zeros_like(self._gradient), 0
         if not np.isfinite(gradient).all():
-            return False
+            batch = {"gradient": gradient, "weights": self.weights.copy()}
+            return StepOutcome(f"the gradient of inputs {np.flatnonzero(~np.isfinite(gradient)).tolist()}", batch=batch)
         self._steps += 1
         self._first = _BETA_1 * self._first + (1 - _BETA_1) * gradient
         self._second = _BETA_2 * self._second + (1 - _BETA_2) * gradient**2
         first = self._first / (1 - _BETA_1**self._steps)
         second = self._second / (1 - _BETA_2**self._steps)
         rate = rate_factor * self._learning_rate
-        self.weights -= (rate * first / (np.sqrt(second) + _EPSILON)).astype(np.float32)
-        return True
+        update = (rate * first / (np.sqrt(second) + _EPSILON)).astype(np.float32)
+        factor = clip_factor(self.weights, update, self._update_clip) if self._update_clip else 1.0
+        self.weights -= update if factor == 1.0 else np.float32(factor) * update
+        return StepOutcome(was_clipped=factor < 1.0)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return weights and optimiser for a checkpoint, at a batch boundary."""

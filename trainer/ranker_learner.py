@@ -15,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.guarded_step import clipped_step, fault_of, named_gradients
 from trainer.loss import fake_negative_weights, ranker_loss
 from trainer.model import Ranker
 from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
 from trainer.step_config import StepConfig
+from trainer.step_outcome import StepOutcome
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,15 @@ class RankerLearner:
         logits: NDArray[np.float32] = self.ranker(torch.from_numpy(inputs).to(self._device)).cpu().numpy()
         return logits
 
-    def learn_batch(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> bool:
-        """Take one step on `batch` and one replayed batch; say whether it was finite and taken."""
+    def learn_batch(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> StepOutcome:
+        """Take one step on `batch` and one replayed batch, unless it would not be finite."""
         set_learning_rate(self.optimizer, rate_factor * self._config.learning_rate)
         self.ranker.observe_inputs(torch.from_numpy(batch.inputs).to(self._device))
         replayed = self._drawn(step)
-        taken = self._step(batch if replayed is None else ListBatch.joined([batch, replayed]))
-        if taken:
+        outcome = self._step(batch if replayed is None else ListBatch.joined([batch, replayed]))
+        if outcome.is_taken:
             self._remember(batch)
-        return taken
+        return outcome
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return optimiser and replay for a checkpoint; the ranker's weights are saved with the model."""
@@ -151,7 +153,7 @@ class RankerLearner:
             joined = ListBatch(**{name: replay[name].copy() for name in ListBatch.__dataclass_fields__})
             self.recent = deque(joined.split(replay["batch_sizes"].tolist()))
 
-    def _step(self, batch: ListBatch) -> bool:
+    def _step(self, batch: ListBatch) -> StepOutcome:
         labels, list_of = self._tensor(batch.labels), self._tensor(batch.list_of)
         logits = self.ranker(self._tensor(batch.inputs), ~self._tensor(batch.is_served)[list_of])
         weights = self._tensor(batch.weights)
@@ -160,11 +162,11 @@ class RankerLearner:
         loss = ranker_loss(logits, labels, weights, list_of, len(batch.is_served), self._config.softmax_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        gradients = [parameter.grad for parameter in self.ranker.parameters() if parameter.grad is not None]
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in [loss, *gradients]):
-            return False
-        self.optimizer.step()
-        return True
+        fault = fault_of(loss, named_gradients(self.ranker))
+        if fault:
+            return StepOutcome(fault, batch={name: getattr(batch, name) for name in ListBatch.__dataclass_fields__})
+        was_clipped = clipped_step(self.optimizer, list(self.ranker.parameters()), self._config.update_clip)
+        return StepOutcome(was_clipped=was_clipped)
 
     def _drawn(self, step: int) -> ListBatch | None:
         """Draw one recent batch; a function of (seed, step), so that a restart draws the same."""

@@ -27,6 +27,7 @@ from trainer.holds import Holds
 from trainer.online_learner import OnlineLearner
 from trainer.publisher import Announce, Publisher, next_epoch
 from trainer.read_ahead import PolledLog, ReadAhead
+from trainer.refused_batches import RefusedBatches
 from trainer.replay import Replay
 from trainer.sample_log import Log
 from trainer.status import StatusFile
@@ -64,6 +65,11 @@ class Places:
         return any(directory.is_dir() and any(directory.iterdir()) for directory in (self.checkpoints, self.batch_log))
 
     @property
+    def refused_batches(self) -> Path:
+        """Where batches lie whose steps were not taken."""
+        return self.state / "trainer" / "refused_batches"
+
+    @property
     def status(self) -> Path:
         """The status file."""
         return self.state / "trainer.json"
@@ -87,7 +93,8 @@ class Startup:
         self._checkpoints = CheckpointStore(places.checkpoints, config.keep_checkpoints)
         self._checkpoint = self._restored()
         self._batch_log = self._opened()
-        self.machine = _machine_at(self._checkpoint, learner, holds)
+        self.refused_batches = RefusedBatches(places.refused_batches)
+        self.machine = _machine_at(self._checkpoint, learner, holds, self.refused_batches)
 
     @property
     def is_anew(self) -> bool:
@@ -139,7 +146,7 @@ class Startup:
                 self._batch_log.sync,
             ),
             checkpoints=self._checkpoints,
-            status=StatusFile(self._places.status),
+            status=StatusFile(self._places.status, self.refused_batches),
             config=self._config,
             start=self._start_entry(log, last_version),
             parent_version=self._last_visible(last_version),
@@ -226,11 +233,13 @@ def environment_of(learner: OnlineLearner) -> dict[str, str]:
     }
 
 
-def _machine_at(checkpoint: Checkpoint | None, learner: OnlineLearner, holds: Holds) -> BatchMachine:
+def _machine_at(
+    checkpoint: Checkpoint | None, learner: OnlineLearner, holds: Holds, refused: RefusedBatches
+) -> BatchMachine:
     if checkpoint is None:
-        return BatchMachine(learner, holds)
+        return BatchMachine(learner, holds, keep_refused=refused.keep)
     holds.restore(checkpoint.holds)
-    machine = BatchMachine(learner, holds, checkpoint.offsets, checkpoint.topic_ids, checkpoint.epoch)
+    machine = BatchMachine(learner, holds, checkpoint.offsets, checkpoint.topic_ids, checkpoint.epoch, refused.keep)
     machine.environment = dict(checkpoint.environment)
     machine.cuts = checkpoint.cuts
     machine.base = dict(checkpoint.base)

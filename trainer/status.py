@@ -19,6 +19,7 @@ from trainer.batch_log import BatchLog
 from trainer.batch_machine import BatchMachine
 from trainer.publisher import Publisher
 from trainer.read_ahead import PolledLog
+from trainer.refused_batches import RefusedBatches
 from trainer.replay import ReplayReport
 from trainer.sample_log import SAMPLES_TOPIC
 
@@ -33,6 +34,8 @@ _GAUGES = {
     "headrace_trainer_batch_log_damaged": "1 where this start could not follow the log to its end.",
     "headrace_trainer_replay_inexact": "1 where records of the log to repeat were gone or others.",
     "headrace_trainer_too_old_samples_total": "Samples of which nobody knows any more whether they were learnt.",
+    "headrace_trainer_non_finite_steps_total": "Steps that were not taken; STATE/trainer/refused_batches keeps them.",
+    "headrace_trainer_clipped_steps_total": "Steps whose update was made smaller.",
     "headrace_trainer_lag_samples": "Samples that wait.",
     "headrace_trainer_samples_total": "Samples taken.",
     "headrace_trainer_user_rows": "Users with an embedding row of their own.",
@@ -88,10 +91,12 @@ class StatusFile:
 
     Args:
         path: the first.
+        refused_batches: counted in it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, refused_batches: RefusedBatches) -> None:
         self._path = path
+        self._refused_batches = refused_batches
         self._written_s = 0.0
         self._samples = 0
         self._has_failed = False
@@ -112,8 +117,9 @@ class StatusFile:
         progress = machine.learner.progress
         rate = (progress.samples - self._samples) / elapsed_s if self._written_s else 0.0
         self._written_s, self._samples = now_s, progress.samples
-        content = {"samples_per_s": round(rate, 1)}
+        content: dict[str, Any] = {"samples_per_s": round(rate, 1)}
         content |= _model_status(machine, publisher) | _lag(machine.offsets, log.end_offsets())
+        content |= {"refused_batches": self._refused_batches.status()}
         content |= {"gaps": machine.gaps.saved(), "batch_log": batch_log.status()} | report.status()
         try:
             self._replace(self._path, msgspec.json.encode(content))
@@ -171,6 +177,8 @@ def _exposition(content: Mapping[str, Any]) -> bytes:
         int(bool(content["batch_log"]["damage"])),
         int(not content["replay"]["is_exact"]),
         content["progress"]["refused"].get("too_old", 0),
+        content["progress"]["non_finite_steps"],
+        content["progress"]["clipped_steps"],
         content["lag_samples"],
         content["progress"]["samples"],
         *(content["user_rows"][name] for name in ("rows", "waiting", "admitted", "expired", "evicted")),

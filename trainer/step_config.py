@@ -31,4 +31,5 @@ class StepConfig:
     corrects_fake_negatives: bool = True
     """Whether labels of lists under `labels.policy: immediate` are importance-weighted."""
     user_rows: RowLimits = RowLimits()
+    update_clip: float = 0.02
     seed: int = 17

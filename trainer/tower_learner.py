@@ -17,10 +17,12 @@ from torch import Tensor
 
 from trainer.bounded_table import BoundedTable
 from trainer.embedding_table import EmbeddingTable
+from trainer.guarded_step import clipped_step, fault_of, named_gradients
 from trainer.loss import sampled_softmax
 from trainer.model import TwoTower
 from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
 from trainer.step_config import StepConfig
+from trainer.step_outcome import StepOutcome
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class TowerLearner:
         vectors = self.tower.item_vectors(self.item_rows.weight, self.category_rows.gather(rows), rows >= 0)
         return vectors.cpu().numpy()
 
-    def learn_batch(self, batch: TowerBatch, rate_factor: float = 1.0) -> bool:
-        """Take one step of sampled softmax; say whether loss and gradients were finite and the step taken."""
+    def learn_batch(self, batch: TowerBatch, rate_factor: float = 1.0) -> StepOutcome:
+        """Take one step of sampled softmax, unless it would not be finite."""
         set_learning_rate(self.optimizer, rate_factor * self._config.learning_rate)
         for table in self.tables().values():
             table.learning_rate = rate_factor * self._config.embedding_learning_rate
@@ -85,13 +87,15 @@ class TowerLearner:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = [_gradient(leaf) for leaf in (item_rows, category_rows, user_rows)]
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in (loss, *gradients)):
-            return False
-        self.optimizer.step()
+        of_rows = dict(zip(("item rows", "category rows", "user rows"), gradients, strict=True))
+        fault = fault_of(loss, of_rows | named_gradients(self.tower))
+        if fault:
+            return StepOutcome(fault, batch={name: getattr(batch, name) for name in TowerBatch.__dataclass_fields__})
+        was_clipped = clipped_step(self.optimizer, list(self.tower.parameters()), self._config.update_clip)
         self.item_rows.learn_rows(touched, gradients[0])
         self.category_rows.learn_rows(categories.flatten(), gradients[1].flatten(0, 1))
         self.user_rows.learn_rows(self._tensor(batch.users), gradients[2])
-        return True
+        return StepOutcome(was_clipped=was_clipped)
 
     def tables(self) -> dict[str, EmbeddingTable]:
         """Return the tables by the name they have in a checkpoint."""

@@ -27,7 +27,7 @@ def test_a_step_is_that_of_torch() -> None:
         optimizer.step()
         for pool, target in batch:
             learner.add_list(pool, target)
-        assert learner.learn_batch()
+        assert learner.learn_batch().is_taken
         np.testing.assert_allclose(learner.weights, weights.detach().numpy(), rtol=1e-4)
 
 
@@ -45,9 +45,9 @@ def test_a_step_that_is_not_finite_is_not_taken() -> None:
     """And leaves nothing behind for the next."""
     learner = PreRankerLearner(np.ones(3, dtype=np.float32), 0.01)
     learner.add_list(np.full((2, 3), np.nan, dtype=np.float32), 0)
-    assert not learner.learn_batch()
+    assert not learner.learn_batch().is_taken
     assert learner.weights.tolist() == [1.0, 1.0, 1.0]
-    assert learner.learn_batch()
+    assert learner.learn_batch().is_taken
 
 
 def test_a_restored_learner_goes_on_alike() -> None:
