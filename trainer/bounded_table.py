@@ -67,8 +67,6 @@ class BoundedTable(EmbeddingTable):
         admitted = admitted[: self.limits.max_rows - len(self)]
         if admitted:
             self._append(admitted)
-            for _ in admitted:
-                self._order.append()
             self.admitted += len(admitted)
         rows = self.rows_of(ids)
         self._last_use_ms[rows[rows >= 0]] = now_ms
@@ -143,6 +141,11 @@ class BoundedTable(EmbeddingTable):
         self._last_use_ms[holes] = self._last_use_ms[moved]
         del self.ids[left:]
         self._move_rows(holes, moved, left, size)
+
+    def _append(self, new_ids: list[str]) -> None:
+        super()._append(new_ids)
+        for _ in new_ids:
+            self._order.append()
 
     def _reserve(self, size: int) -> None:
         super()._reserve(size)

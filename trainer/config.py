@@ -75,6 +75,9 @@ class LearnerConfig(StrictConfig):
     learnt_once_limit: int = Field(2_000_000, ge=1000)
     """Most labels remembered, so that a repeated sample is learnt once, about 150 bytes each. They are kept for the
     correction horizon and an hour; where this bound is lower the oldest go first and could be learnt again."""
+    mixed_precision: bool = False
+    """Compute the ranker's hidden layers in bfloat16; weights, sums and the loss stay float32. For steps of thousands
+    of rows: at the hundreds of a micro-batch it costs time. Figures of a GPU are missing yet (docs/scaling.md)."""
     user_rows: UserRowsConfig = UserRowsConfig()
     """Bound, admission and expiry of users' rows. Items and categories have a row each as long as the catalogue has
     them: what bounds the catalogue bounds these."""
@@ -93,6 +96,7 @@ class LearnerConfig(StrictConfig):
             softmax_weight=self.softmax_weight,
             replay_rows=self.replay_rows,
             corrects_fake_negatives=self.fake_negatives == "corrected",
+            mixed_precision=self.mixed_precision,
             user_rows=RowLimits(
                 max_rows=self.user_rows.max_rows,
                 admit_after=self.user_rows.admit_after,

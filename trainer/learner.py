@@ -7,9 +7,15 @@ Letters: `F` ranker inputs, `P` inputs of the pre-ranker.
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
+from typing import Any
 
+import torch
+from numpy.typing import NDArray
+
+from trainer.device import prepare_device
 from trainer.model import Model
+from trainer.optimizer_state import with_prefix
 from trainer.ranker_learner import ListBatch, RankerLearner
 from trainer.step_config import StepConfig
 from trainer.step_outcome import StepOutcome
@@ -27,6 +33,7 @@ class Learner:
     """
 
     def __init__(self, config: StepConfig, num_inputs: int, num_pre_ranker_inputs: int, device: str = "cpu") -> None:
+        prepare_device(device)
         torch.manual_seed(config.seed)
         self.model = Model(config.embedding_dim, num_inputs, num_pre_ranker_inputs).to(device)
         self.ranker = RankerLearner(self.model.ranker, config, device)
@@ -39,3 +46,15 @@ class Learner:
     def learn_positives(self, batch: TowerBatch, rate_factor: float = 1.0) -> StepOutcome:
         """Take a step of the tower."""
         return self.tower.learn_batch(batch, rate_factor)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return a copy of all weights, rows and optimisers; ids of the rows are `tower.names()`."""
+        parts = {"model": self.model.dense(), "ranker": self.ranker.arrays(), "tower": self.tower.arrays()}
+        return {f"{part}/{name}": array for part, content in parts.items() for name, array in content.items()}
+
+    def restore(self, names: Mapping[str, list[str]], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over `tower.names()` and what `arrays` returned: from here on both learners learn alike."""
+        dense = {name: torch.from_numpy(array.copy()) for name, array in with_prefix(arrays, "model/").items()}
+        self.model.load_state_dict(dense)
+        self.ranker.restore(with_prefix(arrays, "ranker/"))
+        self.tower.restore(names, with_prefix(arrays, "tower/"))

@@ -122,6 +122,8 @@ class Ranker(nn.Module):
 
     def __init__(self, num_inputs: int) -> None:
         super().__init__()
+        self.has_mixed_precision = False
+        """Whether the hidden layers compute in bfloat16, in training only: a version knows nothing of it."""
         self.skip_scale = nn.Parameter(torch.ones(1))
         self.bias = nn.Parameter(torch.full((1,), _FIRST_BIAS))
         self.organic_bias = nn.Parameter(torch.full((1,), _FIRST_ORGANIC_BIAS))
@@ -150,10 +152,17 @@ class Ranker(nn.Module):
         """
         scaled = (inputs - self.input_mean) * torch.rsqrt(self.input_variance + 1e-4)
         scaled = scaled.clamp(-INPUT_CLIP, INPUT_CLIP)  # (..., F)
-        hidden = torch.relu(self.hidden_2(torch.relu(self.hidden_1(scaled))))
+        hidden = self._hidden(scaled)
         learnt = self.linear(scaled) + self.output(hidden)  # (..., 1)
         logits: Tensor = self.skip_scale * inputs[..., -1] + self.bias + learnt.squeeze(-1)
         return logits if is_organic is None else logits + self.organic_bias * is_organic
+
+    def _hidden(self, scaled: Tensor) -> Tensor:
+        """Return the last hidden layer, (..., F) -> (..., H) float32."""
+        if not self.has_mixed_precision:
+            return torch.relu(self.hidden_2(torch.relu(self.hidden_1(scaled))))
+        with torch.autocast(scaled.device.type, torch.bfloat16):
+            return torch.relu(self.hidden_2(torch.relu(self.hidden_1(scaled)))).float()
 
     @torch.no_grad()
     def observe_inputs(self, inputs: Tensor) -> None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trainer.device import on_device
 from trainer.guarded_step import clipped_step, fault_of, named_gradients
 from trainer.loss import fake_negative_weights, ranker_loss
 from trainer.model import Ranker
@@ -114,6 +115,7 @@ class RankerLearner:
 
     def __init__(self, ranker: Ranker, config: StepConfig, device: str) -> None:
         self.ranker = ranker
+        self.ranker.has_mixed_precision = config.mixed_precision
         self._config = config
         self._device = device
         self.optimizer = torch.optim.Adam(ranker.parameters(), lr=config.learning_rate)
@@ -122,13 +124,13 @@ class RankerLearner:
     @torch.no_grad()
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits, (T, F) -> (T,)."""
-        logits: NDArray[np.float32] = self.ranker(torch.from_numpy(inputs).to(self._device)).cpu().numpy()
+        logits: NDArray[np.float32] = self.ranker(self._tensor(inputs)).cpu().numpy()
         return logits
 
     def learn_batch(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> StepOutcome:
         """Take one step on `batch` and one replayed batch, unless it would not be finite."""
         set_learning_rate(self.optimizer, rate_factor * self._config.learning_rate)
-        self.ranker.observe_inputs(torch.from_numpy(batch.inputs).to(self._device))
+        self.ranker.observe_inputs(self._tensor(batch.inputs))
         replayed = self._drawn(step)
         outcome = self._step(batch if replayed is None else ListBatch.joined([batch, replayed]))
         if outcome.is_taken:
@@ -181,4 +183,4 @@ class RankerLearner:
             rows -= len(self.recent.popleft().labels)
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(array).to(self._device)
+        return on_device(array, self._device)

@@ -30,6 +30,7 @@ class StepConfig:
     replay_rows: int = 100_000
     corrects_fake_negatives: bool = True
     """Whether labels of lists under `labels.policy: immediate` are importance-weighted."""
+    mixed_precision: bool = False
     user_rows: RowLimits = RowLimits()
     update_clip: float = 0.02
     seed: int = 17

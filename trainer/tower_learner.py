@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.bounded_table import BoundedTable
+from trainer.device import on_device
 from trainer.embedding_table import EmbeddingTable
 from trainer.guarded_step import clipped_step, fault_of, named_gradients
 from trainer.loss import sampled_softmax
@@ -128,7 +129,7 @@ class TowerLearner:
         return sampled_softmax(scores, self._tensor(batch.log_q), columns)
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+        return on_device(array, self._device)
 
 
 def _gradient(leaf: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 
 from tests.contracts.test_import_layers import MAY_IMPORT, ROOT, imported_modules
 
-BARE = ("trainer.model", "trainer.embedding_table", "trainer.loss", "trainer.learner")
+BARE = ("trainer.model", "trainer.embedding_table", "trainer.loss", "trainer.learner", "trainer.recorded_batches")
 LIGHT = ("torch", "numpy", "safetensors")
 STEP = """
 import sys
@@ -65,6 +65,16 @@ def test_bare_modules_import_only_light_libraries() -> None:
     }
     assert roots <= {*sys.stdlib_module_names, *LIGHT, "trainer"}
     assert not imported_modules(ROOT / "trainer" / "__init__.py")
+
+
+def test_cuda_runner_imports_only_light_libraries() -> None:
+    """Beside `conftest.py`, which is pytest's, tests/cuda needs torch and the bare modules."""
+    files = [path for path in (ROOT / "tests" / "cuda").glob("*.py") if path.name != "conftest.py"]
+    modules = {name for path in files for name in imported_modules(path)}
+    assert {name.split(".")[0] for name in modules} <= {*sys.stdlib_module_names, *LIGHT, "trainer", "tests"}
+    bare = {name for module in BARE for name in _reachable(module)}
+    assert {name for module in modules for name in _reachable(module) if name.startswith("trainer.")} <= bare
+    assert all(name.startswith("tests.cuda") for name in modules if name.startswith("tests"))
 
 
 def test_bare_learner_takes_a_step_with_everything_else_blocked() -> None:
