@@ -72,6 +72,11 @@ class LearnerConfig(StrictConfig):
     fake_negatives: Literal["corrected", "trusted"] = "corrected"
     """Negatives of lists under `labels.policy: immediate`: importance-weighted because some become positive later, or
     taken as true. Under `wait` they always are."""
+    user_weight_cap: float = Field(1000.0, ge=0)
+    """Weight that one user may teach in a window: the rewards of the labels of an event, 1 for a shown list. What comes
+    on top counts in every feature and teaches nothing. Far above what people do in an hour; 0 is off."""
+    user_weight_window_s: float = Field(3600.0, gt=0, le=604_800.0)
+    """Length of that window in stream time."""
     learnt_once_limit: int = Field(2_000_000, ge=1000)
     """Most labels remembered, so that a repeated sample is learnt once, about 150 bytes each. They are kept for the
     correction horizon and an hour; where this bound is lower the oldest go first and could be learnt again."""

@@ -37,8 +37,9 @@ from trainer.ranker_learner import ListBatch
 from trainer.retrieval_learner import Positive, RetrievalLearner
 from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
 from trainer.step_outcome import RefusedStep, StepOutcome
+from trainer.user_cap import UserCap
 
-_PARTS = ("model", "items", "users", "counts", "tower", "ranker", "pre_ranker", "learnt_once", "learner")
+_PARTS = ("model", "items", "users", "counts", "tower", "ranker", "pre_ranker", "learnt_once", "user_cap", "learner")
 
 _HELD, _RELEASED = "held", "released"
 """Heads of the keys of events that were counted while held, and of those learnt since."""
@@ -64,6 +65,8 @@ class Progress:
     """Samples that counted and taught nothing, because their window is held."""
     released: int = 0
     """Of those, samples learnt since, when their window was let go."""
+    capped: int = 0
+    """Samples that counted and taught nothing, because their user had taught enough, see `trainer.user_cap`."""
     skipped_cold: int = 0
     non_finite_steps: int = 0
     """Steps that were not taken, see `trainer.refused_batches`."""
@@ -125,6 +128,9 @@ class OnlineLearner:
         self.model.pre_ranker.copy_(torch.from_numpy(self.builder.pre_ranker))
         self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate, config.update_clip)
         self.learnt_once = LearntOnce(config.learnt_once_limit, self.labels.horizon_ms + _SLACK_MS)
+        self.user_cap = UserCap(
+            config.user_weight_cap, config.user_weight_window_s, round(3_600_000 * app.features.horizon_h) + _SLACK_MS
+        )
         self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s))
         self.drift = DriftMonitor(config.drift)
         self.progress = Progress()
@@ -153,7 +159,9 @@ class OnlineLearner:
         prepared = _Prepared()
         for sample in samples:
             try:
-                self._prepare_released(sample, prepared)
+                may_teach = self._may_teach(sample, is_released=True)
+                self.progress.capped += not may_teach
+                self._prepare_released(sample, prepared if may_teach else _Prepared())
             except SampleError as error:
                 self.refuse(error.reason)
         self._learn_prepared(prepared, samples, 0)
@@ -179,6 +187,7 @@ class OnlineLearner:
             "ranker": self.ranker.arrays(),
             "pre_ranker": self.pre_ranker.arrays(),
             "learnt_once": self.learnt_once.arrays(),
+            "user_cap": self.user_cap.arrays(),
             "learner": {
                 "recent_inputs": self.recent_inputs,
                 "drift": np.frombuffer(self.drift.state(), dtype=np.uint8),
@@ -216,6 +225,7 @@ class OnlineLearner:
         self.ranker.restore(parts["ranker"])
         self.pre_ranker.restore(parts["pre_ranker"])
         self.learnt_once.restore(parts["learnt_once"])
+        self.user_cap.restore(parts["user_cap"])
         self.recent_inputs = parts["learner"]["recent_inputs"].copy()
         self.drift.restore(parts["learner"]["drift"].tobytes())
         self.progress = replace(state.progress, refused=dict(state.progress.refused))
@@ -229,8 +239,10 @@ class OnlineLearner:
                 self.learnt_once.admit(sample)
                 if is_held:
                     self._count_held(sample)
-                else:
+                elif self._may_teach(sample):
                     self._prepare_sample(sample, prepared)
+                else:
+                    self._pass_over(sample)
             except SampleError as error:
                 self.refuse(error.reason)
             self.progress.newest_event_time_ms = max(self.progress.newest_event_time_ms, sample.event_time_ms)
@@ -269,6 +281,37 @@ class OnlineLearner:
             return sample.items[0].known
         said = self.labels.labels_of(sample.action or "", sample.value, sample.outcome or 0)
         return {head: int(value) for head, value in said.items()}
+
+    def _may_teach(self, sample: Sample, is_released: bool = False) -> bool:
+        """Say whether the user may teach this much more now, and charge it; what came before is not charged again."""
+        event = sample.event
+        if event is None:
+            item_id, head = (sample.items[0].item_id, HEAD) if is_released else ("", "shown")
+            key, weight = label_key(sample.request_id or "", item_id, head, 0), 1.0
+        else:
+            key = label_key(event.event_id, event.item_id, _RELEASED if is_released else "event", event.outcome)
+            weight = sum(self.labels.weight_of(head, value) for head, value in self._known(sample).items())
+            weight = max(weight, float(event.value is not None))
+        is_known = key in self.learnt_once
+        return is_known or self.user_cap.admits(
+            sample.user_id, weight, sample.event_time_ms, sample.broker_time_ms or 0
+        )
+
+    def _pass_over(self, sample: Sample) -> None:
+        """Count the sample of a user who has taught enough: known from now on, in every table, in no weights."""
+        self.progress.capped += 1
+        event, unlearnt = sample.event, _Prepared()
+        if event is None:
+            self._open_impression(sample, unlearnt)
+            return
+        self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
+        if sample.kind == "correction":
+            try:
+                self._open_correction(sample, self._known(sample), unlearnt)
+            except SampleError as error:
+                self.refuse(error.reason)
+        self.builder.count_event(event)
+        self.progress.events += 1
 
     def _count_held(self, sample: Sample) -> None:
         """Count the event or the list of a held sample, and mark an event as one whose weights are not learnt."""
