@@ -1,7 +1,8 @@
-"""The trainer from Kafka beside the same learner fed from memory, in one run: `python tests/bench/bench_trainer.py`.
+"""The trainer from Kafka beside the same learner fed from memory, in one run: `make bench-trainer`.
 
 A backlog of ML-100k ratings stands in a real Kafka as organic samples; the real trainer process learns it, publishing
 and checkpointing as always. Then the same learner takes the same samples from memory, in micro-batches of equal size.
+Beside both stands a fixed plain torch step, and the steps of ranker and tower are profiled on the batches just learnt.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,18 @@ sys.path.insert(0, str(ROOT))
 from compose.demo.data import load_movielens  # noqa: E402
 from compose.local_stack import LocalStack  # noqa: E402
 from features.config import load_app_config, load_section  # noqa: E402
+from tests.bench import plain_step  # noqa: E402
+from tests.bench.step_profile import profile_steps  # noqa: E402
+from tests.bench.step_recorder import Recorder  # noqa: E402
 from trainer.config import TrainerConfig  # noqa: E402
 from trainer.online_learner import OnlineLearner  # noqa: E402
+from trainer.recorded_batches import RecordedBatches  # noqa: E402
 from trainer.samples import decode_sample  # noqa: E402
+from trainer.step_config import StepConfig  # noqa: E402
 
 CONFIG = ROOT / "headrace.yaml"
+KEPT = 100
+"""Batches of each kind that are profiled."""
 
 
 def main() -> int:
@@ -40,10 +49,14 @@ def main() -> int:
     options = parser.parse_args()
     samples = list(sample_messages(options.samples))
     per_s, batch_size = from_kafka(samples)
-    memory_per_s = from_memory(samples, batch_size)
     print(f"trainer from Kafka: {per_s:,.0f} samples/s in micro-batches of {batch_size}")
-    print(f"same learner from memory: {memory_per_s:,.0f} samples/s")
-    print(f"ratio={per_s / memory_per_s:.3f}")
+    memory = from_memory(samples, batch_size)
+    print(f"same learner from memory: {memory.per_s:,.0f} samples/s; Kafka to it: ratio={per_s / memory.per_s:.3f}")
+    plain_per_s = plain_step.samples_per_s()
+    print(f"plain torch step: {plain_per_s:,.0f} samples/s; Kafka to it: ratio={per_s / plain_per_s:.3f}")
+    print(f"of its time {memory.weights_share:.0%} go into steps on the weights, the rest into lists and tables")
+    for step in profile_steps(memory.recorded, memory.config):
+        print(step)
     return 0
 
 
@@ -97,14 +110,29 @@ def watch(path: Path, size: int) -> Iterator[dict[str, Any]]:
         time.sleep(0.05)
 
 
-def from_memory(samples: list[bytes], batch_size: int) -> float:
-    """Let the same learner take the same samples from a list; return samples/s."""
+@dataclass(frozen=True)
+class MemoryRun:
+    """What the learner did without Kafka."""
+
+    per_s: float
+    weights_share: float
+    """Of its time inside the steps of ranker and tower."""
+    recorded: RecordedBatches
+    """The last batches of each."""
+    config: StepConfig
+
+
+def from_memory(samples: list[bytes], batch_size: int) -> MemoryRun:
+    """Let the same learner take the same samples from a list."""
     torch.set_num_threads(1)
-    learner = OnlineLearner(load_app_config(CONFIG), load_section(CONFIG, "trainer", TrainerConfig).learner)
+    config = load_section(CONFIG, "trainer", TrainerConfig).learner
+    learner = OnlineLearner(load_app_config(CONFIG), config)
+    recorder = Recorder(learner.weights)
     started_s = time.perf_counter()
     for start in range(0, len(samples), batch_size):
         learner.learn_batch([decode_sample(value) for value in samples[start : start + batch_size]])
-    return len(samples) / (time.perf_counter() - started_s)
+    spent_s = time.perf_counter() - started_s
+    return MemoryRun(len(samples) / spent_s, recorder.spent_s / spent_s, recorder.newest(KEPT), config.step_config())
 
 
 if __name__ == "__main__":

@@ -18,14 +18,11 @@ import torch  # noqa: E402
 
 from features.config import load_app_config, load_section  # noqa: E402
 from tests.bench.bench_trainer import CONFIG, sample_messages  # noqa: E402
+from tests.bench.step_recorder import Recorder  # noqa: E402
 from trainer.config import TrainerConfig  # noqa: E402
-from trainer.learner import Learner  # noqa: E402
 from trainer.online_learner import OnlineLearner  # noqa: E402
-from trainer.ranker_learner import ListBatch  # noqa: E402
-from trainer.recorded_batches import RecordedBatches, write_batches  # noqa: E402
+from trainer.recorded_batches import write_batches  # noqa: E402
 from trainer.samples import decode_sample  # noqa: E402
-from trainer.step_outcome import StepOutcome  # noqa: E402
-from trainer.tower_learner import TowerBatch  # noqa: E402
 
 BATCH_SAMPLES = 16
 
@@ -37,47 +34,21 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=4000, help="samples to learn")
     parser.add_argument("--keep", type=int, default=50, help="last batches of each kind that are kept")
     options = parser.parse_args()
-    recorded = record(list(sample_messages(options.samples)), BATCH_SAMPLES)
-    kept = RecordedBatches(recorded.lists[-options.keep :], recorded.towers[-options.keep :])
+    kept = record(list(sample_messages(options.samples)), BATCH_SAMPLES).newest(options.keep)
     write_batches(options.out, kept)
     size_mb = options.out.stat().st_size / 1e6
     print(f"{len(kept.lists)} list and {len(kept.towers)} tower batches, {size_mb:.1f} MB, in {options.out}")
     return 0
 
 
-def record(samples: list[bytes], batch_samples: int) -> RecordedBatches:
-    """Learn samples in micro-batches of one size; return every batch that the weights were given."""
+def record(samples: list[bytes], batch_samples: int) -> Recorder:
+    """Learn samples in micro-batches of one size; return what recorded the weights' batches."""
     torch.set_num_threads(1)
     learner = OnlineLearner(load_app_config(CONFIG), load_section(CONFIG, "trainer", TrainerConfig).learner)
     recorder = Recorder(learner.weights)
     for start in range(0, len(samples), batch_samples):
         learner.learn_batch([decode_sample(value) for value in samples[start : start + batch_samples]])
-    return RecordedBatches(recorder.lists, recorder.towers)
-
-
-class Recorder:
-    """Takes the place of a learner's two steps, and keeps what they are given.
-
-    Args:
-        learner: whose steps are taken as before.
-    """
-
-    def __init__(self, learner: Learner) -> None:
-        self.lists: list[ListBatch] = []
-        self.towers: list[TowerBatch] = []
-        self._learn_lists, self._learn_positives = learner.learn_lists, learner.learn_positives
-        learner.learn_lists = self.learn_lists  # type: ignore[method-assign]
-        learner.learn_positives = self.learn_positives  # type: ignore[method-assign]
-
-    def learn_lists(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> StepOutcome:
-        """Keep and learn."""
-        self.lists.append(batch)
-        return self._learn_lists(batch, step, rate_factor)
-
-    def learn_positives(self, batch: TowerBatch, rate_factor: float = 1.0) -> StepOutcome:
-        """Keep and learn."""
-        self.towers.append(batch)
-        return self._learn_positives(batch, rate_factor)
+    return recorder
 
 
 if __name__ == "__main__":
