@@ -93,7 +93,7 @@ def _train(
 
     torch.set_num_threads(config.num_threads)
     warm_up()
-    learner = OnlineLearner(app, config.learner, device_of(config), labels=labels)
+    learner = OnlineLearner(app, config.learner, device_of(config), labels=labels, slices=config.slices)
     hold_log = HoldLog(endpoints.kafka) if follows_holds else None
     places = Places(Path(endpoints.state), Path(endpoints.model_store) / app.name)
     startup = Startup(learner, config, places, Holds(app.name, hold_log))

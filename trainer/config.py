@@ -12,6 +12,8 @@ from features.config import AppConfig, StrictConfig
 from features.label_config import Labels
 from trainer.step_config import RowLimits, StepConfig
 
+_MAX_SLICES = 24
+
 
 class DriftConfig(StrictConfig):
     """When a change of the world is called one, and what then happens."""
@@ -112,10 +114,30 @@ class LearnerConfig(StrictConfig):
         )
 
 
+class SlicesConfig(StrictConfig):
+    """Parts of the traffic whose metrics are also told apart; together at most 24."""
+
+    user: bool = True
+    """New users (fewer than 5 earlier events) and known ones."""
+    actions: tuple[str, ...] = ()
+    """Events of these actions, each by itself."""
+    context: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Key of the context of requests and events, and the values that are looked at: `device: [phone, desktop]`."""
+
+    @model_validator(mode="after")
+    def _are_few(self) -> SlicesConfig:
+        number = 2 * self.user + len(self.actions) + sum(map(len, self.context.values()))
+        if number > _MAX_SLICES:
+            raise ValueError(f"{number} slices are declared, at most {_MAX_SLICES} are kept; name fewer values")
+        return self
+
+
 class TrainerConfig(StrictConfig):
     """How the trainer runs."""
 
     learner: LearnerConfig = LearnerConfig()
+    slices: SlicesConfig = SlicesConfig()
+    """Whose metrics are told apart, in `trainer.json`, `trainer.prom` and `headrace evaluate`."""
     min_batch_samples: int = Field(10, ge=1, le=1000)
     """A micro-batch waits for this many samples ..."""
     max_batch_samples: int = Field(64, ge=1, le=1000)

@@ -102,7 +102,7 @@ def new_learner(app: AppConfig, config: TrainerConfig, labels: Labels) -> Online
     """Return the learner of the live trainer, which knows nothing yet, in a process that computes as that one does."""
     torch.set_num_threads(config.num_threads)
     warm_up()
-    return OnlineLearner(app, config.learner, device_of(config), labels=labels)
+    return OnlineLearner(app, config.learner, device_of(config), labels=labels, slices=config.slices)
 
 
 def learn_history(

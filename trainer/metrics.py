@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from trainer.measures.curve import Curve, RecentScores, auc
 from trainer.measures.means import MeanWindows
 from trainer.measures.settling import SettlingLists, ShownList, ranking_measures
+from trainer.measures.user_areas import UserAreas
 
 TOP = 10
 """Places of a list that hit rate, NDCG and MRR look at."""
@@ -70,6 +71,7 @@ class PrequentialMetrics:
         self.listed_rows: set[int] = set()
         """Catalogue rows that stood in the top of an organic list."""
         self.settling = SettlingLists(self._window_ms)
+        self._areas = UserAreas()
         self._means = MeanWindows()
         self._curves = {name: Curve() for name in CURVES}
         self._recent = {name: RecentScores() for name in CURVES}
@@ -98,7 +100,9 @@ class PrequentialMetrics:
         self._means.observe("mrr@10", sum(reciprocals), size)
         self._means.observe("candidate_recall", len(ranks), size)
         for name, belongs in (slices or {}).items():
-            self._means.observe(f"hr@10[{name}]", float(np.array(hits)[belongs].sum()), int(belongs.sum()))
+            count = int(belongs.sum())
+            self._means.observe(f"hr@10[{name}]", float(np.array(hits)[belongs].sum()), count)
+            self._means.observe(f"ndcg@10[{name}]", float(np.array(gains + [0.0] * missed)[belongs].sum()), count)
 
     def observe_labelled(self, probabilities: NDArray[np.floating[Any]], labels: NDArray[np.floating[Any]]) -> None:
         """Fold in events that carry their label: predicted chances (n,) from before learning, labels (n,) 0 or 1."""
@@ -167,6 +171,7 @@ class PrequentialMetrics:
             "curves": {name: curve.state() for name, curve in self._curves.items()},
             "recent": {name: recent.state() for name, recent in self._recent.items()},
             "settling": self.settling.state(),
+            "areas": self._areas.state(),
             "listed_rows": sorted(self.listed_rows),
         }
         return json.dumps(state).encode()
@@ -179,6 +184,7 @@ class PrequentialMetrics:
             self._curves[name].restore(saved["curves"][name])
             self._recent[name].restore(saved["recent"][name])
         self.settling.restore(saved["settling"])
+        self._areas.restore(saved["areas"])
         self.listed_rows = set(saved["listed_rows"])
 
     def _judge(self, shown: ShownList) -> None:
@@ -186,10 +192,17 @@ class PrequentialMetrics:
         self._observe_curve("settled", chances, shown.labels)
         self.observe("settled_wanted", [float((shown.labels > 0).any())])
         area = auc(shown.scores, shown.labels)
+        measures = ranking_measures(shown.scores, shown.labels, TOP)
         if area is not None:
-            self.observe("settled_gauc", [area])
-        for name, value in ranking_measures(shown.scores, shown.labels, TOP).items():
-            self.observe(f"settled_{name}", [value])
+            measures["gauc"] = area
+        for name, value in measures.items():
+            for told in (f"settled_{name}", *(f"settled_{name}[{slice_name}]" for slice_name in shown.slices)):
+                self.observe(told, [value])
+        of_user = self._areas.observe(shown.user_id, shown.scores, shown.labels) if shown.user_id else None
+        if of_user is not None:
+            size = len(shown.labels)
+            for told in ("settled_user_gauc", *(f"settled_user_gauc[{name}]" for name in shown.slices)):
+                self._means.observe(told, size * of_user, size)
 
     def _observe_curve(self, name: str, chances: NDArray[np.floating[Any]], labels: NDArray[np.floating[Any]]) -> None:
         if len(labels):

@@ -23,7 +23,7 @@ from features.config import AppConfig
 from features.count_tables import CountTables
 from features.label_config import Labels, derived_labels
 from features.model_inputs import feature_schema_hash, ranker_input_names
-from trainer.config import LearnerConfig
+from trainer.config import LearnerConfig, SlicesConfig
 from trainer.drift import DriftMonitor
 from trainer.errors import SampleError
 from trainer.learner import Learner
@@ -36,6 +36,7 @@ from trainer.pre_ranker_learner import PreRankerLearner
 from trainer.ranker_learner import ListBatch
 from trainer.retrieval_learner import Positive, RetrievalLearner
 from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
+from trainer.slices import NEW_USER_EVENTS, Slices, slice_masks
 from trainer.step_outcome import RefusedStep, StepOutcome
 from trainer.user_cap import UserCap
 
@@ -93,8 +94,8 @@ class _Prepared:
     lists: list[OpenList] = field(default_factory=list)
     served: dict[str, OpenList] = field(default_factory=dict)
     positives: list[Positive] = field(default_factory=list)
-    missed: int = 0
-    """Scored organic positives whose target no candidate source found."""
+    missed: list[tuple[str, ...]] = field(default_factory=list)
+    """Scored organic positives whose target no candidate source found, each by its slices."""
 
 
 class OnlineLearner:
@@ -106,6 +107,7 @@ class OnlineLearner:
         device: `cpu` or `cuda`.
         lists_only_seen: build lists of items that had an event only, as `evaluate` must.
         labels: what events teach, and their weights; those of the app's actions by default.
+        slices: whose metrics are told apart.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class OnlineLearner:
         device: str = "cpu",
         lists_only_seen: bool = False,
         labels: Labels | None = None,
+        slices: SlicesConfig | None = None,
     ) -> None:
         self.app = app
         self.labels = labels or derived_labels(app)
@@ -132,6 +135,7 @@ class OnlineLearner:
             config.user_weight_cap, config.user_weight_window_s, round(3_600_000 * app.features.horizon_h) + _SLACK_MS
         )
         self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s))
+        self.slices = Slices(slices or SlicesConfig())
         self.drift = DriftMonitor(config.drift)
         self.progress = Progress()
         self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
@@ -270,7 +274,7 @@ class OnlineLearner:
             moment = self.builder.moment(event.user_id, event.event_time_ms)
             if 1 in known.values():
                 if sample.kind == "organic":
-                    self._open_organic(event, self._weight(known), moment, prepared)
+                    self._open_organic(event, self._weight(known), moment, prepared, self.slices_of(sample))
                 self._add_positive(event, moment, prepared)
             self.builder.count_event(event)
             self.progress.events += 1
@@ -401,7 +405,9 @@ class OnlineLearner:
         keys = (label_key(request_id, item_id, HEAD, 1) for item_id in shown.item_ids)
         return np.array([float(key in self.learnt_once) for key in keys], dtype=np.float32)
 
-    def _open_organic(self, event: Event, weight: float, moment: UserMoment, prepared: _Prepared) -> None:
+    def _open_organic(
+        self, event: Event, weight: float, moment: UserMoment, prepared: _Prepared, slices: tuple[str, ...]
+    ) -> None:
         """Build the list this user would have been ranked on; the ranker learns it only if it holds the target."""
         is_scored = moment.state.is_known and event.item_id not in moment.state.consumed
         self.progress.skipped_cold += not moment.state.is_known
@@ -411,9 +417,11 @@ class OnlineLearner:
             self.pre_ranker.add_list(candidates.pool_inputs, int(in_pool[0]))
         found = np.flatnonzero(candidates.rows == row) if candidates is not None and row >= 0 else np.zeros(0)
         if candidates is None or not len(found):
-            prepared.missed += is_scored
+            prepared.missed += [slices] if is_scored else []
             return
-        prepared.lists.append(OpenList.of_organic(candidates.inputs, candidates.rows, int(found[0]), weight, is_scored))
+        organic = OpenList.of_organic(candidates.inputs, candidates.rows, int(found[0]), weight, is_scored)
+        organic.slices = slices
+        prepared.lists.append(organic)
 
     def _candidates(self, event: Event, moment: UserMoment) -> CandidateList:
         return self.builder.build(moment, self.retrieval.query(event.user_id, moment), event.event_time_ms)
@@ -433,11 +441,14 @@ class OnlineLearner:
         ends = np.cumsum([len(open_list.labels) for open_list in lists])
         return np.split(logits, ends[:-1])
 
-    def _measure(self, lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]], missed: int) -> None:
+    def _measure(
+        self, lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]], missed: Sequence[tuple[str, ...]]
+    ) -> None:
         served = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_served]
         scored = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_scored]
         ranks = [_rank_of(scores, open_list.target) for open_list, scores in scored]
-        self.metrics.observe_organic(ranks, missed, TOP)
+        told = slice_masks([*(open_list.slices for open_list, _ in scored), *missed])
+        self.metrics.observe_organic(ranks, len(missed), TOP, told)
         for open_list, scores in scored:
             assert open_list.rows is not None
             self.metrics.listed_rows.update(open_list.rows[np.argsort(-scores, kind="stable")[:TOP]].tolist())
@@ -460,12 +471,17 @@ class OnlineLearner:
                 served_ms = sample.served_time_ms or sample.event_time_ms
                 # A correction begins with its item: items are put in the order of their ids.
                 order = [row for _, row in sorted(open_list.row_of.items())]
-                shown = ShownList(served_ms, logits_of[id(open_list)][order], open_list.labels[order])
+                scores, labels = logits_of[id(open_list)][order], open_list.labels[order]
+                shown = ShownList(served_ms, scores, labels, sample.user_id, self.slices_of(sample))
                 is_impression = sample.kind == "impression"
                 self.metrics.settling.observe(
                     sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms
                 )
         self.metrics.settle(now_ms)
+
+    def slices_of(self, sample: Sample) -> tuple[str, ...]:
+        """Return the slices of a sample as of now."""
+        return self.slices.of(sample, len(self.builder.users.newest_item_ids(sample.user_id, NEW_USER_EVENTS)))
 
     def _learn(self, lists: Sequence[OpenList], positives: Sequence[Positive]) -> None:
         step = self.progress.step = self.progress.step + 1

@@ -36,6 +36,8 @@ class OpenList:
     """(n,) catalogue rows of an organic list."""
     is_scored: bool = False
     """Whether this organic list counts for the hit rate."""
+    slices: tuple[str, ...] = ()
+    """Where the rank of an organic target is also told, see `trainer.slices`."""
     row_of: dict[str, int] = field(default_factory=dict)
     _assumed: set[int] = field(default_factory=set)
     _refused: set[int] = field(default_factory=set)

@@ -80,6 +80,7 @@ class Sample(msgspec.Struct, frozen=True):
     served_time_ms: int | None = 0
     broker_time_ms: int | None = 0
     label_policy: str | None = ""
+    context: dict[str, str | None] | None = None
 
     @property
     def is_immediate(self) -> bool:

@@ -7,6 +7,7 @@ collector reads. A disk that refuses them does not stop the trainer.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -189,4 +190,14 @@ def _exposition(content: Mapping[str, Any]) -> bytes:
     for (name, meaning), value in zip(_GAUGES.items(), values, strict=True):
         kind = "counter" if name.endswith("_total") else "gauge"
         lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}", f"{name} {value}"]
+    lines += ["# HELP headrace_trainer_metric Rolling metrics, prequential.", "# TYPE headrace_trainer_metric gauge"]
+    for name, value in content["metrics"].items():
+        metric, _, slice_name = name.removesuffix("]").partition("[")
+        if not name.endswith("_overall") and math.isfinite(value):
+            told = f'name="{_escaped(metric)}",slice="{_escaped(slice_name)}"'
+            lines.append(f"headrace_trainer_metric{{{told}}} {value}")
     return ("\n".join(lines) + "\n").encode()
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

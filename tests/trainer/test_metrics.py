@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trainer.measures.settling import ShownList
 from trainer.metrics import PrequentialMetrics
 
 
@@ -37,6 +38,27 @@ def test_slices_count_their_own_targets_only() -> None:
     metrics = PrequentialMetrics()
     metrics.observe_organic([0, 20], missed=1, slices={"new_user": np.array([True, True, False])})
     assert metrics.totals().values()["hr@10[new_user]"] == 0.5
+
+
+def test_gauc_of_users_compares_across_their_lists_and_weighs_by_items() -> None:
+    """A list of one kind alone has no area; beside the user's other lists it has."""
+    metrics = PrequentialMetrics(window_ms=1)
+    lists = {
+        "r1": ("ada", [3.0, 1.0], [1.0, 0.0]),
+        "r2": ("ada", [2.0], [0.0]),
+        "r3": ("bob", [1.0, 2.0], [1.0, 0.0]),
+    }
+    for request_id, (user_id, scores, labels) in lists.items():
+        arrays = (np.array(scores, dtype=np.float32), np.array(labels, dtype=np.float32))
+        shown = ShownList(0, *arrays, user_id, ("device=phone",) if user_id == "bob" else ())
+        metrics.settling.observe(request_id, shown, is_impression=True, is_immediate=True, now_ms=0)
+    metrics.settle(10)
+    values = metrics.totals().values()
+    assert values["settled_user_gauc"] == pytest.approx((2 * 1.0 + 1 * 1.0 + 2 * 0.0) / 5)
+    assert values["settled_user_gauc[device=phone]"] == values["settled_gauc[device=phone]"] == 0.0
+    restored = PrequentialMetrics(window_ms=1)
+    restored.restore(metrics.state())
+    assert restored.state() == metrics.state()
 
 
 def test_what_lies_between_two_totals_has_metrics_of_its_own() -> None:

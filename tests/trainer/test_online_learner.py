@@ -35,7 +35,7 @@ def test_prediction_comes_strictly_before_learning(app: AppConfig, config: Learn
     class Spy(OnlineLearner):
         said: list[NDArray[np.float32]]
 
-        def _measure(self, lists: Any, logits: Any, missed: int) -> None:
+        def _measure(self, lists: Any, logits: Any, missed: Any) -> None:
             self.said = list(logits)
             super()._measure(lists, logits, missed)
 

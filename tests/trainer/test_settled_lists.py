@@ -34,7 +34,8 @@ def test_lists_are_judged_after_their_window(learner: OnlineLearner) -> None:
     assert not learner.metrics.totals().count("settled_wanted")
     assert set(_settled(learner)) == {
         *("settled_wanted", "settled_gauc", "settled_mrr", "settled_ndcg@10"),
-        *("settled_auc", "settled_logloss", "settled_ece"),
+        *("settled_auc", "settled_logloss", "settled_ece", "settled_user_gauc", "settled_user_gauc[user=new]"),
+        *(f"settled_{name}[user=new]" for name in ("gauc", "mrr", "ndcg@10")),
     }
 
 

@@ -129,7 +129,8 @@ def observe_shown(
     items = sorted({item.item_id: item for item in reversed(sample.items)}.values(), key=lambda item: item.item_id)
     scores = learner.ranker.predict(np.array([item.row for item in items], dtype=np.float32))
     labels = np.array([float(item.label == 1) for item in items], dtype=np.float32)
-    shown = ShownList(sample.served_time_ms or sample.event_time_ms, scores, labels)
+    served_ms = sample.served_time_ms or sample.event_time_ms
+    shown = ShownList(served_ms, scores, labels, sample.user_id, learner.slices_of(sample))
     metrics.settling.observe(sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms)
 
 

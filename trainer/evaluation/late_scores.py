@@ -18,6 +18,7 @@ from trainer.evaluation.stream import Entry
 from trainer.metrics import TOP, PrequentialMetrics
 from trainer.online_learner import OnlineLearner
 from trainer.samples import Event
+from trainer.slices import slice_masks
 
 
 @dataclass
@@ -26,6 +27,7 @@ class _Ranked:
     inputs: NDArray[np.float32]
     target: int
     """Where the target stands among the rows, -1 where it does not."""
+    slices: tuple[str, ...] = ()
 
 
 class LateScorer:
@@ -46,7 +48,7 @@ class LateScorer:
         """Predict and measure; of a list that was shown the first scores are kept until its labels settle."""
         self._learner.builder.begin_batch()
         ranked: list[_Ranked] = []
-        missed = 0
+        missed: list[tuple[str, ...]] = []
         for entry in entries:
             sample = self._lists.filled(entry.sample)
             if not (entry.only_counts or sample.kind == "organic"):
@@ -56,8 +58,12 @@ class LateScorer:
                 continue
             if sample.kind == "organic" and self.rules.judge(sample.event) == "scored":
                 found = self._ranked(sample.event)
-                missed += found is None
-                ranked += [] if found is None else [found]
+                slices = self._learner.slices_of(sample)
+                if found is None:
+                    missed.append(slices)
+                else:
+                    found.slices = slices
+                    ranked.append(found)
             self.rules.add(sample.event)
         self._observe_organic(ranked, missed)
         self.metrics.settle(entries[-1].time_ms)
@@ -76,7 +82,7 @@ class LateScorer:
         places = np.flatnonzero(rows == builder.items.row_of(event.item_id))
         return _Ranked(rows, candidates.inputs[kept], int(places[0])) if len(places) else None
 
-    def _observe_organic(self, ranked: Sequence[_Ranked], missed: int) -> None:
+    def _observe_organic(self, ranked: Sequence[_Ranked], missed: Sequence[tuple[str, ...]]) -> None:
         ranks = []
         if ranked:
             logits = self._learner.ranker.predict(np.concatenate([one.inputs for one in ranked]))
@@ -85,7 +91,8 @@ class LateScorer:
             ):
                 ranks.append(rank_of(scores, one.target))
                 self.metrics.listed_rows.update(one.rows[np.argsort(-scores, kind="stable")[:TOP]].tolist())
-        self.metrics.observe_organic(ranks, missed)
+        masks = slice_masks([*(one.slices for one in ranked), *missed])
+        self.metrics.observe_organic(ranks, len(missed), slices=masks)
 
 
 def rank_of(scores: NDArray[np.floating[Any]], target: int) -> int:

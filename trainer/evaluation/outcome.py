@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from trainer.metrics import Totals
 
 _ORGANIC = ("hr@10", "ndcg@10", "mrr@10")
 _SERVED = ("auc", "gauc", "mrr", "ndcg@10", "logloss", "ece")
+_SLICED = re.compile(r"(settled_)?(.+?)\[(.+)\]")
 _LABELLED = ("auc", "logloss", "ece")
 
 
@@ -62,12 +65,26 @@ def parts_of(
     if totals.count("settled_wanted"):
         parts["served"] = {"requests": totals.count("settled_wanted")}
         parts["served"] |= {name: values.get(f"settled_{name}") for name in _SERVED}
+        parts["served"] |= {"user_gauc": values.get("settled_user_gauc")}
         if not says_chances:
             parts["served"] |= {"logloss": None, "ece": None}
     if totals.count("labelled"):
         parts["labelled"] = {"events": totals.count("labelled")}
         parts["labelled"] |= {name: values.get(f"labelled_{name}") for name in _LABELLED}
+    for part, slices in _sliced(values).items():
+        if part in parts:
+            parts[part]["slices"] = slices
     return parts
+
+
+def _sliced(values: Mapping[str, float]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return part -> slice -> metric -> value."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name, value in values.items():
+        if match := _SLICED.fullmatch(name):
+            part = "served" if match[1] else "organic"
+            found.setdefault(part, {}).setdefault(match[3], {})[match[2]] = value
+    return found
 
 
 def as_json(outcome: Outcome, config_hash: str, baselines: list[Outcome]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def evaluate(options: EvaluateOptions, bar: Bar) -> Evaluation:
 def make_learner(app: AppConfig, config: TrainerConfig, labels: Labels) -> OnlineLearner:
     """Return the trainer's learner, listing only items that had an event."""
     device = "cuda" if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()) else "cpu"
-    return OnlineLearner(app, config.learner, device, lists_only_seen=True, labels=labels)
+    return OnlineLearner(app, config.learner, device, lists_only_seen=True, labels=labels, slices=config.slices)
 
 
 def warnings_of(stream: Stream) -> list[str]:

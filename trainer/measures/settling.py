@@ -28,6 +28,9 @@ class ShownList:
     """(n,) logits, or anything that ranks."""
     labels: NDArray[np.float32]
     """(n,) 1 where the item is known to be wanted by now."""
+    user_id: str = ""
+    slices: tuple[str, ...] = ()
+    """Where its measures are also told, see `trainer.slices`."""
 
 
 class SettlingLists:
@@ -86,6 +89,8 @@ class SettlingLists:
             "sizes": [len(shown.scores) for shown in lists],
             "scores": pack_array(_joined([shown.scores for shown in lists])),
             "labels": pack_array(_joined([shown.labels for shown in lists])),
+            "user_ids": [shown.user_id for shown in lists],
+            "slices": [list(shown.slices) for shown in lists],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -93,8 +98,9 @@ class SettlingLists:
         ends = np.cumsum(state["sizes"], dtype=np.int64)[:-1]
         scores = np.split(unpack_array(state["scores"]), ends)
         labels = np.split(unpack_array(state["labels"]), ends)
-        lists = zip(state["request_ids"], state["served_times_ms"], scores, labels, strict=False)
-        self._open = OrderedDict((name, ShownList(time_ms, s, labels_)) for name, time_ms, s, labels_ in lists)
+        told = zip(state["user_ids"], map(tuple, state["slices"]), strict=True)
+        lists = zip(state["request_ids"], state["served_times_ms"], scores, labels, told, strict=False)
+        self._open = OrderedDict((name, ShownList(time_ms, s, known, *of)) for name, time_ms, s, known, of in lists)
         self._early = OrderedDict.fromkeys(state["early"])
 
     def _remember_early(self, request_id: str) -> None:

@@ -41,7 +41,7 @@ def test_json_has_the_parts_that_the_data_has(app: AppConfig, tmp_path: Path) ->
     result = as_json(outcome, "0123456789abcdef", [])
     assert set(result) == {"organic", "samples", "wall_s", "events_per_s", "config_hash"}
     assert set(result["organic"]) == {
-        *("events", "skipped_cold", "hr@10", "ndcg@10", "mrr@10", "coverage", "candidate_recall")
+        *("events", "skipped_cold", "hr@10", "ndcg@10", "mrr@10", "coverage", "candidate_recall", "slices")
     }
     assert result["samples"] == 5
 
@@ -67,7 +67,9 @@ def test_lists_are_scored_before_they_are_learnt(app: AppConfig, tmp_path: Path)
     served = write_lists(tmp_path / "served.parquet", [("r", "a", 1, ["x", "y", "z"]), ("s", "b", 1, ["x", "y"])])
     parts = _run(app, path, served=served).parts()
     assert parts["served"]["requests"] == 2
-    assert set(parts["served"]) == {"requests", "auc", "gauc", "mrr", "ndcg@10", "logloss", "ece"}
+    assert set(parts["served"]) == {
+        *("requests", "auc", "gauc", "mrr", "ndcg@10", "logloss", "ece", "user_gauc", "slices")
+    }
     assert "organic" not in parts
 
 

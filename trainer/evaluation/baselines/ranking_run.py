@@ -130,7 +130,7 @@ class RankingRun:
             scores = np.log(known[rows] + 1e-12).astype(np.float32)
             metrics.settling.observe(
                 sample.request_id or "",
-                ShownList(served_ms, scores, labels),
+                ShownList(served_ms, scores, labels, sample.user_id),
                 sample.kind == "impression" and not entry.is_mark,
                 sample.is_immediate,
                 entry.time_ms,
