@@ -104,11 +104,12 @@ def compile_loops(environment: dict[str, str]) -> None:
     Raises:
         SetupError: they do not compile.
     """
-    wanted = digest_of(file for file in sorted((ROOT / "features").glob("*.py")) if b"compiled" in file.read_bytes())
+    sources = (file for package in ("features", "trainer") for file in sorted((ROOT / package).glob("*.py")))
+    wanted = digest_of(file for file in sources if b"compiled" in file.read_bytes())
     if _COMPILED.exists() and _COMPILED.read_text(encoding="utf-8") == wanted:
         return
-    print("setup: compiled functions of features/", flush=True)
-    run([str(ENVIRONMENT / "bin" / "python"), "-m", "features.warm_up"], environment)
+    print("setup: compiled functions of features/ and trainer/", flush=True)
+    run([str(ENVIRONMENT / "bin" / "python"), "-m", "trainer.warm_up"], environment)
     _COMPILED.write_text(wanted, encoding="utf-8")
 
 

@@ -71,6 +71,12 @@ class ActionConfig(StrictConfig):
             return NEGATIVE
         return {"positive": POSITIVE, "neutral": NEUTRAL, "negative": NEGATIVE}[self.outcome]
 
+    def carried_label(self, value: float | None) -> float | None:
+        """Return the label that an event brings along, such as a rating: 1 or 0, None where it carries none."""
+        if self.positive_when is None or value is None:
+            return None
+        return float(parse_condition(self.positive_when).holds(value))
+
 
 class SurfaceConfig(StrictConfig):
     """A place in the app where lists are shown."""

@@ -1,6 +1,7 @@
 """Calls every compiled function once with the types of production, so that no user waits for the compiler.
 
-`python -m features.warm_up` fills the cache beside the source, as `make setup` does: a process is then warm in seconds.
+`python -m trainer.warm_up` calls this too and fills the cache beside the source, as `make setup` does: a process is
+then warm in seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import numpy as np
 
 from features.candidate_pool import Workspace
 from features.candidates import TowerQuery, UserRows, build_list, list_context
-from features.compiled import drop_old_caches
 from features.config import FeaturesConfig
 from features.count_tables import CountTables
 from features.declared_table import CountedEvent
@@ -20,6 +20,8 @@ from features.item_table import ItemTable
 from features.model_inputs import first_pre_ranker_weights
 from features.user_state import UserTable
 
+PACKAGE = Path(__file__).parent
+"""Beside it lies the compiled code."""
 _NOW_MS = 1_700_000_000_000
 
 
@@ -46,8 +48,3 @@ def warm_up() -> None:
         weights = first_pre_ranker_weights(features)
         build_list(user, user_rows, context, _NOW_MS, tower, features, weights, workspace)
         build_list(user, user_rows, context, _NOW_MS, None, features, weights, workspace, given_rows=rows)
-
-
-if __name__ == "__main__":
-    drop_old_caches(Path(__file__).parent)
-    warm_up()

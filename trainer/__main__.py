@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.label_config import Labels, load_labels
 from features.quality.config import load_quality_config
-from features.warm_up import warm_up
 from trainer.config import TrainerConfig
 from trainer.errors import CheckpointError, StateBusyError
 from trainer.state_lock import lock_state
@@ -90,9 +89,10 @@ def _train(
     from trainer.holds import Holds
     from trainer.online_learner import OnlineLearner
     from trainer.startup import Places, Startup, device_of
+    from trainer.warm_up import warm_up_trainer
 
     torch.set_num_threads(config.num_threads)
-    warm_up()
+    warm_up_trainer()
     learner = OnlineLearner(app, config.learner, device_of(config), labels=labels, slices=config.slices)
     hold_log = HoldLog(endpoints.kafka) if follows_holds else None
     places = Places(Path(endpoints.state), Path(endpoints.model_store) / app.name)

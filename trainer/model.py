@@ -164,19 +164,30 @@ class Ranker(nn.Module):
         with torch.autocast(scaled.device.type, torch.bfloat16):
             return torch.relu(self.hidden_2(torch.relu(self.hidden_1(scaled)))).float()
 
-    @torch.no_grad()
     def observe_inputs(self, inputs: Tensor) -> None:
-        """Fold a batch into the running mean and variance (Chan et al. 1979); (T, F). Only training calls this."""
-        if len(inputs) == 0:
-            return
-        known = self.input_count
-        share = len(inputs) / (known + len(inputs))
-        mean = inputs.mean(dim=0)
-        delta = mean - self.input_mean
-        variance = (inputs - mean).square_().mean(dim=0)  # A tenth of the time of `var` on the CPU.
-        self.input_variance.mul_(1 - share).add_(share * variance + share * (1 - share) * delta.square())
-        self.input_mean.add_(share * delta)
-        known.add_(len(inputs)).clamp_(max=_STATISTICS_MEMORY)
+        """Fold a batch into the running mean and variance; (T, F). Only training calls this."""
+        fold_statistics(self.input_mean, self.input_variance, self.input_count, inputs)
+
+
+@torch.no_grad()
+def fold_statistics(mean: Tensor, variance: Tensor, count: Tensor, inputs: Tensor) -> None:
+    """Fold a batch into a running mean and variance, in place (Chan et al. 1979).
+
+    Args:
+        mean: (F,)
+        variance: (F,)
+        count: (1,) rows so far, no more than the memory.
+        inputs: (T, F)
+    """
+    if len(inputs) == 0:
+        return
+    share = len(inputs) / (count + len(inputs))
+    batch_mean = inputs.mean(dim=0)
+    delta = batch_mean - mean
+    batch_variance = (inputs - batch_mean).square_().mean(dim=0)  # A tenth of the time of `var` on the CPU.
+    variance.mul_(1 - share).add_(share * batch_variance + share * (1 - share) * delta.square())
+    mean.add_(share * delta)
+    count.add_(len(inputs)).clamp_(max=_STATISTICS_MEMORY)
 
 
 class Model(nn.Module):

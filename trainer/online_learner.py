@@ -34,13 +34,26 @@ from trainer.open_lists import OpenList
 from trainer.optimizer_state import with_prefix
 from trainer.pre_ranker_learner import PreRankerLearner
 from trainer.ranker_learner import ListBatch
+from trainer.rating_learner import RatingLearner
 from trainer.retrieval_learner import Positive, RetrievalLearner
 from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
 from trainer.slices import NEW_USER_EVENTS, Slices, slice_masks
 from trainer.step_outcome import RefusedStep, StepOutcome
 from trainer.user_cap import UserCap
 
-_PARTS = ("model", "items", "users", "counts", "tower", "ranker", "pre_ranker", "learnt_once", "user_cap", "learner")
+_PARTS = (
+    "model",
+    "items",
+    "users",
+    "counts",
+    "tower",
+    "ranker",
+    "pre_ranker",
+    "ratings",
+    "learnt_once",
+    "user_cap",
+    "learner",
+)
 
 _HELD, _RELEASED = "held", "released"
 """Heads of the keys of events that were counted while held, and of those learnt since."""
@@ -130,6 +143,7 @@ class OnlineLearner:
         self.retrieval = RetrievalLearner(self.weights.tower, self.builder.items, config)
         self.model.pre_ranker.copy_(torch.from_numpy(self.builder.pre_ranker))
         self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate, config.update_clip)
+        self.ratings = RatingLearner(app, config.seed, config.update_clip)
         self.learnt_once = LearntOnce(config.learnt_once_limit, self.labels.horizon_ms + _SLACK_MS)
         self.user_cap = UserCap(
             config.user_weight_cap, config.user_weight_window_s, round(3_600_000 * app.features.horizon_h) + _SLACK_MS
@@ -190,6 +204,7 @@ class OnlineLearner:
             "tower": self.retrieval.arrays(),
             "ranker": self.ranker.arrays(),
             "pre_ranker": self.pre_ranker.arrays(),
+            "ratings": self.ratings.arrays(),
             "learnt_once": self.learnt_once.arrays(),
             "user_cap": self.user_cap.arrays(),
             "learner": {
@@ -204,6 +219,7 @@ class OnlineLearner:
             },
             "users": self.builder.users.names(),
             "tower": self.weights.tower.names(),
+            "ratings": self.ratings.names(),
         }
         return LearnerState(
             arrays={f"{part}/{name}": array for part, content in arrays.items() for name, array in content.items()},
@@ -228,6 +244,7 @@ class OnlineLearner:
         self.retrieval.restore(_names_with_prefix(names, "tower/"), parts["tower"])
         self.ranker.restore(parts["ranker"])
         self.pre_ranker.restore(parts["pre_ranker"])
+        self.ratings.restore(_names_with_prefix(names, "ratings/"), parts["ratings"])
         self.learnt_once.restore(parts["learnt_once"])
         self.user_cap.restore(parts["user_cap"])
         self.recent_inputs = parts["learner"]["recent_inputs"].copy()
@@ -276,8 +293,7 @@ class OnlineLearner:
                 if sample.kind == "organic":
                     self._open_organic(event, self._weight(known), moment, prepared, self.slices_of(sample))
                 self._add_positive(event, moment, prepared)
-            self.builder.count_event(event)
-            self.progress.events += 1
+            self._count_event(event, sample, is_held=False)
 
     def _known(self, sample: Sample) -> dict[str, int]:
         """Return what the event says of its item by head; where the sample does not say, what its action means."""
@@ -328,8 +344,7 @@ class OnlineLearner:
         self.progress.duplicates += not is_new
         if is_new:
             self.learnt_once.add(label_key(event.event_id, event.item_id, _HELD, event.outcome))
-            self.builder.count_event(event)
-            self.progress.events += 1
+            self._count_event(event, sample, is_held=True)
 
     def _prepare_released(self, sample: Sample, prepared: _Prepared) -> None:
         """Open the list of a released sample, and its positive for retrieval, each once.
@@ -352,6 +367,14 @@ class OnlineLearner:
             return
         if self.learnt_once.add(label_key(event.event_id, event.item_id, _RELEASED, event.outcome)):
             self._add_positive(event, self.builder.moment_before(event), prepared)
+
+    def _count_event(self, event: Event, sample: Sample, is_held: bool) -> None:
+        """Count an event everywhere, once everything that predicts it is computed."""
+        row = self.builder.items.ensure_row(event.item_id)
+        is_scored = sample.kind == "organic" and not is_held
+        self.ratings.add(event, row, self.builder.items.categories[row], is_held, is_scored)
+        self.builder.count_event(event)
+        self.progress.events += 1
 
     def _count_shown(self, sample: Sample) -> None:
         """Count that a list was shown, once."""
@@ -488,6 +511,9 @@ class OnlineLearner:
         rate_factor = self.drift.rate_factor(step)
         self._note_step("pre_ranker", self.pre_ranker.learn_batch(rate_factor))
         self.model.pre_ranker.copy_(torch.from_numpy(self.pre_ranker.weights))
+        for learnt in self.ratings.learn_batch(step, rate_factor):
+            self.metrics.observe_labelled(learnt.chances, learnt.labels)
+            self._note_step("ratings", learnt.outcome)
         if lists:
             batch = ListBatch.of_lists([open_list.labelled() for open_list in lists])
             self._note_step("ranker", self.weights.learn_lists(batch, step, rate_factor))

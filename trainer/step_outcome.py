@@ -34,7 +34,7 @@ class RefusedStep:
     """A step that was not taken, for people who look into it."""
 
     part: str
-    """`ranker`, `tower` or `pre_ranker`."""
+    """`ranker`, `tower`, `pre_ranker` or `ratings`."""
     step: int
     reason: str
     batch: Mapping[str, NDArray[Any]]

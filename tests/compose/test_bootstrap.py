@@ -65,7 +65,7 @@ def test_compiled_functions_follow_their_sources(commands: Commands) -> None:
     for text in ("compiled", "compiled", "compiled anew"):
         (bootstrap.ROOT / "features" / "one.py").write_text(text)
         bootstrap.compile_loops({})
-    assert [command[-1] for command in commands[1:]] == ["features.warm_up"] * 2
+    assert [command[-1] for command in commands[1:]] == ["trainer.warm_up"] * 2
 
 
 def test_interrupted_installation_starts_from_nothing(commands: Commands) -> None:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import msgspec
 
-from features.config import ActionConfig, AppConfig
+from features.config import AppConfig
 from features.quality.hold_table import CONTROL_TOPIC, RELEASE_ORDER, QualityOrder
 from features.quality.profile import HELD, QUALITY_TOPIC, Profile, encode_profile
 from tests.faults.file_logs import write_records
-from tests.trainer.conftest import START_MS, sample_stream
+from tests.trainer.conftest import ACTIONS, START_MS, sample_stream
 from trainer.config import LearnerConfig, TrainerConfig
 from trainer.online_learner import OnlineLearner
 from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
 
-APP = AppConfig(name="kills", actions={"like": ActionConfig(outcome="positive"), "view": ActionConfig()})
+APP = AppConfig(name="kills", actions=ACTIONS)
 CONFIG = TrainerConfig(
     learner=LearnerConfig(embedding_dim=8, retrieval_negatives=16, replay_rows=500),
     min_batch_samples=3,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,11 @@ from trainer.samples import Sample, SampleItem
 from trainer.version_files import Manifest, Version
 
 START_MS = 1_700_000_000_000
+ACTIONS = {
+    "like": ActionConfig(outcome="positive"),
+    "view": ActionConfig(),
+    "rate": ActionConfig(positive_when="value >= 4"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +35,8 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def app() -> AppConfig:
-    """An app with one positive and one neutral action."""
-    return AppConfig(name="test", actions={"like": ActionConfig(outcome="positive"), "view": ActionConfig()})
+    """An app with a positive action, a neutral one and one that brings a rating."""
+    return AppConfig(name="test", actions=ACTIONS)
 
 
 @pytest.fixture
@@ -122,6 +128,11 @@ def organic(index: int, user: int, item: int, outcome: int = 1) -> Sample:
     )
 
 
+def rated(sample: Sample, value: float) -> Sample:
+    """Turn an event into one that brings a rating of 1 to 5."""
+    return msgspec.structs.replace(sample, action="rate", value=value, outcome=int(value >= 4))
+
+
 def served_pair(learner: OnlineLearner, index: int, user: int, clicked: int, size: int = 5) -> tuple[Sample, Sample]:
     """An impression of `size` items with seeded rows, and the correction that says item `clicked` was liked."""
     random = np.random.default_rng(index)
@@ -151,7 +162,10 @@ def served_pair(learner: OnlineLearner, index: int, user: int, clicked: int, siz
 
 
 def sample_stream(learner: OnlineLearner, size: int, seed: int = 1) -> list[Sample]:
-    """A mixed stream: organic events of 12 users on 30 items, and every tenth time a served list with a click."""
+    """A mixed stream: organic events of 12 users on 30 items, and every tenth time a served list with a click.
+
+    A quarter of the events are ratings.
+    """
     random = np.random.default_rng(seed)
     stream: list[Sample] = []
     for index in range(size):
@@ -159,7 +173,9 @@ def sample_stream(learner: OnlineLearner, size: int, seed: int = 1) -> list[Samp
         if index % 10 == 9:
             stream.extend(served_pair(learner, index, user, int(random.integers(5))))
         else:
-            stream.append(organic(index, user, int(random.zipf(1.5)) % 30, int(random.random() < 0.7)))
+            sample = organic(index, user, int(random.zipf(1.5)) % 30, int(random.random() < 0.7))
+            value = 4.0 + index % 2 if sample.outcome else 1.0 + index % 3
+            stream.append(rated(sample, value) if index % 4 == 0 else sample)
     return stream
 
 

@@ -56,6 +56,8 @@ class LateScorer:
                 observe_shown(self._learner, self.metrics, sample, is_impression, entry.time_ms)
             if sample.event is None:
                 continue
+            if sample.kind == "organic":
+                self._observe_labelled(sample.event)
             if sample.kind == "organic" and self.rules.judge(sample.event) == "scored":
                 found = self._ranked(sample.event)
                 slices = self._learner.slices_of(sample)
@@ -67,6 +69,17 @@ class LateScorer:
             self.rules.add(sample.event)
         self._observe_organic(ranked, missed)
         self.metrics.settle(entries[-1].time_ms)
+
+    def _observe_labelled(self, event: Event) -> None:
+        """Judge an event that carries its label by what the learner knows by now."""
+        label = self._learner.ratings.label_of(event)
+        if label is None:
+            return
+        items = self._learner.builder.items
+        row = items.row_of(event.item_id)
+        categories = items.categories[row] if row >= 0 else np.zeros(0, dtype=np.int32)
+        chance = self._learner.ratings.predict(event, row, categories)
+        self.metrics.observe_labelled(np.array([chance]), np.array([label]))
 
     def _ranked(self, event: Event) -> _Ranked | None:
         """Build the list of this moment; None where it does not hold the target."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from features.config import AppConfig, parse_condition
 from features.label_config import Labels
 from trainer.samples import Event
 
@@ -45,11 +44,3 @@ class Rules:
     def add(self, event: Event) -> None:
         """Remember an event."""
         self.consumed.setdefault(event.user_id, {})[event.item_id] = None
-
-
-def carried_label(app: AppConfig, action: str, value: float | None) -> float | None:
-    """Return the label that an event carries itself, such as a rating: 1 or 0, None where it carries none."""
-    condition = app.actions[action].positive_when
-    if condition is None or value is None:
-        return None
-    return float(parse_condition(condition).holds(value))

@@ -13,7 +13,6 @@ import numpy as np
 from features.config import AppConfig
 from trainer.evaluation.outcome import Outcome
 from trainer.evaluation.replay import Progress, batches
-from trainer.evaluation.rules import carried_label
 from trainer.evaluation.stream import Entry, Stream
 from trainer.evaluation.timeline import Timeline
 from trainer.metrics import PrequentialMetrics
@@ -87,7 +86,7 @@ class PointwiseRun:
             event = entry.sample.event
             if event is None or entry.sample.kind != "organic":
                 continue
-            label = carried_label(self._app, event.action, event.value)
+            label = self._app.actions[event.action].carried_label(event.value)
             if label is not None:
                 yield LabelledEvent(event.user_id, event.item_id, self._categories.get(event.item_id, ())), label
 
