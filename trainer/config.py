@@ -79,6 +79,9 @@ class LearnerConfig(StrictConfig):
     on top counts in every feature and teaches nothing. Far above what people do in an hour; 0 is off."""
     user_weight_window_s: float = Field(3600.0, gt=0, le=604_800.0)
     """Length of that window in stream time."""
+    learns_position_bias: bool = True
+    """Whether places of shown lists get a bias of their own in training, so that what stood on top by chance is not
+    taken for good. Answers are scored without it, as for an average place."""
     learnt_once_limit: int = Field(2_000_000, ge=1000)
     """Most labels remembered, so that a repeated sample is learnt once, about 150 bytes each. They are kept for the
     correction horizon and an hour; where this bound is lower the oldest go first and could be learnt again."""
@@ -110,6 +113,7 @@ class LearnerConfig(StrictConfig):
                 expire_after_ms=round(3_600_000 * self.user_rows.expire_after_h),
             ),
             update_clip=self.update_clip,
+            learns_position_bias=self.learns_position_bias,
             seed=self.seed,
         )
 

@@ -23,9 +23,13 @@ HISTORY_DECAY = 0.85
 """Weight of an item against the next newer one."""
 _HISTORY_WEIGHTS = (HISTORY_DECAY ** np.arange(HISTORY_LENGTH)).astype(np.float32)
 INPUT_CLIP = 5.0
+MAX_POSITIONS = 64
+"""Places of a list with a bias of their own; those behind share the last one."""
 _FIRST_BIAS, _FIRST_ORGANIC_BIAS = -2.0, -3.0
 """Log odds to begin with: a tenth of what is shown is wanted, and one of two hundred candidates of an organic list.
 Learnt from zero they would cost the first thousand steps."""
+_POSITION_SCALE = 10.0
+"""Adam's steps are of one size: places, log odds apart, must not come after all the ranker's inputs have spoken."""
 _STATISTICS_MEMORY = 50_000.0
 """Rows after which the running mean and variance forget as fast as they learn."""
 
@@ -188,6 +192,35 @@ def fold_statistics(mean: Tensor, variance: Tensor, count: Tensor, inputs: Tenso
     variance.mul_(1 - share).add_(share * batch_variance + share * (1 - share) * delta.square())
     mean.add_(share * delta)
     count.add_(len(inputs)).clamp_(max=_STATISTICS_MEMORY)
+
+
+class PositionBias(nn.Module):
+    """What a place on a list adds to the log odds of a positive, whoever stands there: for training only.
+
+    A shallow part beside the ranker takes up how far people look (Zhao et al. 2019, "Recommending what video to watch
+    next", https://doi.org/10.1145/3298689.3346997), so that the ranker need not. It is told against the mean over the
+    places of rows seen so far, so that the ranker alone stays calibrated for an average place.
+    """
+
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(MAX_POSITIONS))
+        self.register_buffer("seen", torch.zeros(MAX_POSITIONS))
+
+    @torch.no_grad()
+    def observe_positions(self, positions: Tensor) -> None:
+        """Count the places of rows, (T,) int64, -1 where there is none."""
+        places = positions[positions >= 0].clamp(max=MAX_POSITIONS - 1)
+        self.seen.index_add_(0, places, self.seen.new_ones(len(places)))
+        self.seen.mul_((_STATISTICS_MEMORY / self.seen.sum().clamp(min=1.0)).clamp(max=1.0))
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Return what to add to logits; (T,) int64 -> (T,), 0 where there is no place."""
+        mean = (self.seen * self.bias).sum() / self.seen.sum().clamp(min=1.0)
+        added = _POSITION_SCALE * (self.bias[positions.clamp(0, MAX_POSITIONS - 1)] - mean)
+        return torch.where(positions >= 0, added, torch.zeros_like(added))
 
 
 class Model(nn.Module):

@@ -418,7 +418,7 @@ class OnlineLearner:
         if found is None:
             shown = served_list(sample, self.num_inputs, self.schema_hash)
             known = self._wanted(sample.request_id, shown)
-            found = OpenList.of_served(shown.inputs, shown.item_ids, known, sample.is_immediate)
+            found = OpenList.of_served(shown, known, sample.is_immediate)
             prepared.served[sample.request_id] = found
             prepared.lists.append(found)
         return found

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trainer.errors import SampleError
 from trainer.loss import CHANGED_LABEL, FIRST_LABEL, TRUSTED_LABEL
 from trainer.ranker_learner import LabelledList
+from trainer.samples import ServedList
 
 
 @dataclass
@@ -27,6 +28,8 @@ class OpenList:
     """(n,) 0 where nothing new is learnt."""
     kinds: NDArray[np.int8]
     """(n,) how sure a label is, see `trainer.loss`."""
+    positions: NDArray[np.int64]
+    """(n,) places from 0, -1 where nobody was shown the list."""
     is_served: bool
     is_immediate: bool = False
     """Whether its negatives were assumed at once, so that some of them are wrong."""
@@ -43,19 +46,18 @@ class OpenList:
     _refused: set[int] = field(default_factory=set)
 
     @classmethod
-    def of_served(
-        cls, inputs: NDArray[np.float32], item_ids: tuple[str, ...], known: NDArray[np.float32], is_immediate: bool
-    ) -> OpenList:
+    def of_served(cls, shown: ServedList, known: NDArray[np.float32], is_immediate: bool) -> OpenList:
         """Open a list that was shown; `known` (n,) says which items were learnt as wanted before."""
-        size = len(item_ids)
+        size = len(shown.item_ids)
         return cls(
-            inputs,
+            shown.inputs,
             labels=known,
             weights=np.zeros(size, dtype=np.float32),
             kinds=np.full(size, TRUSTED_LABEL, dtype=np.int8),
+            positions=shown.positions,
             is_served=True,
             is_immediate=is_immediate,
-            row_of={item_id: row for row, item_id in enumerate(item_ids)},
+            row_of={item_id: row for row, item_id in enumerate(shown.item_ids)},
         )
 
     @classmethod
@@ -67,7 +69,8 @@ class OpenList:
         labels, weights = np.zeros(size, dtype=np.float32), np.ones(size, dtype=np.float32)
         labels[target], weights[target] = 1.0, weight
         kinds = np.full(size, TRUSTED_LABEL, dtype=np.int8)
-        return cls(inputs, labels, weights, kinds, False, target=target, rows=rows, is_scored=is_scored)
+        nowhere = np.full(size, -1, dtype=np.int64)
+        return cls(inputs, labels, weights, kinds, nowhere, False, target=target, rows=rows, is_scored=is_scored)
 
     def row(self, item_id: str) -> int:
         """Return where an item stands.
@@ -117,4 +120,4 @@ class OpenList:
 
     def labelled(self) -> LabelledList:
         """Return the list as the ranker learns it."""
-        return LabelledList(self.inputs, self.labels, self.weights, self.kinds, self.is_served)
+        return LabelledList(self.inputs, self.labels, self.weights, self.kinds, self.positions, self.is_served)

@@ -18,7 +18,7 @@ from torch import Tensor
 from trainer.device import on_device
 from trainer.guarded_step import clipped_step, fault_of, named_gradients
 from trainer.loss import fake_negative_weights, ranker_loss
-from trainer.model import Ranker
+from trainer.model import PositionBias, Ranker
 from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
 from trainer.step_config import StepConfig
 from trainer.step_outcome import StepOutcome
@@ -36,6 +36,8 @@ class LabelledList:
     """(n,) of the BCE term; 0 where the label was learnt before or is unknown."""
     kinds: NDArray[np.int8]
     """(n,) how sure each label is, see `trainer.loss`."""
+    positions: NDArray[np.int64]
+    """(n,) places from 0, -1 where nobody was shown the list."""
     is_served: bool
     """True for a list a person saw."""
 
@@ -52,6 +54,8 @@ class ListBatch:
     """(T,)"""
     kinds: NDArray[np.int8]
     """(T,)"""
+    positions: NDArray[np.int64]
+    """(T,)"""
     list_of: NDArray[np.int64]
     """(T,)"""
     is_served: NDArray[np.bool_]
@@ -66,6 +70,7 @@ class ListBatch:
             labels=np.concatenate([labelled.labels for labelled in lists]),
             weights=np.concatenate([labelled.weights for labelled in lists]),
             kinds=np.concatenate([labelled.kinds for labelled in lists]),
+            positions=np.concatenate([labelled.positions for labelled in lists]),
             list_of=np.repeat(np.arange(len(lists)), sizes),
             is_served=np.array([labelled.is_served for labelled in lists]),
         )
@@ -79,6 +84,7 @@ class ListBatch:
             labels=np.concatenate([batch.labels for batch in batches]),
             weights=np.concatenate([batch.weights for batch in batches]),
             kinds=np.concatenate([batch.kinds for batch in batches]),
+            positions=np.concatenate([batch.positions for batch in batches]),
             list_of=np.concatenate(
                 [batch.list_of + end - len(batch.is_served) for batch, end in zip(batches, ends, strict=True)]
             ),
@@ -96,6 +102,7 @@ class ListBatch:
                     labels=self.labels[first:last],
                     weights=self.weights[first:last],
                     kinds=self.kinds[first:last],
+                    positions=self.positions[first:last],
                     list_of=self.list_of[first:last] - start,
                     is_served=self.is_served[start : start + size],
                 )
@@ -118,7 +125,9 @@ class RankerLearner:
         self.ranker.has_mixed_precision = config.mixed_precision
         self._config = config
         self._device = device
-        self.optimizer = torch.optim.Adam(ranker.parameters(), lr=config.learning_rate)
+        self.position_bias = PositionBias().to(device)
+        self._modules = torch.nn.ModuleDict({"ranker": ranker, "position_bias": self.position_bias})
+        self.optimizer = torch.optim.Adam(self._modules.parameters(), lr=config.learning_rate)
         self.recent: deque[ListBatch] = deque()
 
     @torch.no_grad()
@@ -131,6 +140,7 @@ class RankerLearner:
         """Take one step on `batch` and one replayed batch, unless it would not be finite."""
         set_learning_rate(self.optimizer, rate_factor * self._config.learning_rate)
         self.ranker.observe_inputs(self._tensor(batch.inputs))
+        self.position_bias.observe_positions(self._tensor(batch.positions))
         replayed = self._drawn(step)
         outcome = self._step(batch if replayed is None else ListBatch.joined([batch, replayed]))
         if outcome.is_taken:
@@ -138,8 +148,10 @@ class RankerLearner:
         return outcome
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return optimiser and replay for a checkpoint; the ranker's weights are saved with the model."""
+        """Return all but the ranker's weights for a checkpoint; those are saved with the model."""
         arrays: dict[str, NDArray[Any]] = {f"optimizer.{k}": v for k, v in optimizer_arrays(self.optimizer).items()}
+        positions = self.position_bias.state_dict()
+        arrays |= {f"position_bias.{name}": tensor.cpu().numpy().copy() for name, tensor in positions.items()}
         if self.recent:
             joined = ListBatch.joined(self.recent)
             arrays |= {f"replay.{name}": getattr(joined, name) for name in ListBatch.__dataclass_fields__}
@@ -149,6 +161,8 @@ class RankerLearner:
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `arrays` returned."""
         restore_optimizer(self.optimizer, with_prefix(arrays, "optimizer."))
+        positions = with_prefix(arrays, "position_bias.")
+        self.position_bias.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in positions.items()})
         replay = with_prefix(arrays, "replay.")
         self.recent = deque()
         if replay:
@@ -158,16 +172,18 @@ class RankerLearner:
     def _step(self, batch: ListBatch) -> StepOutcome:
         labels, list_of = self._tensor(batch.labels), self._tensor(batch.list_of)
         logits = self.ranker(self._tensor(batch.inputs), ~self._tensor(batch.is_served)[list_of])
+        if self._config.learns_position_bias:
+            logits = logits + self.position_bias(self._tensor(batch.positions))
         weights = self._tensor(batch.weights)
         if self._config.corrects_fake_negatives:
             weights = weights * fake_negative_weights(logits, self._tensor(batch.kinds))
         loss = ranker_loss(logits, labels, weights, list_of, len(batch.is_served), self._config.softmax_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        fault = fault_of(loss, named_gradients(self.ranker))
+        fault = fault_of(loss, named_gradients(self._modules))
         if fault:
             return StepOutcome(fault, batch={name: getattr(batch, name) for name in ListBatch.__dataclass_fields__})
-        was_clipped = clipped_step(self.optimizer, list(self.ranker.parameters()), self._config.update_clip)
+        was_clipped = clipped_step(self.optimizer, list(self._modules.parameters()), self._config.update_clip)
         return StepOutcome(was_clipped=was_clipped)
 
     def _drawn(self, step: int) -> ListBatch | None:

@@ -112,6 +112,8 @@ class ServedList:
     inputs: NDArray[np.float32]
     """(n, F)"""
     labels: tuple[int | None, ...]
+    positions: NDArray[np.int64]
+    """(n,) places from 0."""
 
 
 _decoder = msgspec.json.Decoder(Sample)
@@ -160,7 +162,8 @@ def served_list(sample: Sample, num_inputs: int, schema_hash: str) -> ServedList
     inputs = np.array(rows, dtype=np.float32)
     if not np.isfinite(inputs).all():
         raise SampleError("not_finite", "rows hold numbers that do not fit float32")
-    return ServedList(tuple(item.item_id for item in items), inputs, tuple(item.label for item in items))
+    positions = np.array([min(max(item.position, -1), _MAX_ITEMS) for item in items], dtype=np.int64)
+    return ServedList(tuple(item.item_id for item in items), inputs, tuple(item.label for item in items), positions)
 
 
 def label_key(request_id: str, item_id: str, head: str, value: int) -> bytes:

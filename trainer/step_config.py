@@ -33,4 +33,5 @@ class StepConfig:
     mixed_precision: bool = False
     user_rows: RowLimits = RowLimits()
     update_clip: float = 0.02
+    learns_position_bias: bool = True
     seed: int = 17

@@ -23,7 +23,8 @@ from trainer.ranker_learner import LabelledList, ListBatch
 from trainer.step_config import StepConfig
 learner = Learner(StepConfig(embedding_dim=4), num_inputs=3, num_pre_ranker_inputs=2)
 labels = np.array([1, 0], dtype=np.float32)
-rows = LabelledList(np.ones((2, 3), dtype=np.float32), labels, labels + 1, np.zeros(2, dtype=np.int8), True)
+kinds, positions = np.zeros(2, dtype=np.int8), np.arange(2)
+rows = LabelledList(np.ones((2, 3), dtype=np.float32), labels, labels + 1, kinds, positions, True)
 print("learnt", learner.learn_lists(ListBatch.of_lists([rows]), step=1).is_taken)
 """
 

@@ -50,7 +50,9 @@ def _lists(random: np.random.Generator, lists: int = 16, size: int = 20) -> List
         labels = (inputs[:, 0] + random.gumbel(size=size) > 2.0).astype(np.float32)
         first = np.where(labels > 0, CHANGED_LABEL, FIRST_LABEL)
         kinds = np.where(random.random(size) < 0.5, first, TRUSTED_LABEL).astype(np.int8)
-        drawn.append(LabelledList(inputs, labels, np.ones(size, dtype=np.float32), kinds, bool(random.random() < 0.5)))
+        is_served = bool(random.random() < 0.5)
+        positions = np.arange(size) if is_served else np.full(size, -1)
+        drawn.append(LabelledList(inputs, labels, np.ones(size, dtype=np.float32), kinds, positions, is_served))
     return ListBatch.of_lists(drawn)
 
 

@@ -134,6 +134,7 @@ def _lists(random: np.random.Generator, sign: float, inputs: int = 8, size: int 
         labels=labels.reshape(-1),
         weights=np.ones(count, dtype=np.float32),
         kinds=np.full(count, TRUSTED_LABEL, dtype=np.int8),
+        positions=np.full(count, -1, dtype=np.int64),
         list_of=np.repeat(np.arange(lists), size),
         is_served=np.ones(lists, dtype=np.bool_),
     )

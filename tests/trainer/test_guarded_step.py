@@ -23,7 +23,9 @@ def lists(size: int, seed: int, flip: bool = False) -> ListBatch:
         rows = random.normal(size=(5, _INPUTS)).astype(np.float32)
         labels = (rows[:, 0] > 0).astype(np.float32)
         wanted = 1 - labels if flip else labels
-        found.append(LabelledList(rows, wanted, np.ones(5, dtype=np.float32), np.zeros(5, dtype=np.int8), True))
+        found.append(
+            LabelledList(rows, wanted, np.ones(5, dtype=np.float32), np.zeros(5, dtype=np.int8), np.arange(5), True)
+        )
     return ListBatch.of_lists(found)
 
 
