@@ -21,7 +21,7 @@ from safetensors.numpy import load, save
 
 from trainer.durable_files import delete_directory, move_aside, remove_leftovers, write_directory
 from trainer.errors import CheckpointError, CheckpointFormatError
-from trainer.online_learner import LearnerState, Progress
+from trainer.learner_state import LearnerState, Progress
 
 FORMAT = 2
 _ARRAYS, _NAMES, _HEADER, _DIGEST = "arrays.safetensors", "names.json", "checkpoint.json", "checkpoint.sha256"

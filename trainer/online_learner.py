@@ -27,8 +27,9 @@ from trainer.config import LearnerConfig, SlicesConfig
 from trainer.drift import DriftMonitor
 from trainer.errors import SampleError
 from trainer.learner import Learner
+from trainer.learner_state import LearnerState, Progress
 from trainer.list_builder import ListBuilder, UserMoment
-from trainer.measures.settling import ShownList
+from trainer.list_measures import mean_loss, measure_lists, shown_list
 from trainer.metrics import PrequentialMetrics
 from trainer.open_lists import OpenList
 from trainer.optimizer_state import with_prefix
@@ -37,7 +38,7 @@ from trainer.ranker_learner import ListBatch
 from trainer.rating_learner import RatingLearner
 from trainer.retrieval_learner import Positive, RetrievalLearner
 from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
-from trainer.slices import NEW_USER_EVENTS, Slices, slice_masks
+from trainer.slices import NEW_USER_EVENTS, Slices
 from trainer.step_outcome import RefusedStep, StepOutcome
 from trainer.user_cap import UserCap
 
@@ -62,44 +63,6 @@ _SLACK_MS = 3_600_000
 """What was learnt is remembered this much longer than a list can be corrected."""
 
 _KEPT_REFUSED = 6
-
-TOP = 10
-"""Length of the list that hit rate, NDCG and MRR look at."""
-
-
-@dataclass
-class Progress:
-    """How far the learner is: counters that go into checkpoints and the status file."""
-
-    step: int = 0
-    samples: int = 0
-    events: int = 0
-    duplicates: int = 0
-    held: int = 0
-    """Samples that counted and taught nothing, because their window is held."""
-    released: int = 0
-    """Of those, samples learnt since, when their window was let go."""
-    capped: int = 0
-    """Samples that counted and taught nothing, because their user had taught enough, see `trainer.user_cap`."""
-    skipped_cold: int = 0
-    non_finite_steps: int = 0
-    """Steps that were not taken, see `trainer.refused_batches`."""
-    clipped_steps: int = 0
-    """Steps whose update was made smaller, see `trainer.guarded_step`."""
-    newest_event_time_ms: int = 0
-    newest_broker_time_ms: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    """Samples that could not be learnt, by reason."""
-
-
-@dataclass(frozen=True)
-class LearnerState:
-    """All that a learner is, as plain arrays, strings and numbers."""
-
-    arrays: dict[str, NDArray[Any]]
-    names: dict[str, list[str]]
-    progress: Progress
-    metrics: bytes
 
 
 @dataclass
@@ -188,10 +151,10 @@ class OnlineLearner:
     def _learn_prepared(self, prepared: _Prepared, samples: Sequence[Sample], new_events: int) -> None:
         lists = [open_list for open_list in prepared.lists if open_list.weights.any()]
         logits = self._predict(lists)
-        self._measure(lists, logits, prepared.missed)
+        measure_lists(self.metrics, lists, logits, prepared.missed)
         self._measure_settling(dict(zip(map(id, lists), logits, strict=True)), prepared.served, samples)
         rate = len(prepared.positives) / new_events if new_events else math.nan
-        self.drift.observe(_mean_loss(lists, logits), rate, self.progress.step + 1)
+        self.drift.observe(mean_loss(lists, logits), rate, self.progress.step + 1)
         self._learn(lists, prepared.positives)
 
     def state(self) -> LearnerState:
@@ -464,25 +427,6 @@ class OnlineLearner:
         ends = np.cumsum([len(open_list.labels) for open_list in lists])
         return np.split(logits, ends[:-1])
 
-    def _measure(
-        self, lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]], missed: Sequence[tuple[str, ...]]
-    ) -> None:
-        served = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_served]
-        scored = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_scored]
-        ranks = [_rank_of(scores, open_list.target) for open_list, scores in scored]
-        told = slice_masks([*(open_list.slices for open_list, _ in scored), *missed])
-        self.metrics.observe_organic(ranks, len(missed), TOP, told)
-        for open_list, scores in scored:
-            assert open_list.rows is not None
-            self.metrics.listed_rows.update(open_list.rows[np.argsort(-scores, kind="stable")[:TOP]].tolist())
-        if served:
-            self.metrics.observe_served(
-                np.concatenate([scores for _, scores in served]),
-                np.concatenate([open_list.labels for open_list, _ in served]),
-                np.concatenate([open_list.weights > 0 for open_list, _ in served]),
-                np.repeat(np.arange(len(served)), [len(scores) for _, scores in served]),
-            )
-
     def _measure_settling(
         self, logits_of: Mapping[int, NDArray[np.float32]], served: Mapping[str, OpenList], samples: Sequence[Sample]
     ) -> None:
@@ -491,11 +435,7 @@ class OnlineLearner:
         for sample in samples:
             open_list = served.get(sample.request_id or "")
             if open_list is not None and id(open_list) in logits_of:
-                served_ms = sample.served_time_ms or sample.event_time_ms
-                # A correction begins with its item: items are put in the order of their ids.
-                order = [row for _, row in sorted(open_list.row_of.items())]
-                scores, labels = logits_of[id(open_list)][order], open_list.labels[order]
-                shown = ShownList(served_ms, scores, labels, sample.user_id, self.slices_of(sample))
+                shown = shown_list(sample, open_list, logits_of[id(open_list)], self.slices_of(sample))
                 is_impression = sample.kind == "impression"
                 self.metrics.settling.observe(
                     sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms
@@ -533,22 +473,6 @@ class OnlineLearner:
         refused = list(self.refused_steps)
         self.refused_steps.clear()
         return refused
-
-
-def _mean_loss(lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]]) -> float:
-    """Return the mean log loss of what is known of the lists, before it is learnt; NaN where nothing is."""
-    if not lists:
-        return math.nan
-    scores = np.concatenate(logits)
-    labels = np.concatenate([open_list.labels for open_list in lists])
-    weights = np.concatenate([open_list.weights for open_list in lists])
-    losses = np.logaddexp(0.0, np.where(labels > 0, -scores, scores))
-    return float((weights * losses).sum() / weights.sum())
-
-
-def _rank_of(scores: NDArray[np.float32], target: int) -> int:
-    """Return the place of a row, from 0, as a stable sort gives it: ties before it count against it."""
-    return int((scores > scores[target]).sum() + (scores[:target] == scores[target]).sum())
 
 
 def _names_with_prefix(names: Mapping[str, list[str]], prefix: str) -> dict[str, list[str]]:

@@ -22,7 +22,8 @@ from trainer.batch_machine import BatchMachine
 from trainer.batch_records import BatchEntry
 from trainer.checkpoint import CheckpointStore
 from trainer.holds import Holds
-from trainer.online_learner import LearnerState, OnlineLearner
+from trainer.learner_state import LearnerState
+from trainer.online_learner import OnlineLearner
 from trainer.replay import Replay
 from trainer.sample_log import SAMPLES_TOPIC
 from trainer.startup import Places, Startup

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from features.config import ActionConfig, AppConfig
 from features.label_config import HeadConfig, LabelsConfig, resolve_labels
 from tests.trainer.conftest import organic, sample_stream, served_pair
+from trainer import online_learner
 from trainer.config import LearnerConfig
 from trainer.loss import CHANGED_LABEL, FIRST_LABEL, TRUSTED_LABEL
 from trainer.online_learner import OnlineLearner
@@ -29,28 +30,27 @@ def _same(first: dict[str, Any], second: dict[str, Any]) -> bool:
     return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_prediction_comes_strictly_before_learning(app: AppConfig, config: LearnerConfig) -> None:
+def test_prediction_comes_strictly_before_learning(
+    app: AppConfig, config: LearnerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is measured is what the weights before the batch said; learning first measures something else."""
+    measured: list[NDArray[np.float32]] = []
+    monkeypatch.setattr(
+        online_learner, "measure_lists", lambda _metrics, _lists, logits, _missed: measured.extend(logits)
+    )
 
-    class Spy(OnlineLearner):
-        said: list[NDArray[np.float32]]
-
-        def _measure(self, lists: Any, logits: Any, missed: Any) -> None:
-            self.said = list(logits)
-            super()._measure(lists, logits, missed)
-
-    class LearnsFirst(Spy):
+    class LearnsFirst(OnlineLearner):
         def _predict(self, lists: Any) -> Any:
             self._learn(lists, [])
             return super()._predict(lists)
 
-    honest, cheating = Spy(app, config), LearnsFirst(app, config)
+    honest, cheating = OnlineLearner(app, config), LearnsFirst(app, config)
     pair = served_pair(honest, 1, user=1, clicked=2)
     expected = honest.model.rank(np.array([item.row for item in pair[0].items], dtype=np.float32))
     honest.learn_batch(pair)
     cheating.learn_batch(pair)
-    assert sorted(honest.said[0].tolist()) == sorted(expected.tolist())
-    assert sorted(cheating.said[0].tolist()) != sorted(expected.tolist())
+    assert sorted(measured[0].tolist()) == sorted(expected.tolist())
+    assert sorted(measured[1].tolist()) != sorted(expected.tolist())
 
 
 def test_list_of_an_event_is_built_before_the_event_is_counted(learner: OnlineLearner) -> None:

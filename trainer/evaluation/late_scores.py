@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from trainer.evaluation.given_lists import GivenLists, observe_shown
 from trainer.evaluation.rules import Rules
 from trainer.evaluation.stream import Entry
+from trainer.list_measures import rank_of
 from trainer.metrics import TOP, PrequentialMetrics
 from trainer.online_learner import OnlineLearner
 from trainer.samples import Event
@@ -106,8 +106,3 @@ class LateScorer:
                 self.metrics.listed_rows.update(one.rows[np.argsort(-scores, kind="stable")[:TOP]].tolist())
         masks = slice_masks([*(one.slices for one in ranked), *missed])
         self.metrics.observe_organic(ranks, len(missed), slices=masks)
-
-
-def rank_of(scores: NDArray[np.floating[Any]], target: int) -> int:
-    """Return the place of a row, from 0, as a stable sort gives it: ties before it count against it."""
-    return int((scores > scores[target]).sum() + (scores[:target] == scores[target]).sum())

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from features.label_config import Labels
 from trainer.evaluation.baselines.tables import Tables, UserPast
-from trainer.evaluation.late_scores import rank_of
 from trainer.evaluation.outcome import Outcome
 from trainer.evaluation.replay import Progress, batches
 from trainer.evaluation.rules import Rules
 from trainer.evaluation.stream import Entry, Stream
 from trainer.evaluation.timeline import Timeline
+from trainer.list_measures import rank_of
 from trainer.measures.settling import ShownList
 from trainer.metrics import TOP, PrequentialMetrics
 from trainer.samples import Event, Sample
