@@ -265,6 +265,10 @@ def listable_pool(is_listable: NDArray[np.bool_], scratch: Scratch, size: int) -
     return rows[:count]
 
 
+POOL_TITLE, POOL_TOWER = 4, 5
+"""Columns of the pool's inputs that the ranker sees too, as are the last three, of categories."""
+
+
 @compiled
 def pool_inputs_of(
     rows: NDArray[np.int64],
@@ -277,19 +281,21 @@ def pool_inputs_of(
     titles: Titles,
     vectors: tuple[NDArray[np.float32], NDArray[np.float32]],
     scratch: Scratch,
-) -> NDArray[np.float32]:
-    """Return the pre-ranker's inputs in the order of `pre_ranker_input_names`, (m, P)."""
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the pre-ranker's inputs in the order of `pre_ranker_input_names`, (m, P), and title similarities, (m,)."""
     taste_published_ms = model_inputs.mean_published_ms(user, table_rows, items)
     spans, num_items = len(items.decay), len(table_rows)
     out = np.zeros((len(rows), model_inputs.num_pre_ranker_inputs(spans)), dtype=np.float32)
+    similarity = np.empty(len(rows))
     nothing = model_inputs.log_share(0.0)
     for place in range(len(rows)):
         row = rows[place]
         for column in range(4):
             chance = scratch.visits[row, _PRE_RANKER_VISITS[column]]
             out[place, column] = model_inputs.log_share(chance) if chance > 0.0 else nothing
-        out[place, 4] = model_inputs.log_similarity(title_similarity(row, titles, scratch.profile, num_items))
-        out[place, 5] = model_inputs.tower_score(row, vectors)
+        similarity[place] = title_similarity(row, titles, scratch.profile, num_items)
+        out[place, POOL_TITLE] = model_inputs.log_similarity(similarity[place])
+        out[place, POOL_TOWER] = model_inputs.tower_score(row, vectors)
         published_ms = items.published_ms[table_rows[row]]
         out[place, 6] = model_inputs.age_gap(published_ms, taste_published_ms)
         for index in range(static.shape[1]):
@@ -297,7 +303,7 @@ def pool_inputs_of(
         if scratch.visits[row, 1] > 0.0:
             out[place, 7] = hand_score(scratch.visits[row, 1], popularity[row])
     model_inputs.fill_category_inputs(rows, table_rows, items, user, category_shares, out, 7 + static.shape[1])
-    return out
+    return out, similarity
 
 
 @compiled

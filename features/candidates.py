@@ -34,7 +34,7 @@ from features.declared_features import of_entity
 from features.declared_values import declared_values
 from features.item_summary import ItemSummary, best_rows
 from features.item_table import ItemTable
-from features.list_inputs import fill_ranker_inputs
+from features.list_inputs import Pooled, fill_ranker_inputs
 from features.model_inputs import ItemArrays, UserArrays
 from features.user_state import UserState
 
@@ -205,7 +205,7 @@ def build_list(
             pool_rows = listable_pool(is_listable, scratch, touched)
     else:
         pool_rows = given_rows
-    pool_inputs = pool_inputs_of(
+    pool_inputs, similarity = pool_inputs_of(
         pool_rows,
         context.table_rows,
         items,
@@ -225,7 +225,8 @@ def build_list(
     else:
         kept, sources = np.arange(len(given_rows)), np.zeros(len(given_rows), dtype=np.int64)
     rows = pool_rows[kept]
-    inputs, user_inputs = _inputs(rows, scores[kept], arrays, items, context, now_ms, vectors, features, user, scratch)
+    pooled = Pooled(pool_inputs[kept], similarity[kept], scores[kept])
+    inputs, user_inputs = _inputs(rows, pooled, arrays, items, context, now_ms, features, user, scratch)
     clear_scratch(scratch, touched, history, titles)
     return CandidateList(rows, sources, inputs, user_inputs, pool_rows, pool_inputs)
 
@@ -291,12 +292,11 @@ def _static_inputs(
 
 def _inputs(
     rows: NDArray[np.int64],
-    pre_ranks: NDArray[np.float32],
+    pooled: Pooled,
     arrays: UserArrays,
     items: ItemArrays,
     context: ListContext,
     now_ms: int,
-    vectors: tuple[NDArray[np.float32], NDArray[np.float32]],
     features: FeaturesConfig,
     user: UserState,
     scratch: Scratch,
@@ -308,14 +308,11 @@ def _inputs(
     user_inputs = np.zeros(len(items.decay) + model_inputs.NUM_TASTES, dtype=np.float32)
     fill_ranker_inputs(
         rows,
-        pre_ranks,
+        pooled,
         context.table_rows,
         items,
         arrays,
         context.counts.seen_ms,
-        context.summary.category_shares,
-        context.counts.titles.titles,
-        vectors,
         now_ms,
         scratch,
         declared,

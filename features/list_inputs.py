@@ -5,28 +5,37 @@ Letters: `n` candidates, `F` ranker inputs, `U` user inputs.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from features import model_inputs
-from features.candidate_pool import Scratch, hand_score, title_similarity
+from features.candidate_pool import POOL_TITLE, POOL_TOWER, Scratch, hand_score
 from features.compiled import compiled
 from features.item_summary import popularity_of
-from features.model_inputs import NUM_VISITS, RECENT_VISITS, ItemArrays, UserArrays
-from features.title_index import Titles
+from features.model_inputs import NUM_CATEGORY_INPUTS, NUM_VISITS, RECENT_VISITS, ItemArrays, UserArrays
+
+
+class Pooled(NamedTuple):
+    """What the pool knows of the candidates already; equal values are copied, not computed again."""
+
+    inputs: NDArray[np.float32]
+    """(n, P) of the pre-ranker."""
+    similarity: NDArray[np.float64]
+    """(n,) of titles."""
+    scores: NDArray[np.float32]
+    """(n,) of the pre-ranker."""
 
 
 @compiled
 def fill_ranker_inputs(
     rows: NDArray[np.int64],
-    pre_ranks: NDArray[np.float32],
+    pooled: Pooled,
     table_rows: NDArray[np.int64],
     items: ItemArrays,
     user: UserArrays,
     seen_ms: NDArray[np.int64],
-    category_shares: NDArray[np.float64],
-    titles: Titles,
-    vectors: tuple[NDArray[np.float32], NDArray[np.float32]],
     now_ms: int,
     scratch: Scratch,
     declared: NDArray[np.float64],
@@ -37,9 +46,8 @@ def fill_ranker_inputs(
     model_inputs.fill_user_inputs(user, table_rows, items, seen_ms, now_ms, user_out)
     taste_published_ms = model_inputs.mean_published_ms(user, table_rows, items)
     column = model_inputs.fill_item_inputs(rows, table_rows, items, out, 0)
-    size, num_items = len(rows), len(table_rows)
-    popularity, similarity = np.empty(size), np.empty(size)
-    last_5, recent = np.empty(size), np.empty(size)
+    pre_ranks, similarity, size = pooled.scores, pooled.similarity, len(rows)
+    popularity, last_5, recent = np.empty(size), np.empty(size), np.empty(size)
     mean = pre_ranks.mean() if size else np.float32(0.0)
     nothing = model_inputs.log_share(0.0)
     for place in range(size):
@@ -48,18 +56,20 @@ def fill_ranker_inputs(
             chance = scratch.visits[row, visit]
             out[place, column + visit] = model_inputs.log_share(chance) if chance > 0.0 else nothing
         popularity[place] = popularity_of(items.sums[table_rows[row]], items.decay, items.totals)
-        similarity[place] = title_similarity(row, titles, scratch.profile, num_items)
-        out[place, column + NUM_VISITS] = model_inputs.log_similarity(similarity[place])
+        out[place, column + NUM_VISITS] = pooled.inputs[place, POOL_TITLE]
         last_5[place], recent[place] = scratch.visits[row, 1], scratch.visits[row, RECENT_VISITS]
         out[place, column + NUM_VISITS + 1] = hand_score(last_5[place], popularity[place])
     column += NUM_VISITS + 2
     ranked = (popularity, last_5, recent, similarity, pre_ranks.astype(np.float64))
     for index in range(len(ranked)):
         model_inputs.fill_ranks(ranked[index], out, column + index)
-    column = model_inputs.fill_category_inputs(rows, table_rows, items, user, category_shares, out, column + 5)
+    column += 5
     for place in range(size):
-        out[place, column] = model_inputs.tower_score(rows[place], vectors)
-    column = model_inputs.fill_age_inputs(rows, table_rows, items, seen_ms, taste_published_ms, now_ms, out, column + 1)
+        for index in range(NUM_CATEGORY_INPUTS):
+            out[place, column + index] = pooled.inputs[place, pooled.inputs.shape[1] - NUM_CATEGORY_INPUTS + index]
+        out[place, column + NUM_CATEGORY_INPUTS] = pooled.inputs[place, POOL_TOWER]
+    column += NUM_CATEGORY_INPUTS + 1
+    column = model_inputs.fill_age_inputs(rows, table_rows, items, seen_ms, taste_published_ms, now_ms, out, column)
     column = model_inputs.fill_exposure_inputs(rows, table_rows, items, out, column)
     column = model_inputs.fill_shown_inputs(rows, user, now_ms, out, column)
     for place in range(size):

@@ -45,6 +45,7 @@ RECENT_VISITS = 3
 """Column of `co_visitation_recent`."""
 _RANK_NAMES = ("popularity_rank", "co_visitation_rank", "recent_rank", "title_rank", "pre_ranker_rank")
 _CATEGORY_NAMES = ("category_positive_affinity", "category_event_affinity", "category_unseen")
+NUM_CATEGORY_INPUTS = len(_CATEGORY_NAMES)
 _ITEM_NAMES = ("tower_score", "item_age", "item_is_new", "item_known_for", "item_idle_for", "item_age_gap")
 _SHOWN_NAMES = ("user_item_shown", "user_item_shown_age")
 _TASTE_NAMES = (

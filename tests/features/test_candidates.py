@@ -140,6 +140,22 @@ def test_pre_ranker_inputs_lie_where_they_are_named(shop: Shop) -> None:
         )
 
 
+def test_what_is_copied_from_the_pool_belongs_to_its_item(shop: Shop) -> None:
+    """The list has another order than the pool: tower scores, titles and their ranks are those of the list's rows."""
+    vectors = np.linspace(-1.0, 1.0, 20, dtype=np.float32)[::-1, None].copy()
+    tower = TowerQuery(np.full(1, 2.0, np.float32), vectors)
+    found = shop.list_for(shop.users.state("u", NOW_MS), np.array([0, 1]), tower)
+    assert found.rows.tolist() != found.pool_rows[: len(found.rows)].tolist()
+    column = {name: found.inputs[:, index] for index, name in enumerate(ranker_input_names(SMALL))}
+    np.testing.assert_allclose(column["tower_score"], 2.0 * vectors[found.rows, 0], rtol=1e-6)
+    resembles = np.isin(found.rows, [3, 5])  # The user's history holds "Alien Three".
+    assert (column["title_similarity"][resembles] > column["title_similarity"][~resembles].max()).all()
+    assert sorted(np.argsort(column["title_rank"])[:2]) == np.flatnonzero(resembles).tolist()
+    in_a = found.rows % 2 == 1
+    assert len({*column["category_positive_affinity"][in_a].tolist()}) == 1
+    assert column["category_positive_affinity"][in_a][0] < column["category_positive_affinity"][~in_a][0]
+
+
 def test_given_candidates_are_ranked_as_given(shop: Shop) -> None:
     """Rank takes the caller's items in their order."""
     found = shop.list_for(cold_user_state("x", SMALL), given=np.array([3, 5]))
