@@ -18,7 +18,6 @@ import torch
 
 from features.config import AppConfig
 from features.label_config import Labels
-from features.warm_up import warm_up
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import TrainerConfig, config_hash
 from trainer.durable_files import set_aside
@@ -27,6 +26,7 @@ from trainer.item_records import ItemRecord, apply_item
 from trainer.online_learner import OnlineLearner
 from trainer.samples import Sample
 from trainer.startup import Places, device_of, environment_of
+from trainer.warm_up import warm_up_trainer
 
 BATCH_SAMPLES = 16
 """As `headrace evaluate` takes them, so that its figures say what a history is worth."""
@@ -101,7 +101,7 @@ class HistoryItems:
 def new_learner(app: AppConfig, config: TrainerConfig, labels: Labels) -> OnlineLearner:
     """Return the learner of the live trainer, which knows nothing yet, in a process that computes as that one does."""
     torch.set_num_threads(config.num_threads)
-    warm_up()
+    warm_up_trainer()
     return OnlineLearner(app, config.learner, device_of(config), labels=labels, slices=config.slices)
 
 

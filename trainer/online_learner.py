@@ -293,8 +293,7 @@ class OnlineLearner:
                 self._open_correction(sample, self._known(sample), unlearnt)
             except SampleError as error:
                 self.refuse(error.reason)
-        self.builder.count_event(event)
-        self.progress.events += 1
+        self._count_event(event, sample, is_held=True)
 
     def _count_held(self, sample: Sample) -> None:
         """Count the event or the list of a held sample, and mark an event as one whose weights are not learnt."""
