@@ -20,6 +20,7 @@ from trainer.ranker_learner import ListBatch, RankerLearner
 from trainer.step_config import StepConfig
 from trainer.step_outcome import StepOutcome
 from trainer.tower_learner import TowerBatch, TowerLearner
+from trainer.worker_group import WorkerGroup
 
 
 class Learner:
@@ -30,14 +31,23 @@ class Learner:
         num_inputs: F.
         num_pre_ranker_inputs: P; those weights are carried, not learnt here.
         device: `cpu` or `cuda`.
+        workers: who takes each step together with this one, each on batches of its own; nobody by default. All must
+            begin with the same weights and rows, and take as many steps.
     """
 
-    def __init__(self, config: StepConfig, num_inputs: int, num_pre_ranker_inputs: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: StepConfig,
+        num_inputs: int,
+        num_pre_ranker_inputs: int,
+        device: str = "cpu",
+        workers: WorkerGroup | None = None,
+    ) -> None:
         prepare_device(device)
         torch.manual_seed(config.seed)
         self.model = Model(config.embedding_dim, num_inputs, num_pre_ranker_inputs).to(device)
-        self.ranker = RankerLearner(self.model.ranker, config, device)
-        self.tower = TowerLearner(self.model.tower, config, device)
+        self.ranker = RankerLearner(self.model.ranker, config, device, workers)
+        self.tower = TowerLearner(self.model.tower, config, device, workers)
 
     def learn_lists(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> StepOutcome:
         """Take the ranker's step `step`."""

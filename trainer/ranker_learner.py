@@ -22,6 +22,7 @@ from trainer.model import PositionBias, Ranker
 from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
 from trainer.step_config import StepConfig
 from trainer.step_outcome import StepOutcome
+from trainer.worker_group import WorkerGroup
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,12 @@ class RankerLearner:
         ranker: the module to train.
         config: rates, loss and replay size.
         device: where the ranker lives.
+        workers: who takes each step together with this one; nobody by default.
     """
 
-    def __init__(self, ranker: Ranker, config: StepConfig, device: str) -> None:
+    def __init__(self, ranker: Ranker, config: StepConfig, device: str, workers: WorkerGroup | None = None) -> None:
         self.ranker = ranker
+        self._workers = workers
         self.ranker.has_mixed_precision = config.mixed_precision
         self._config = config
         self._device = device
@@ -139,8 +142,11 @@ class RankerLearner:
     def learn_batch(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> StepOutcome:
         """Take one step on `batch` and one replayed batch, unless it would not be finite."""
         set_learning_rate(self.optimizer, rate_factor * self._config.learning_rate)
-        self.ranker.observe_inputs(self._tensor(batch.inputs))
-        self.position_bias.observe_positions(self._tensor(batch.positions))
+        inputs, positions = self._tensor(batch.inputs), self._tensor(batch.positions)
+        if self._workers:
+            inputs, positions = self._workers.gather(inputs), self._workers.gather(positions)
+        self.ranker.observe_inputs(inputs)
+        self.position_bias.observe_positions(positions)
         replayed = self._drawn(step)
         outcome = self._step(batch if replayed is None else ListBatch.joined([batch, replayed]))
         if outcome.is_taken:
@@ -180,6 +186,8 @@ class RankerLearner:
         loss = ranker_loss(logits, labels, weights, list_of, len(batch.is_served), self._config.softmax_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self._workers:
+            loss = self._workers.average(loss, self.optimizer.param_groups[0]["params"])
         fault = fault_of(loss, named_gradients(self._modules))
         if fault:
             return StepOutcome(fault, batch={name: getattr(batch, name) for name in ListBatch.__dataclass_fields__})

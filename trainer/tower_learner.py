@@ -24,6 +24,7 @@ from trainer.model import TwoTower
 from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
 from trainer.step_config import StepConfig
 from trainer.step_outcome import StepOutcome
+from trainer.worker_group import WorkerGroup
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,12 @@ class TowerLearner:
         tower: the module to train.
         config: sizes and rates.
         device: where rows live.
+        workers: who takes each step together with this one; nobody by default.
     """
 
-    def __init__(self, tower: TwoTower, config: StepConfig, device: str) -> None:
+    def __init__(self, tower: TwoTower, config: StepConfig, device: str, workers: WorkerGroup | None = None) -> None:
         self.tower = tower
+        self._workers = workers
         self._config = config
         self._device = device
         rate, scale, dim = config.embedding_learning_rate, config.embedding_scale, config.embedding_dim
@@ -87,15 +90,19 @@ class TowerLearner:
         loss = self._loss(batch, vectors, user_rows)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        gradients = [_gradient(leaf) for leaf in (item_rows, category_rows, user_rows)]
-        of_rows = dict(zip(("item rows", "category rows", "user rows"), gradients, strict=True))
+        rows = [self._tensor(batch.users), touched, categories.flatten()]  # In the order of `tables`.
+        gradients = [_gradient(user_rows), _gradient(item_rows), _gradient(category_rows).flatten(0, 1)]
+        if self._workers:
+            loss = self._workers.average(loss, self.optimizer.param_groups[0]["params"])
+            rows = [self._workers.gather(named) for named in rows]
+            gradients = [self._workers.gather(gradient) / self._workers.size for gradient in gradients]
+        of_rows = dict(zip(("user rows", "item rows", "category rows"), gradients, strict=True))
         fault = fault_of(loss, of_rows | named_gradients(self.tower))
         if fault:
             return StepOutcome(fault, batch={name: getattr(batch, name) for name in TowerBatch.__dataclass_fields__})
         was_clipped = clipped_step(self.optimizer, list(self.tower.parameters()), self._config.update_clip)
-        self.item_rows.learn_rows(touched, gradients[0])
-        self.category_rows.learn_rows(categories.flatten(), gradients[1].flatten(0, 1))
-        self.user_rows.learn_rows(self._tensor(batch.users), gradients[2])
+        for table, named, gradient in zip(self.tables().values(), rows, gradients, strict=True):
+            table.learn_rows(named, gradient)
         return StepOutcome(was_clipped=was_clipped)
 
     def tables(self) -> dict[str, EmbeddingTable]:
