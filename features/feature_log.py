@@ -12,7 +12,8 @@ Killed after 3, the round in Redis names the last batch that counts; every earli
 Killed within 5, the segment is still there and gives the same parts, with the same names, again.
 A try whose answer is lost has its own round, so the rows are logged with the version that Redis really took. So a row
 is in the log exactly once if and only if the server could read it; what Redis itself loses (a flush, an older copy) was
-readable and stays, and the rows that replace it have higher versions.
+readable and stays, and the rows that replace it have higher versions. Lost together with the answer to a batch, or with
+the ingester that waited for it, is whether it was readable: that batch counts.
 
 A disk that takes nothing stops no feature: the rows go unlogged, Redis keeps since when beside them, and when the disk
 takes rows again the gap is written to `gaps.jsonl`.
@@ -34,7 +35,7 @@ from features.config import FeaturesConfig
 from features.errors import FeatureLogError
 from features.feature_log_columns import log_layouts
 from features.feature_log_files import newest_logged_version, prepare_views
-from features.feature_log_journal import SUFFIX, JournalSegment, epoch_of, known_rounds, newest_version, seal
+from features.feature_log_journal import SUFFIX, JournalSegment, epoch_of, newest_version, reached_rounds, seal
 from features.feature_log_worker import ClosedSegment, FeatureLogWorker
 from features.online_writer import Claim, RowBatch
 
@@ -101,7 +102,7 @@ class FeatureLog:
         left = [path for path in sorted(self._journal.glob(f"*{SUFFIX}")) if epoch_of(path) < claim.epoch]
         for epoch in sorted({epoch_of(path) for path in left}):
             segments = [path for path in left if epoch_of(path) == epoch and path not in queued]
-            reached = frozenset(known_rounds(segments) | claim.noted_rounds.get(epoch, set()))
+            reached = reached_rounds(segments, claim.noted_rounds.get(epoch, frozenset()))
             for path in segments:
                 with contextlib.suppress(FileNotFoundError):  # Written by a former owner that is still at it.
                     with contextlib.suppress(FeatureLogError):  # Damaged: the worker finds out too, and puts it aside.

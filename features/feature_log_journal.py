@@ -91,13 +91,20 @@ def epoch_of(path: Path) -> int:
     return int(path.name.partition("-")[0])
 
 
-def known_rounds(paths: Iterable[Path]) -> set[int]:
-    """Return the rounds that segments of one epoch know to have reached the store.
+def reached_rounds(paths: Iterable[Path], told: Set[int]) -> frozenset[int]:
+    """Return the rounds that reached the store, as far as segments of one epoch know, and those that the store tells.
+
+    A store that tells less than the segments know has lost rows, and with them whether it took the last batch. That one
+    counts: a row that nobody read does less harm in the log than a missing one that somebody read.
 
     Raises:
-        OSError: one cannot be read.
+        OSError: a segment cannot be read.
     """
-    return {frame.known_round for path in paths for frame in _frames(path.read_bytes())}
+    frames = [frame for path in paths for frame in _frames(path.read_bytes())]
+    known = {frame.known_round for frame in frames}
+    if max(told, default=-1) < max(known, default=-1):
+        known.add(max(frame.round for frame in frames))
+    return frozenset(known | told)
 
 
 def seal(path: Path, reached: Set[int]) -> None:

@@ -55,7 +55,7 @@ class Claim:
     offsets: Mapping[str, int]
     """`topic:partition` -> next offset to read."""
     noted_rounds: Mapping[int, Set[int]] = field(default_factory=dict)
-    """Former epoch -> rounds of it that are known to have reached the store, the last noted one among them."""
+    """Former epoch -> rounds of it that reached the store, the last noted one among them."""
     unlogged: str = ""
     """The gap in the feature log that was open when the former writer ended."""
 
@@ -150,7 +150,7 @@ class OnlineWriter:
         self._watch = pack_command("WATCH", self._claim_key)
         self._read_claim = pack_command("HMGET", self._claim_key, "epoch", "round")
         self._epoch = self._round = self._noted_round = self._newest_try = 0
-        self._version_ms = 0
+        self._version_ms = self._logged_epoch = 0
         self._exchange_ms = 0.0
         self._open_tries: dict[int, _Try] = {}
 
@@ -172,7 +172,7 @@ class OnlineWriter:
     def rise_above(self, version_ms: int, epoch: int) -> None:
         """Never write a version, or claim an epoch, at or below these; for what only the feature log remembers."""
         self._version_ms = max(self._version_ms, version_ms)
-        self._epoch = max(self._epoch, epoch)
+        self._logged_epoch = max(self._logged_epoch, epoch)
 
     def try_claim(self) -> Claim | None:
         """Become the writer, or return None while another one lives.
@@ -190,17 +190,22 @@ class OnlineWriter:
             self._channel.ask(pack_command("UNWATCH"))
             return None
         stored = dict(zip(map(bytes.decode, fields[::2]), map(bytes.decode, fields[1::2]), strict=True))
-        # A flushed store starts at 0: go on above this writer's own epoch.
-        epoch = max(int(stored.get("epoch", 0)), self._epoch) + 1
+        # A flushed store starts at 0: go on above this writer's own epoch, and above those in the log.
+        epoch = max(int(stored.get("epoch", 0)), self._epoch, self._logged_epoch) + 1
         try:
             self._channel.transact(self._claim_commands(epoch, stored))
         except WatchError:
             return None
-        claim = _claim_from(epoch, stored, {self._epoch: {self._noted_round}})
+        claim = _claim_from(epoch, stored, {self._epoch: {self._noted_round, *self._untold_rounds(stored)}})
         self._epoch, self._round, self._noted_round, self._newest_try = epoch, 0, 0, 0
         self._version_ms = max(self._version_ms, int(stored.get("version", 0)))
         self._open_tries.clear()
         return claim
+
+    def _untold_rounds(self, stored: Mapping[str, str]) -> Set[int]:
+        """Return the try that a store which went back cannot tell of; earlier ones of the same rows did not happen."""
+        has_gone_back = (int(stored.get("epoch", 0)), int(stored.get("round", 0))) < (self._epoch, self._round)
+        return {max(self._open_tries)} if has_gone_back and self._open_tries else set()
 
     def _claim_commands(self, epoch: int, stored: Mapping[str, str]) -> list[bytes]:
         commands = [

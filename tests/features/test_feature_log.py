@@ -13,6 +13,7 @@ import pytest
 from redis import ConnectionError as RedisConnectionError
 
 from features.config import FeaturesConfig
+from features.errors import WentBackError
 from features.feature_log import FeatureLog
 from features.feature_log_config import FeatureLogConfig
 from features.feature_log_journal import seal
@@ -176,8 +177,41 @@ def test_versions_rise_over_an_empty_store_and_a_new_process(
         store.write(row(events))
         ends(store)
         redis_client.flushall()
-    # The first one was never confirmed by anything that is left, so it may not count.
-    assert versions(store.folder, VIEW) == [NOW_MS + 1, NOW_MS + 2]
+    assert versions(store.folder, VIEW) == [NOW_MS, NOW_MS + 1, NOW_MS + 2]
+
+
+@pytest.mark.parametrize("left", [{}, {"epoch": 1, "round": 1, "noted": 1}], ids=["empty", "older"])
+def test_a_store_that_lost_rows_behind_a_kill_leaves_none_out(
+    left: dict[str, int], start: Callable[..., LoggedStore], redis_client: Any
+) -> None:
+    """What the killed ingester wrote last was readable, though nothing that is left tells it."""
+    store = start()
+    for events in (1.0, 2.0, 3.0):
+        store.write(row(events))
+    store.crash()
+    redis_client.flushall()
+    if left:
+        redis_client.hset("headrace:headrace:ingester", mapping=left)
+    start().flush()
+    assert versions(store.folder, VIEW) == [NOW_MS, NOW_MS + 1, NOW_MS + 2]
+
+
+def test_a_store_that_lost_rows_behind_a_lost_answer_leaves_none_out(
+    start: Callable[..., LoggedStore], redis_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a writer that lives on, too."""
+    store = start()
+    store.write(row(1.0))
+    break_transaction(store, monkeypatch, RedisConnectionError("cut"), arrives=True)
+    with pytest.raises(RedisConnectionError):
+        store.write(row(2.0))
+    redis_client.flushall()
+    with pytest.raises(WentBackError):
+        store.write(row(2.0))
+    store.claim()
+    store.write(row(2.0))
+    store.flush()
+    assert versions(store.folder, VIEW) == [NOW_MS, NOW_MS + 1, NOW_MS + 2]
 
 
 def test_a_full_disk_stops_no_feature_and_leaves_a_gap(

@@ -71,16 +71,20 @@ def log_rows(state: Path) -> list[tuple[tuple[str, int], tuple[bytes, ...]]]:
 def test_what_was_read_is_logged_once_whatever_is_killed(
     seed: int, redis_client: Any, redis_address: str, tmp_path: Path
 ) -> None:
-    """Killed at random offsets; Redis loses everything once in between."""
+    """Killed at random offsets; Redis loses everything twice: under a running ingester, and between two."""
     stops = sorted(random.Random(seed).sample(range(20, NUM_RECORDS - 20), KILLS))
     seen: Seen = {}
     for number, stop in enumerate(stops):
         with ingester(redis_address, tmp_path) as process:
             reach(stop, redis_client, seen)
             if number == 1:
-                redis_client.flushall()  # While it runs: it claims again and reads everything again.
+                wait_for_claim(process.pid, redis_client)
+                redis_client.flushall()  # It claims again and reads everything again.
                 reach(stop, redis_client, seen)
             os.kill(process.pid, signal.SIGKILL)
+        look(redis_client, seen)  # Rows that were written between the last look and the kill.
+        if number == 2:
+            redis_client.flushall()
     with ingester(redis_address, tmp_path):
         reach(NUM_RECORDS, redis_client, seen)
         wait_for(lambda: newest_is_logged(redis_client, tmp_path), "the last rows in files")
@@ -94,6 +98,12 @@ def test_what_was_read_is_logged_once_whatever_is_killed(
 def reach(offset: int, client: Any, seen: Seen) -> None:
     """Look until the ingester has come to an offset."""
     wait_for(lambda: look(client, seen) >= offset, f"offset {offset}", pause_s=0.0005)
+
+
+def wait_for_claim(pid: int, client: Any) -> None:
+    """Wait until a process is the writer."""
+    identity = b"/%d/" % pid
+    wait_for(lambda: identity in (client.hget("headrace:headrace:ingester", "owner") or b""), f"a claim by {pid}")
 
 
 def newest_is_logged(client: Any, state: Path) -> bool:
