@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 from redis import Redis
 
@@ -22,6 +21,7 @@ from features.feature_log_files import LOG_FOLDER
 from features.ingester import MAX_POLL_RECORDS, Ingester, backoff_s
 from features.ingester_stats import IngesterStats
 from features.online_writer import OnlineWriter, clock_ms
+from features.record_reader import FeatureConsumer
 
 REDIS_TIMEOUT_S = 2.0
 """Of one call. Far above the server's 30 ms: a full transaction on a busy machine must not be cut off."""
@@ -81,7 +81,7 @@ def connect_consumer(endpoints: Endpoints, stop: threading.Event) -> Any:
     attempt = 0
     while not stop.is_set():
         try:
-            return KafkaConsumer(
+            return FeatureConsumer(
                 bootstrap_servers=endpoints.kafka.split(","),
                 client_id="headrace-ingester",
                 group_id=None,

@@ -27,13 +27,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from features.config import FeaturesConfig
 from features.errors import FeatureLogError
-from features.feature_log_columns import log_layouts
+from features.feast_rows import EncodedRow
+from features.feature_log_columns import log_layouts, pack_rows
 from features.feature_log_files import newest_logged_version, prepare_views
 from features.feature_log_journal import SUFFIX, JournalSegment, epoch_of, newest_version, reached_rounds, seal
 from features.feature_log_worker import ClosedSegment, FeatureLogWorker
@@ -109,6 +110,10 @@ class FeatureLog:
                         seal(path, reached)
                     self._closed.append(ClosedSegment(path, reached, path.stat().st_size, self._now_ms()))
 
+    def pack(self, rows: Sequence[EncodedRow]) -> bytes:
+        """Return rows as the journal keeps them; nothing where there is no log."""
+        return pack_rows(rows) if self._config.enabled else b""
+
     def note(self, batch: RowBatch) -> str:
         """Note a batch; return the open gap, empty where the batch is in the journal."""
         if self._is_usable and self._now_ms() >= self._next_try_ms:
@@ -118,9 +123,9 @@ class FeatureLog:
                 self._next_try_ms = self._now_ms() + _RETRY_MS
                 self._count_error("rows go unlogged", error)
             else:
-                self._noted_rows += len(batch.rows)
+                self._noted_rows += batch.num_rows
                 return ""
-        self._unlogged_rows += len(batch.rows)
+        self._unlogged_rows += batch.num_rows
         if not self._gap:
             self._gap = str(batch.version_ms)
         return self._gap
@@ -137,7 +142,7 @@ class FeatureLog:
             self._segment = JournalSegment(self._journal, batch.epoch, batch.version_ms)
         if self._gap:
             self._record_gap(batch.version_ms)
-        self._segment.append(batch, self._layouts)
+        self._segment.append(batch)
 
     def _record_gap(self, to_ms: int) -> None:
         """Write the gap down before the store forgets it; written twice after a crash, with the same start."""

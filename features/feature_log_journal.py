@@ -9,16 +9,13 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from features.errors import FeatureLogError
-from features.feature_log_columns import LogLayout, PackedRows, pack_rows
-from features.feature_topics import FeatureRow
+from features.feature_log_columns import PackedRows, unpack_groups
 from features.online_writer import RowBatch
 
 SUFFIX = ".journal"
@@ -35,7 +32,8 @@ class JournalBatch:
 
     round: int
     version_ms: int
-    views: Mapping[str, PackedRows]
+    groups: Sequence[tuple[str, PackedRows]]
+    """(View, rows of it)."""
 
 
 class JournalSegment:
@@ -58,18 +56,14 @@ class JournalSegment:
         self.num_bytes = 0
         self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
 
-    def append(self, batch: RowBatch, layouts: Mapping[str, LogLayout]) -> None:
+    def append(self, batch: RowBatch) -> None:
         """Add a batch with one write.
 
         Raises:
             OSError: it could not be written; the segment is as before.
         """
-        by_view: dict[str, list[FeatureRow]] = {}
-        for row in batch.rows:
-            by_view.setdefault(row.view, []).append(row)
-        packed = msgspec.msgpack.encode({view: pack_rows(layouts[view], rows) for view, rows in by_view.items()})
-        self._write(_framed(batch.round, batch.noted_round, batch.version_ms, packed))
-        self.num_rows += len(batch.rows)
+        self._write(_framed(batch.round, batch.noted_round, batch.version_ms, batch.packed))
+        self.num_rows += batch.num_rows
 
     def close(self) -> None:
         """End the segment; whether its last batch reached the store is said by the seal."""
@@ -143,7 +137,7 @@ def read_segment(path: Path) -> list[JournalBatch]:
         raise FeatureLogError(f"{path} is damaged at byte {frames[-1].end if frames else 0}")
     reached = {frame.known_round for frame in frames}
     return [
-        JournalBatch(frame.round, frame.version_ms, msgspec.msgpack.decode(frame.packed))
+        JournalBatch(frame.round, frame.version_ms, unpack_groups(frame.packed))
         for frame in frames
         if frame.round != _SEAL and frame.round in reached
     ]

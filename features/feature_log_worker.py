@@ -126,7 +126,7 @@ class FeatureLogWorker:
         seal(closed.path, closed.reached)
         by_hour: dict[tuple[str, str], list[tuple[int, PackedRows]]] = {}
         for batch in read_segment(closed.path):
-            for view, packed in batch.views.items():
+            for view, packed in batch.groups:
                 if view in self._layouts:  # Else it was removed from the code between two starts.
                     by_hour.setdefault((view, hour_folder(batch.version_ms)), []).append((batch.version_ms, packed))
         for (view, hour), batches in by_hour.items():

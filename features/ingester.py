@@ -2,20 +2,22 @@
 
 One round:
     1. poll what has arrived since the last round
-    2. decode; a record that is no row is counted, logged and left out
+    2. decode and encode; a record that is no row is counted, logged and left out
     3. keep the newest row of every (view, entity)
-    4. note the rows in the feature log's journal, then write rows, consumed sets and offsets in one Redis transaction;
-       while Redis is away, try again (`features/feature_log.py` has the commit order)
+    4. wait until Redis has answered the last round; while it is away, write that again
+    5. note the rows in the feature log's journal, then send rows, consumed sets and offsets as one Redis transaction
+       (`features/feature_log.py` has the commit order); Redis works on it during 1 to 3 of the next round
 A restart goes on at the offsets that lie in Redis beside the rows. Rows are whole: reading one twice changes nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 from kafka import TopicPartition
 from kafka.errors import KafkaError
@@ -23,9 +25,10 @@ from redis import RedisError
 
 from features.config import FeaturesConfig
 from features.errors import BadRowError, StoreLostError, WentBackError
+from features.feast_rows import EncodedRow
 from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_NAME, FeatureRow
 from features.ingester_stats import IngesterStats
-from features.online_writer import Claim
+from features.online_writer import Claim, PreparedRows
 
 POLL_MS = 100
 """Longest wait for a record. A poll returns as soon as one is there; this only bounds the reaction to SIGTERM."""
@@ -38,6 +41,9 @@ PARTITIONS_EVERY_S = 30.0
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.05, 1.0
 
 _log = logging.getLogger(__name__)
+
+
+Row = TypeVar("Row", FeatureRow, EncodedRow)
 
 
 class StopSignal(Protocol):
@@ -71,8 +77,17 @@ class Writer(Protocol):
     def rise_above(self, version_ms: int, epoch: int) -> None:
         """Never go back to a version or an epoch."""
 
-    def write_rows(self, rows: Sequence[FeatureRow], offsets: Mapping[str, int]) -> None:
-        """Write rows and offsets, all or nothing."""
+    def encode(self, row: FeatureRow) -> EncodedRow:
+        """Return the bytes of a row."""
+
+    def prepare(self, rows: Sequence[EncodedRow]) -> PreparedRows:
+        """Make one transaction of rows."""
+
+    def start_write(self, prepared: PreparedRows, offsets: Mapping[str, int]) -> None:
+        """Send rows and offsets, all or nothing."""
+
+    def write(self, prepared: PreparedRows, offsets: Mapping[str, int]) -> None:
+        """Wait until they are written, and start again where they are not."""
 
     def beat(self) -> None:
         """Tell that this writer lives."""
@@ -114,12 +129,12 @@ def next_poll_size(size: int, exchange_ms: float) -> int:
     return min(max(grown, MIN_POLL_RECORDS), MAX_POLL_RECORDS)
 
 
-def newest_rows(rows: Iterable[FeatureRow]) -> list[FeatureRow]:
+def newest_rows(rows: Iterable[Row]) -> list[Row]:
     """Keep the last row of every (view, entity), which is the newest: a key lives in one partition.
 
     Consumed items of the rows left out are kept: the newest row may no longer name them.
     """
-    newest: dict[tuple[str, str], FeatureRow] = {}
+    newest: dict[tuple[str, str], Row] = {}
     for row in rows:
         key = (row.view, row.entity_id)
         earlier = newest.get(key)
@@ -127,6 +142,15 @@ def newest_rows(rows: Iterable[FeatureRow]) -> list[FeatureRow]:
             row = replace(row, consumed={**earlier.consumed, **row.consumed})
         newest[key] = row
     return list(newest.values())
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What was read together and is written together."""
+
+    rows: PreparedRows
+    offsets: Mapping[str, int]
+    started_s: float
 
 
 class Ingester:
@@ -160,6 +184,7 @@ class Ingester:
         self._on_ready: Callable[[], None] | None = on_ready
         self._log = log
         self._poll_size = MAX_POLL_RECORDS
+        self._open: _Round | None = None
         self._last_bad: dict[str, str] = {}
         self._last_beat_s = self._last_partitions_s = 0.0
 
@@ -198,34 +223,56 @@ class Ingester:
         return True
 
     def _ingest(self) -> None:
+        self._open = None
         while not self._stop.is_set():
-            batches = self._consumer.poll(timeout_ms=POLL_MS, max_records=self._poll_size)
-            if batches:
-                self._ingest_batches(batches)
+            # With a write open only what is there already: an answer must not wait for new records.
+            batches = self._consumer.poll(timeout_ms=0 if self._open else POLL_MS, max_records=self._poll_size)
+            prepared = self._prepare(batches) if batches else None
+            if not self._finish_write():
+                return
             self._keep_alive()
             if self._log is not None:
                 self._log.tick(self._writer.noted_round)
             self._stats.report("ingesting", self.lag)
+            if prepared is not None:
+                self._start_write(*prepared)
+        self._finish_write()
 
-    def _ingest_batches(self, batches: Mapping[TopicPartition, Sequence[Any]]) -> None:
+    def _prepare(self, batches: Mapping[TopicPartition, Sequence[Any]]) -> tuple[PreparedRows, dict[str, int]]:
         rows = newest_rows(row for part, records in batches.items() for row in self._decode(part.topic, records))
         offsets = {f"{part.topic}:{part.partition}": records[-1].offset + 1 for part, records in batches.items()}
-        started_s = time.perf_counter()
-        if self._persist(lambda: self._writer.write_rows(rows, offsets)):
-            self._stats.count_write(rows, (time.perf_counter() - started_s) * 1000)
-            self._poll_size = next_poll_size(self._poll_size, self._writer.exchange_ms)
+        return self._writer.prepare(rows), offsets
 
-    def _decode(self, topic: str, records: Sequence[Any]) -> list[FeatureRow]:
+    def _start_write(self, rows: PreparedRows, offsets: Mapping[str, int]) -> None:
+        self._open = _Round(rows, offsets, time.perf_counter())
+        # What fails here fails again, and is waited for, in `_finish_write`.
+        with contextlib.suppress(RedisError):
+            self._writer.start_write(rows, offsets)
+
+    def _finish_write(self) -> bool:
+        """Wait until what was started is written; False when stopped before."""
+        written = self._open
+        if written is None:
+            return True
+        if not self._persist(lambda: self._writer.write(written.rows, written.offsets)):
+            return False
+        self._open = None
+        self._stats.count_write(written.rows.rows, (time.perf_counter() - written.started_s) * 1000)
+        self._poll_size = next_poll_size(self._poll_size, self._writer.exchange_ms)
+        return True
+
+    def _decode(self, topic: str, records: Sequence[Any]) -> list[EncodedRow]:
         """Decode newest first, so that catching up skips the rows that a newer one of their key replaces."""
         entry = TOPIC_BY_NAME[topic]
-        rows: list[FeatureRow] = []
+        rows: list[EncodedRow] = []
         seen: set[bytes] = set()
         bad = 0
         for record in reversed(records):
             if record.key in seen and not entry.needs_every_row:
                 continue
             try:
-                rows.append(entry.decode(record.key, record.value, record.timestamp, self._config))
+                row = entry.decode(record.key, record.value, record.timestamp, self._config)
+                rows.append(self._writer.encode(row))  # At once: objects that die young cost least.
                 seen.add(record.key)
             except BadRowError as error:
                 bad += 1

@@ -8,11 +8,11 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from features.feature_topics import FEATURE_TOPICS, FeatureRow
+from features.feature_topics import FEATURE_TOPICS
 
 FILE_EVERY_MS = 1000
 LOG_EVERY_MS = 10_000
@@ -23,6 +23,13 @@ _LATENCY_VIEW = FEATURE_TOPICS[0].view
 """Each event makes a row of the first view, so its rows time the way from event to feature."""
 
 _log = logging.getLogger(__name__)
+
+
+class WrittenRow(Protocol):
+    """What is counted of a row."""
+
+    view: str
+    event_time_ms: int
 
 
 class IngesterStats:
@@ -59,7 +66,7 @@ class IngesterStats:
         """Count one write or claim that the store did not answer."""
         self._retries += 1
 
-    def count_write(self, rows: Sequence[FeatureRow], wall_ms: float) -> None:
+    def count_write(self, rows: Sequence[WrittenRow], wall_ms: float) -> None:
         """Count rows that can be read from now on."""
         now_ms = self._now_ms()
         self._rows.update(row.view for row in rows)

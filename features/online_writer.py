@@ -16,33 +16,34 @@ One write, in this order:
     2. stamp the rows and note them in the journal, with a round number of their own (`features/feature_log.py`)
     3. rows, consumed sets, offsets, round and version in one MULTI/EXEC
 A lost answer leaves open whether 3 happened: the next try finds its round in the store, or it did not happen.
+Step 1 of a write travels with step 3 of the one before, and the ingester reads the answers of 3 only when the next rows
+are ready (`start_write`, `write`): at most one write is open, and Redis works while rows are decoded.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import psutil
 from redis import ConnectionError as RedisConnectionError
 from redis import RedisError, WatchError
 
 from features.consumed_items import consumed_commands
 from features.errors import StoreLostError, TakenOverError, WentBackError
-from features.feast_rows import FeastRows, encode_version
+from features.feast_rows import EncodedRow, FeastRows, version_argument
 from features.feature_topics import FeatureRow
-from features.redis_channel import RedisChannel, pack_command
+from features.process_identity import can_be_running, process_identity
+from features.redis_channel import EXEC, MULTI, RedisChannel, check_executed, pack_command
 
 ALIVE_MS = 5000
 """A silent owner is replaced after this; a dead one on the same machine at once."""
 _CLOSED = "closed:"
 MAX_CLOSED_EPOCHS = 64
 """Last rounds of former claims that are kept, for journals that are read back late."""
+_TIME = pack_command("TIME")
 _OWN_FIELDS = ("epoch", "round", "noted", "version", "owner", "unlogged")
 
 
@@ -61,10 +62,24 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class PreparedRows:
+    """Rows of one transaction, ready but for their version."""
+
+    rows: Sequence[EncodedRow]
+    commands: Sequence[bytes]
+    """What stands before, between and behind the version of every row."""
+    num_commands: int
+    packed: bytes
+    """What the journal notes; empty where there is none."""
+
+
+@dataclass(frozen=True)
 class RowBatch:
     """Rows that are written together."""
 
-    rows: Sequence[FeatureRow]
+    num_rows: int
+    packed: bytes
+    """The rows as `Journal.pack` made them."""
     epoch: int
     round: int
     """A number of its own for every try; one that is never used again."""
@@ -75,6 +90,9 @@ class RowBatch:
 
 class Journal(Protocol):
     """Notes what is about to be written online."""
+
+    def pack(self, rows: Sequence[EncodedRow]) -> bytes:
+        """Return rows as the journal keeps them."""
 
     def note(self, batch: RowBatch) -> str:
         """Note a batch; return the open gap as text, empty where all is noted."""
@@ -88,23 +106,6 @@ def next_version_ms(last_ms: int, now_ms: int) -> int:
 def clock_ms() -> int:
     """Return the wall clock in milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def process_identity() -> str:
-    """Return `host/pid/start time` of this process: a recycled pid is another identity."""
-    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
-
-
-def can_be_running(identity: str) -> bool:
-    """Say whether the process named by `identity` may be alive; of other machines nothing is known, so yes."""
-    host, _, process = identity.partition("/")
-    pid, _, start_time = process.partition("/")
-    if host != socket.gethostname() or not pid.isdigit():
-        return True
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" == start_time
-    except psutil.NoSuchProcess:
-        return False
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,8 @@ class OnlineWriter:
         self._version_ms = self._logged_epoch = 0
         self._exchange_ms = 0.0
         self._open_tries: dict[int, _Try] = {}
+        self._started_round = 0
+        self._is_watching = False
 
     @property
     def is_settled(self) -> bool:
@@ -166,7 +169,7 @@ class OnlineWriter:
 
     @property
     def exchange_ms(self) -> float:
-        """How long the last transaction took from sending to its answer: at least as long as it held Redis."""
+        """How long Redis had to do with the last transaction, by its own clock: at least as long as it was held."""
         return self._exchange_ms
 
     def rise_above(self, version_ms: int, epoch: int) -> None:
@@ -180,7 +183,9 @@ class OnlineWriter:
         Raises:
             redis.RedisError: the store does not answer.
         """
-        _, alive, fields = self._channel.ask(
+        self._forget_started()
+        _, _, alive, fields = self._channel.ask(
+            pack_command("UNWATCH"),  # Else what a former claim watched would refuse this one.
             pack_command("WATCH", self._claim_key, self._alive_key),
             pack_command("GET", self._alive_key),
             pack_command("HGETALL", self._claim_key),
@@ -193,7 +198,7 @@ class OnlineWriter:
         # A flushed store starts at 0: go on above this writer's own epoch, and above those in the log.
         epoch = max(int(stored.get("epoch", 0)), self._epoch, self._logged_epoch) + 1
         try:
-            self._channel.transact(self._claim_commands(epoch, stored))
+            self._channel.transact(*self._claim_commands(epoch, stored))
         except WatchError:
             return None
         claim = _claim_from(epoch, stored, {self._epoch: {self._noted_round, *self._untold_rounds(stored)}})
@@ -229,65 +234,126 @@ class OnlineWriter:
             redis.RedisError: the store does not answer.
         """
         self._check_claim()
-        self._transact([pack_command("SET", self._alive_key, self._identity, "PX", ALIVE_MS)])
+        self._send(pack_command("SET", self._alive_key, self._identity, "PX", ALIVE_MS))
+        try:
+            self._receive(1)
+        except WatchError as error:
+            self._check_claim()
+            raise _claim_changed() from error
 
     def release(self) -> None:
         """Let the next ingester start at once."""
+        self._forget_started()
         with contextlib.suppress(StoreLostError, RedisError):
             self._check_claim()
-            self._transact([pack_command("DEL", self._alive_key)])
+            self._channel.transact(pack_command("DEL", self._alive_key))
         self._channel.close()
 
+    def encode(self, row: FeatureRow) -> EncodedRow:
+        """Return the bytes of a row, as far as they do not depend on when it is written."""
+        return self._rows.encode(row)
+
+    def prepare(self, rows: Sequence[EncodedRow]) -> PreparedRows:
+        """Make one transaction of rows, at most one per view and entity."""
+        commands = []
+        num_commands = len(rows)
+        between = b""
+        for row in rows:
+            commands.append(between + row.head)
+            between = row.tail
+            if row.consumed:
+                between += consumed_commands(self._name, row.entity_id, row.consumed, self._consumed_limit)
+                num_commands += 2
+        commands.append(between)
+        packed = self._journal.pack(rows) if self._journal is not None and rows else b""
+        return PreparedRows(rows, commands, num_commands, packed)
+
     def write_rows(self, rows: Sequence[FeatureRow], offsets: Mapping[str, int]) -> None:
-        """Write rows (at most one per view and entity) and the offsets behind them; all or nothing.
+        """Write rows and wait; see `write`."""
+        self.write(self.prepare([self.encode(row) for row in rows]), offsets)
+
+    def start_write(self, prepared: PreparedRows, offsets: Mapping[str, int]) -> None:
+        """Send rows and the offsets behind them; the same must be given to `write` before anything else is done.
+
+        Raises:
+            TakenOverError, WentBackError, redis.RedisError: as `write`.
+        """
+        landed = self._check_claim()
+        if landed is not None and landed.offsets == offsets:
+            return  # An earlier try of these rows, whose answer was lost.
+        self._newest_try += 1
+        round_ = self._newest_try
+        self._version_ms = next_version_ms(self._version_ms, self._now_ms())
+        fields: list[str | int] = ["round", round_, "version", self._version_ms]
+        is_noted = False
+        if self._journal is not None and prepared.rows:
+            batch = RowBatch(
+                len(prepared.rows), prepared.packed, self._epoch, round_, self._noted_round, self._version_ms
+            )
+            gap = self._journal.note(batch)
+            is_noted = not gap
+            fields += ["unlogged", gap, *(("noted", round_) if is_noted else ())]
+        fields += [part for name_and_offset in offsets.items() for part in name_and_offset]
+        self._open_tries[round_] = _Try(dict(offsets), is_noted)
+        rows = version_argument(self._version_ms).join(prepared.commands)
+        self._send(rows, pack_command("HSET", self._claim_key, *fields))
+        self._started_round = round_
+
+    def write(self, prepared: PreparedRows, offsets: Mapping[str, int]) -> None:
+        """Wait until rows are written that were started; start them where they were not, or where that failed.
 
         Raises:
             TakenOverError: another writer claimed the store; nothing was written.
             WentBackError: the store lost earlier writes; nothing was written.
             redis.RedisError: the store does not answer; whether it has written is open, and writing again is safe.
         """
-        landed = self._check_claim()
-        if landed is not None and landed.offsets == offsets:
-            return  # An earlier try of these rows, whose answer was lost.
-        self._newest_try += 1
-        self._version_ms = next_version_ms(self._version_ms, self._now_ms())
-        round_ = self._newest_try
-        fields: list[str | int] = ["round", self._newest_try, "version", self._version_ms]
-        is_noted = False
-        if self._journal is not None and rows:
-            batch = RowBatch(rows, self._epoch, round_, self._noted_round, self._version_ms)
-            gap = self._journal.note(batch)
-            is_noted = not gap
-            fields += ["unlogged", gap, *(("noted", round_) if is_noted else ())]
-        fields += [part for name_and_offset in offsets.items() for part in name_and_offset]
-        self._open_tries[round_] = _Try(dict(offsets), is_noted)
-        self._transact([*self._row_commands(rows), pack_command("HSET", self._claim_key, *fields)])
-        self._confirm(round_)
-
-    def _row_commands(self, rows: Sequence[FeatureRow]) -> list[bytes]:
-        version = encode_version(self._version_ms)
-        hset = self._rows.hset
-        commands = []
-        for row in rows:
-            commands.append(hset(row, version))
-            if row.consumed:
-                commands += consumed_commands(self._name, row.entity_id, row.consumed, self._consumed_limit)
-        return commands
-
-    def _transact(self, commands: Sequence[bytes]) -> None:
-        """Run commands if and only if the claim is as it was when it was last checked."""
-        started_s = time.perf_counter()
+        if not self._started_round:
+            self.start_write(prepared, offsets)
+        round_, self._started_round = self._started_round, 0
+        if not round_:
+            return
         try:
-            self._channel.transact(commands)
-            self._exchange_ms = (time.perf_counter() - started_s) * 1000
+            self._receive(prepared.num_commands + 1, round_)
         except WatchError as error:
-            # Only another claim, or an answer of ours that was thought lost, touches the watched key.
-            raise RedisConnectionError("the claim changed while writing; trying again") from error
+            landed = self._check_claim()
+            if landed is None or landed.offsets != offsets:
+                raise _claim_changed() from error
+
+    def _send(self, *commands: bytes) -> None:
+        """Send a transaction that happens if the claim is as it was checked, and behind it the check of the next one.
+
+        The clock of Redis before and behind it tells how long it took there.
+        """
+        self._is_watching = False
+        self._channel.send(_TIME, MULTI, *commands, EXEC, _TIME, self._watch, self._read_claim)
+
+    def _receive(self, num_commands: int, round_: int = 0) -> None:
+        """Wait for the answers to `_send`.
+
+        Raises:
+            redis.WatchError: the claim changed; nothing was done.
+            redis.RedisError: the store did not answer, or refused a command.
+        """
+        started, *_, executed, ended, _, claim = self._channel.receive(num_commands + 6)
+        check_executed(executed)
+        self._exchange_ms = (_microseconds(ended) - _microseconds(started)) / 1000
+        if round_:
+            self._confirm(round_)
+        self._is_watching = _numbers(claim) == (self._epoch, self._round)
+
+    def _forget_started(self) -> None:
+        """Drop a write whose answers nobody will read: whether it happened is as open as that of a lost answer."""
+        self._is_watching = False
+        if self._started_round:
+            self._started_round = 0
+            self._channel.close()
 
     def _check_claim(self) -> _Try | None:
         """Watch the claim and compare it; return the try that turns out to have reached the store, if one did."""
-        _, (stored_epoch, stored_round) = self._channel.ask(self._watch, self._read_claim)
-        epoch, round_ = int(stored_epoch or 0), int(stored_round or 0)
+        if self._is_watching:
+            return None
+        _, claim = self._channel.ask(self._watch, self._read_claim)
+        epoch, round_ = _numbers(claim)
         if epoch > self._epoch:
             raise TakenOverError(f"another ingester claimed the store (epoch {epoch}, this one has {self._epoch})")
         landed = self._open_tries.get(round_)
@@ -304,6 +370,23 @@ class OnlineWriter:
         if self._open_tries[round_].is_noted:
             self._noted_round = round_
         self._open_tries.clear()
+
+
+def _claim_changed() -> RedisConnectionError:
+    # Only another claim, or an answer of ours that was thought lost, touches the watched key.
+    return RedisConnectionError("the claim changed while writing; trying again")
+
+
+def _numbers(answer: Sequence[bytes | None]) -> tuple[int, int]:
+    """Return two numbers of Redis' answer, 0 where there is none."""
+    first, second = answer
+    return int(first or 0), int(second or 0)
+
+
+def _microseconds(time: Sequence[bytes]) -> int:
+    """Return the answer to TIME."""
+    seconds, microseconds = _numbers(time)
+    return seconds * 1_000_000 + microseconds
 
 
 def _claim_from(epoch: int, stored: Mapping[str, str], noted_rounds: dict[int, set[int]]) -> Claim:

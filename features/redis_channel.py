@@ -5,7 +5,8 @@ redis-py's pipeline packs a command argument by argument, 10 us a row; here a ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis import ConnectionError as RedisConnectionError
@@ -16,6 +17,21 @@ def pack_command(*arguments: bytes | str | int) -> bytes:
     """Return a command in Redis' protocol."""
     encoded = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in arguments]
     return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in encoded)
+
+
+def check_executed(answers: Any) -> list[Any]:
+    """Return the answers of an EXEC.
+
+    Raises:
+        redis.WatchError: a watched key changed; nothing was done.
+        redis.RedisError: one of the commands was refused; the others were done.
+    """
+    if answers is None:
+        raise WatchError("a watched key changed")
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise answer
+    return list(answers)
 
 
 class RedisChannel:
@@ -35,23 +51,18 @@ class RedisChannel:
         Raises:
             redis.RedisError: the store did not answer, or refused a command.
         """
-        return self._exchange(b"".join(commands), len(commands))
+        self.send(*commands)
+        return self.receive(len(commands))
 
-    def transact(self, commands: Sequence[bytes]) -> list[Any]:
+    def transact(self, *commands: bytes) -> list[Any]:
         """Run `commands` all or none, if no watched key changed.
 
         Raises:
             redis.WatchError: a watched key changed; nothing was done.
             redis.RedisError: the store did not answer (whether it has written is open), or refused a command.
         """
-        packed = b"".join((_MULTI, *commands, _EXEC))
-        answers = self._exchange(packed, len(commands) + 2)[-1]
-        if answers is None:
-            raise WatchError("a watched key changed")
-        for answer in answers:
-            if isinstance(answer, RedisError):
-                raise answer
-        return list(answers)
+        self.send(MULTI, *commands, EXEC)
+        return check_executed(self.receive(len(commands) + 2)[-1])
 
     def close(self) -> None:
         """Give the connection back."""
@@ -60,15 +71,33 @@ class RedisChannel:
             self._pool.release(self._connection)
             self._connection = None
 
-    def _exchange(self, packed: bytes, num_answers: int) -> list[Any]:
-        try:
+    def send(self, *packed: bytes) -> None:
+        """Send commands without waiting; what they answer must be read with `receive` before anything else is sent.
+
+        Raises:
+            redis.RedisError: the store does not take them; how much of them it has is open.
+        """
+        with self._closed_on_error():
             if self._connection is None:
                 self._connection = self._pool.get_connection()
-            self._connection.send_packed_command([packed])
+            self._connection.send_packed_command([b"".join(packed)])
+
+    def receive(self, num_answers: int) -> list[Any]:
+        """Wait for the next answers; those within a transaction that were refused are returned, others raised.
+
+        Raises:
+            redis.RedisError: the store did not answer, or refused a command.
+        """
+        with self._closed_on_error():
             read = self._connection.read_response
             return [read(disable_decoding=True) for _ in range(num_answers)]
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        """Close after any error: unread answers and watched keys go with the connection."""
+        try:
+            yield
         except RedisError:
-            # Unread answers and watched keys go with the connection.
             self.close()
             raise
         except OSError as error:
@@ -76,4 +105,4 @@ class RedisChannel:
             raise RedisConnectionError(str(error)) from error
 
 
-_MULTI, _EXEC = pack_command("MULTI"), pack_command("EXEC")
+MULTI, EXEC = pack_command("MULTI"), pack_command("EXEC")

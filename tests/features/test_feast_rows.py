@@ -14,7 +14,7 @@ from feast.protos.feast.types.Value_pb2 import DoubleList, Int64List, StringList
 
 from features.apply import VIEWS
 from features.config import FeaturesConfig
-from features.feast_rows import FeastRows, decode_version, encode_value, encode_version, feast_project
+from features.feast_rows import FeastRows, decode_version, encode_value, encode_version, feast_project, version_argument
 from features.feature_topics import TOPIC_BY_VIEW, FeatureRow
 from features.redis_channel import RedisChannel
 from tests.features.feature_records import (
@@ -70,7 +70,8 @@ def test_a_row_is_byte_for_byte_what_feast_writes(row: FeatureRow, redis_client:
     expected = redis_client.hgetall(ours.key(row.view, row.entity_id))
     assert dict(ours.mapping(row, NOW_MS + 1)) == expected
     redis_client.flushall()
-    RedisChannel(redis_client).ask(ours.hset(row, encode_version(NOW_MS + 1)))
+    encoded = ours.encode(row)
+    RedisChannel(redis_client).ask(encoded.head + version_argument(NOW_MS + 1) + encoded.tail)
     assert redis_client.hgetall(ours.key(row.view, row.entity_id)) == expected
 
 

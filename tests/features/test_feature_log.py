@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from features.feature_log import FeatureLog
 from features.feature_log_config import FeatureLogConfig
 from features.feature_log_journal import seal
 from features.feature_topics import FEATURE_TOPICS, FeatureRow
+from features.redis_channel import EXEC
 from tests.features.feature_log_parts import Clock, LoggedStore, logged, versions
 from tests.features.feature_records import NOW_MS, counter_value, decoded, history_value
 
@@ -296,15 +297,21 @@ def test_a_log_that_holds_another_type_is_not_written_to(tmp_path: Path, start: 
 
 def break_transaction(store: LoggedStore, monkeypatch: pytest.MonkeyPatch, error: BaseException, arrives: bool) -> None:
     """Raise at the next transaction, after it or in its place."""
-    transact = store.writer._channel.transact
+    channel = store.writer._channel
+    send, receive = channel.send, channel.receive
 
-    def broken(commands: Sequence[bytes]) -> list[Any]:
+    def broken(*packed: bytes) -> None:
+        if EXEC not in packed:
+            send(*packed)
+            return
         monkeypatch.undo()
         if arrives:
-            transact(commands)
+            send(*packed)
+            receive(8)
+        channel.close()
         raise error
 
-    monkeypatch.setattr(store.writer._channel, "transact", broken)
+    monkeypatch.setattr(channel, "send", broken)
 
 
 def refused(*_: Any, **__: Any) -> None:

@@ -12,7 +12,8 @@ import pytest
 from features import feature_log_files as files
 from features.config import FeaturesConfig
 from features.errors import FeatureLogError
-from features.feature_log_columns import LogLayout, log_layouts, log_schema, pack_rows
+from features.feast_rows import FeastRows
+from features.feature_log_columns import LogLayout, log_layouts, log_schema, pack_rows, unpack_groups
 from features.feature_log_files import HOUR_MS, compact_hour, delete_old_hours, hour_folder, prepare_views, write_part
 from tests.features.feature_log_parts import logged, versions
 from tests.features.feature_records import NOW_MS, counter_value, decoded
@@ -24,7 +25,8 @@ LAYOUT = log_layouts(FeaturesConfig())[VIEW]
 def part(log: Path, version_ms: int, users: int = 1, segment: str = "s") -> Path:
     """Write a part with some users' counters and return its folder."""
     rows = [decoded(VIEW, f"u{number}", counter_value(f"u{number}", 1.5)) for number in range(users)]
-    write_part(log, LAYOUT, hour_folder(version_ms), [(version_ms, pack_rows(LAYOUT, rows))], segment)
+    ((_, packed),) = unpack_groups(pack_rows(list(map(FeastRows("p").encode, rows))))
+    write_part(log, LAYOUT, hour_folder(version_ms), [(version_ms, packed)], segment)
     return log / VIEW / hour_folder(version_ms)
 
 

@@ -24,7 +24,7 @@ from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_VIEW, FeatureRow
 from features.ingester import Ingester, backoff_s, newest_rows, next_poll_size
 from features.ingester_stats import IngesterStats
 from features.model_inputs import user_service
-from features.online_writer import Claim, OnlineWriter
+from features.online_writer import Claim, OnlineWriter, PreparedRows
 from features.store import open_store
 from tests.fakes import FakeFeatureConsumer
 from tests.features.feature_records import NOW_MS, Record, counter_value, decoded, history_value, shown_value
@@ -61,6 +61,7 @@ class FakeWriter:
         self.refused_claims = 0
         self.claims = 0
         self.is_released = False
+        self.calls: list[str] = []
 
     def try_claim(self) -> Claim | None:
         """Claim, but for the refusals asked for."""
@@ -77,10 +78,25 @@ class FakeWriter:
     def rise_above(self, version_ms: int, epoch: int) -> None:
         """Nothing to rise above."""
 
-    def write_rows(self, rows: Sequence[FeatureRow], offsets: Mapping[str, int]) -> None:
+    def encode(self, row: Any) -> Any:
+        """Keep the row as it is."""
+        self.calls.append("encode")
+        return row
+
+    def prepare(self, rows: Sequence[Any]) -> Any:
+        """Keep the rows as they are."""
+        return PreparedRows(rows, [], len(rows), b"")
+
+    def start_write(self, prepared: PreparedRows, offsets: Mapping[str, int]) -> None:
+        """Note the start."""
+        self.calls.append("start")
+
+    def write(self, prepared: PreparedRows, offsets: Mapping[str, int]) -> None:
         """Keep rows and offsets, or raise the next error and keep nothing."""
+        self.calls.append("write")
         if self.errors:
             raise self.errors.pop(0)
+        rows: Sequence[Any] = prepared.rows
         self.rows.update({(row.view, row.entity_id): row for row in rows})
         self.offsets.update(offsets)
 
@@ -156,6 +172,29 @@ def test_every_row_arrives_with_its_offset(tmp_path: Path) -> None:
     assert events_of(writer) == {"u1": 3.0, "u2": 2.0}
     assert writer.offsets == {f"{COUNTERS.topic}:0": 3}
     assert writer.is_released
+
+
+def test_rows_are_made_while_the_store_works_on_the_last_ones(tmp_path: Path) -> None:
+    """At most one write is open, and the last one does not wait for new records."""
+    writer = FakeWriter()
+    run_ingester([row_record("u1", 1.0), row_record("u2", 2.0)], writer, tmp_path, poll_size=1)
+    assert writer.calls == ["encode", "start", "encode", "write", "start", "write"]
+
+
+def test_a_stop_finishes_an_open_write(tmp_path: Path) -> None:
+    """What was sent is answered before the end."""
+    writer = FakeWriter()
+    run_ingester([row_record("u1", 1.0)], writer, tmp_path, FakeStop(looks=5))
+    assert writer.calls == ["encode", "start", "write"]
+
+
+def test_a_broker_that_fails_with_a_write_open_skips_nothing(tmp_path: Path) -> None:
+    """The open write is forgotten; the offsets in the store say whether it happened."""
+    writer = FakeWriter()
+    consumer = FailingConsumer(topics_with([row_record("u1", 1.0), row_record("u2", 2.0)]), poll_size=1)
+    stats = IngesterStats(tmp_path / "ingester.json", now_ms=lambda: NOW_MS)
+    Ingester(consumer, writer, FeaturesConfig(), stats, FakeStop(), lambda: None).run()
+    assert (writer.claims, events_of(writer)) == (2, {"u1": 1.0, "u2": 2.0})
 
 
 def test_a_dead_store_is_waited_for_and_nothing_is_skipped(tmp_path: Path) -> None:
@@ -275,6 +314,19 @@ class UnansweredConsumer(FakeFeatureConsumer):
         if self.errors:
             raise self.errors.pop()
         return super().partitions_for_topic(topic)
+
+
+class FailingConsumer(FakeFeatureConsumer):
+    """Fails the second poll, once."""
+
+    polls = 0
+
+    def poll(self, timeout_ms: int = 0, max_records: int = 0) -> dict[tuple[str, int], list[Any]]:
+        """Raise at the second."""
+        self.polls += 1
+        if self.polls == 2:
+            raise KafkaTimeoutError("no answer")
+        return super().poll(timeout_ms, max_records)
 
 
 class FlushingConsumer(FakeFeatureConsumer):

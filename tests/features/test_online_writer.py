@@ -11,16 +11,17 @@ from redis import ConnectionError as RedisConnectionError
 
 from features.consumed_items import consumed_key
 from features.errors import TakenOverError, WentBackError
-from features.feast_rows import FeastRows, decode_version, version_field
+from features.feast_rows import EncodedRow, FeastRows, decode_version, version_field
 from features.online_writer import (
     MAX_CLOSED_EPOCHS,
     OnlineWriter,
     RowBatch,
-    can_be_running,
     next_version_ms,
-    process_identity,
 )
+from features.process_identity import can_be_running, process_identity
+from features.redis_channel import EXEC
 from tests.features.feature_records import NOW_MS, counter_value, decoded, history_value
+from tests.running_stack import wait_for
 
 ROWS = FeastRows("headrace")
 ELSEWHERE = "another-host/1/0.00"
@@ -56,6 +57,10 @@ class NotedBatches:
     def __init__(self, gap: str = "") -> None:
         self.batches: list[RowBatch] = []
         self.gap = gap
+
+    def pack(self, rows: Sequence[EncodedRow]) -> bytes:
+        """Pack nothing."""
+        return b""
 
     def note(self, batch: RowBatch) -> str:
         """Keep the batch."""
@@ -183,6 +188,67 @@ def test_a_former_owner_cannot_write(redis_client: Any) -> None:
     assert redis_client.hget("headrace:headrace:ingester", "t:0") == b"9"
 
 
+def test_a_former_owner_whose_check_was_done_cannot_write(redis_client: Any) -> None:
+    """The check travels with the write before; Redis holds it until the next one."""
+    former = claimed_writer(redis_client)
+    former.write_rows([row(1.0)], {"t:0": 1})
+    redis_client.delete("headrace:headrace:ingester:alive")
+    owner = writer_of(redis_client, ELSEWHERE, now_ms=NOW_MS + 5)
+    owner.try_claim()
+    owner.write_rows([row(2.0)], {"t:0": 9})
+    with pytest.raises(TakenOverError):
+        former.write_rows([row(3.0)], {"t:0": 5})
+    assert redis_client.hgetall(ROWS.key("user_activity", "u1")) == dict(ROWS.mapping(row(2.0), NOW_MS + 5))
+    assert redis_client.hget("headrace:headrace:ingester", "t:0") == b"9"
+
+
+def test_rows_are_readable_once_they_are_started(redis_client: Any) -> None:
+    """Nobody has to ask for the answer first; asking starts nothing twice."""
+    journal = NotedBatches()
+    writer = claimed_writer(redis_client, journal=journal)
+    prepared = writer.prepare([writer.encode(row())])
+    writer.start_write(prepared, {"t:0": 1})
+    wait_for(lambda: redis_client.hget("headrace:headrace:ingester", "t:0") == b"1", "the row")
+    assert not writer.is_settled
+    writer.write(prepared, {"t:0": 1})
+    assert (writer.is_settled, writer.noted_round, len(journal.batches)) == (True, 1, 1)
+
+
+def test_a_started_write_whose_answer_is_lost_is_not_repeated(redis_client: Any) -> None:
+    """It is found by its round."""
+    writer = claimed_writer(redis_client)
+    prepared = writer.prepare([writer.encode(row())])
+    writer.start_write(prepared, {"t:0": 1})
+    wait_for(lambda: redis_client.hget("headrace:headrace:ingester", "t:0") == b"1", "the row")
+    writer._channel._connection._sock.shutdown(socket.SHUT_RD)
+    writer._channel._connection._sock.recv(10**6)  # What has arrived before.
+    with pytest.raises(RedisConnectionError):
+        writer.write(prepared, {"t:0": 1})
+    writer.write(prepared, {"t:0": 1})
+    assert (writer.is_settled, stored_version(redis_client)) == (True, NOW_MS)
+
+
+def test_a_claim_forgets_a_started_write(redis_client: Any) -> None:
+    """Whatever became of it: the offsets that come back say it."""
+    writer = claimed_writer(redis_client)
+    writer.start_write(writer.prepare([writer.encode(row())]), {"t:0": 1})
+    wait_for(lambda: redis_client.hget("headrace:headrace:ingester", "t:0") == b"1", "the row")
+    claim = writer.try_claim()
+    assert claim is not None
+    assert (claim.epoch, claim.offsets, writer.is_settled) == (2, {"t:0": 1}, True)
+
+
+def test_a_started_write_counts_where_the_store_lost_what_became_of_it(redis_client: Any) -> None:
+    """It was readable; the feature log must have it."""
+    writer = claimed_writer(redis_client, journal=NotedBatches())
+    writer.start_write(writer.prepare([writer.encode(row())]), {"t:0": 1})
+    wait_for(lambda: redis_client.hget("headrace:headrace:ingester", "t:0") == b"1", "the row")
+    redis_client.flushall()
+    claim = writer.try_claim()
+    assert claim is not None
+    assert claim.noted_rounds == {1: {0, 1}}
+
+
 def test_a_flushed_store_is_noticed_before_the_next_write(redis_client: Any) -> None:
     """The offsets are gone with the rows, so claiming again reads everything again."""
     writer = claimed_writer(redis_client)
@@ -234,15 +300,20 @@ def test_a_write_that_did_not_arrive_is_repeated_under_a_new_round(
 
 def lose_next_answer(writer: OnlineWriter, monkeypatch: pytest.MonkeyPatch, arrives: bool = True) -> None:
     """Break the connection after (or before) the next transaction."""
-    transact = writer._channel.transact
+    send, receive = writer._channel.send, writer._channel.receive
 
-    def broken(commands: Sequence[bytes]) -> list[Any]:
+    def broken(*packed: bytes) -> None:
+        if EXEC not in packed:
+            send(*packed)
+            return
         monkeypatch.undo()
         if arrives:
-            transact(commands)
+            send(*packed)
+            receive(8)
+        writer._channel.close()
         raise RedisConnectionError("cut")
 
-    monkeypatch.setattr(writer._channel, "transact", broken)
+    monkeypatch.setattr(writer._channel, "send", broken)
 
 
 def test_consumed_sets_keep_the_newest_items(redis_client: Any) -> None:
