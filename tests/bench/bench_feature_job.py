@@ -11,7 +11,8 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import psutil
 import yaml
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
+from numpy.typing import NDArray
 
 # Run as a file, so the checkout must be put on the path first. Hence E402 below.
 ROOT = Path(__file__).parents[2]
@@ -37,6 +39,7 @@ from streams.jobs.feature_job import feature_job  # noqa: E402
 from streams.kafka_tables import EVENTS_TOPIC, ITEMS_TOPIC  # noqa: E402
 
 COPY_TOPIC = "bench.copy.v1"
+ROW_TOPICS = [f"headrace.features.{view}.v1" for view in ("user_activity", "item_activity")]
 PARTITIONS = 4
 _QUIET_S = 4.0
 """A job is done once its topics did not grow for this long."""
@@ -74,27 +77,43 @@ def copy_job(bootstrap: str, streams: StreamsConfig) -> SqlJob:
 
 
 def fill_topics(bootstrap: str, events: int, users: int, items: int, seed: int) -> None:
-    """Write items, then events of Zipf-popular items by uniformly drawn users."""
+    """Write items, then events of uniformly drawn users."""
+    send_items(bootstrap, items)
+    send_events(bootstrap, np.random.default_rng(seed).integers(users, size=events), items, seed)
+
+
+def send_items(bootstrap: str, items: int) -> None:
+    """Write item records with two categories each."""
+    with _batching_producer(bootstrap) as producer:
+        for number in range(items):
+            categories = [f"c{number % 19}", f"d{number % 7}"]
+            item = {"item_id": f"i{number}", "title": f"Item {number}", "categories": categories}
+            producer.send(ITEMS_TOPIC, key=f"i{number}".encode(), value=msgspec.json.encode(item))
+
+
+def send_events(bootstrap: str, users: Sequence[int] | NDArray[np.int64], items: int, seed: int) -> None:
+    """Write one event of each of `users`, in this order, on Zipf-popular items; `seed` must differ between calls."""
     rng = np.random.default_rng(seed)
-    encode: Callable[[object], bytes] = msgspec.json.encode
+    item_of = np.minimum(rng.zipf(1.2, size=len(users)), items) - 1
+    actions = rng.choice(["view", "click", "like", "dislike", "rating"], size=len(users), p=[0.5, 0.2, 0.1, 0.05, 0.15])
+    with _batching_producer(bootstrap) as producer:
+        for number, user in enumerate(users):
+            event: dict[str, Any] = {
+                "event_id": f"{seed:04x}-{number:020d}",
+                "user_id": f"u{user}",
+                "item_id": f"i{item_of[number]}",
+                "action": str(actions[number]),
+                "event_time_ms": time.time_ns() // 1_000_000,
+                "value": float(number % 5 + 1),
+            }
+            producer.send(EVENTS_TOPIC, key=event["user_id"].encode(), value=msgspec.json.encode(event))
+
+
+@contextmanager
+def _batching_producer(bootstrap: str) -> Iterator[KafkaProducer]:
     # A batch may be no larger than a message of the topic, 64 KiB, or the broker sends it back to be split.
     producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=50, batch_size=60 * 1024)
-    for number in range(items):
-        item = {"item_id": f"i{number}", "title": f"Item {number}", "categories": [f"c{number % 19}", f"d{number % 7}"]}
-        producer.send(ITEMS_TOPIC, key=f"i{number}".encode(), value=encode(item))
-    item_of = np.minimum(rng.zipf(1.2, size=events), items) - 1
-    user_of = rng.integers(users, size=events)
-    actions = rng.choice(["view", "click", "like", "dislike", "rating"], size=events, p=[0.5, 0.2, 0.1, 0.05, 0.15])
-    for number in range(events):
-        event: dict[str, Any] = {
-            "event_id": f"{seed:04x}-{number:020d}",
-            "user_id": f"u{user_of[number]}",
-            "item_id": f"i{item_of[number]}",
-            "action": str(actions[number]),
-            "event_time_ms": time.time_ns() // 1_000_000,
-            "value": float(number % 5 + 1),
-        }
-        producer.send(EVENTS_TOPIC, key=event["user_id"].encode(), value=encode(event))
+    yield producer
     producer.flush(timeout=600.0)
     producer.close()
 
@@ -112,11 +131,16 @@ class TopicGrowth:
         ends: dict[TopicPartition, int] = self._consumer.end_offsets(self._parts)
         return ends
 
-    def wait_quiet(self, timeout_s: float) -> tuple[int, float]:
-        """Wait until nothing is added any more; return records added, and seconds from the first to the last."""
+    def wait_quiet(self, at_least: int, timeout_s: float) -> tuple[int, float]:
+        """Wait until nothing is added any more; return records added, and seconds from the first to the last.
+
+        Args:
+            at_least: so many are added for sure: a job that stalls before has not ended.
+            timeout_s: of the wait.
+        """
         deadline = time.monotonic() + timeout_s
         last, changed_s = self._before, time.monotonic()
-        while last == self._before or time.monotonic() - changed_s < _QUIET_S:
+        while self._added(last) < at_least or time.monotonic() - changed_s < _QUIET_S:
             if time.monotonic() > deadline:
                 raise SystemExit(f"the job was not done after {timeout_s:g} s")
             time.sleep(0.2)
@@ -125,7 +149,10 @@ class TopicGrowth:
                 last, changed_s = now, time.monotonic()
         grown = [part for part in self._parts if last[part] > self._before[part]]
         times = [self._time_at(part, offset) for part in grown for offset in (self._before[part], last[part] - 1)]
-        return sum(last.values()) - sum(self._before.values()), (max(times) - min(times)) / 1000.0
+        return self._added(last), (max(times) - min(times)) / 1000.0
+
+    def _added(self, ends: Mapping[TopicPartition, int]) -> int:
+        return sum(ends.values()) - sum(self._before.values())
 
     def _time_at(self, part: TopicPartition, offset: int) -> int:
         self._consumer.assign([part])
@@ -137,32 +164,47 @@ class TopicGrowth:
 
 def run_job(job: SqlJob, topics: Sequence[str], events: int, endpoints: Endpoints, streams: StreamsConfig) -> Run:
     """Run one job until its output is quiet, then cancel it."""
+    growth = TopicGrowth(endpoints.kafka, topics)
+    job_id = start_job(job, endpoints, streams)
+    before_s = flink_cpu_s(endpoints)
+    rows, wall_s = growth.wait_quiet(events, timeout_s=1800.0)
+    cpu_s = flink_cpu_s(endpoints) - before_s
+    FlinkRest(endpoints.flink).cancel(job_id)
+    return Run(events, rows, wall_s, cpu_s)
+
+
+def start_job(job: SqlJob, endpoints: Endpoints, streams: StreamsConfig) -> str:
+    """Submit a job, wait until it runs and return its id."""
     from streams.submission import find_jars, job_settings, submit, wait_until_running
 
     rest = FlinkRest(endpoints.flink)
     files = JobFiles(Path(endpoints.state) / "flink", job.name)
-    growth = TopicGrowth(endpoints.kafka, topics)
     settings = job_settings(job, streams, rest, files, find_jars(ROOT / ".jars"))
     job_id = submit(job, settings, files.plan(job.fingerprint()), None)
     wait_until_running(rest, job, job_id, streams, None)
-    before_s = _flink_cpu_s(endpoints)
-    rows, wall_s = growth.wait_quiet(timeout_s=900.0)
-    cpu_s = _flink_cpu_s(endpoints) - before_s
-    rest.cancel(job_id)
-    return Run(events, rows, wall_s, cpu_s)
+    return job_id
 
 
-def _flink_cpu_s(endpoints: Endpoints) -> float:
+def flink_cpu_s(endpoints: Endpoints) -> float:
     """Return the CPU seconds of the TaskManagers of this stack so far."""
-    total = 0.0
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if "org.apache.flink.runtime.taskexecutor.TaskManagerRunner" in command and endpoints.state in " ".join(
-            command
-        ):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
+    times = [process.cpu_times() for process in taskmanagers(endpoints)]
+    return sum(time.user + time.system for time in times)
+
+
+def taskmanagers(endpoints: Endpoints) -> list[psutil.Process]:
+    """Return the processes of the TaskManagers of this stack."""
+    name = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+    found = [(process, process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"])]
+    return [process for process, command in found if name in command and endpoints.state in " ".join(command)]
+
+
+def add_stack_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `write_config` reads, and how many items there are."""
+    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--parallelism", type=int, default=2)
+    parser.add_argument("--heap-mb", type=int, default=4096)
+    parser.add_argument("--checkpoint-s", type=float, default=0.0, help="seconds between checkpoints; 0: as shipped")
+    parser.add_argument("--jvm-compiler", choices=("quick", "full"), default="full")
 
 
 def write_config(folder: Path, options: argparse.Namespace) -> Path:
@@ -187,11 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=50_000)
-    parser.add_argument("--items", type=int, default=20_000)
-    parser.add_argument("--parallelism", type=int, default=2)
-    parser.add_argument("--heap-mb", type=int, default=4096)
-    parser.add_argument("--checkpoint-s", type=float, default=0.0, help="seconds between checkpoints; 0: as shipped")
-    parser.add_argument("--jvm-compiler", choices=("quick", "full"), default="full")
+    add_stack_options(parser)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         config = write_config(Path(folder), options)
@@ -207,8 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             copied = run_job(copy_job(endpoints.kafka, streams), [COPY_TOPIC], options.events, endpoints, streams)
             _print("copy", copied)
             job = feature_job(app, streams, endpoints.kafka)
-            topics = [f"headrace.features.{view}.v1" for view in ("user_activity", "item_activity")]
-            made = run_job(job, topics, options.events, endpoints, streams)
+            made = run_job(job, ROW_TOPICS, options.events, endpoints, streams)
             _print("features", made)
     print(f"ratio={made.events_per_s / copied.events_per_s:.3f}")
     return 0
