@@ -64,16 +64,14 @@ public class CategorySums extends AggregateFunction<RowData, CategorySums.Sums> 
     // The count must stay a whole number: what it is multiplied with is taken out before.
     Double[] amounts = {signed, outcome > 0 ? signed : 0.0, outcome < 0 ? signed : 0.0, signed / weight};
     for (int index = 0; index < categories.size(); index++) {
-      if (categories.isNullAt(index) || !CheckEvent.isId(categories.getString(index).toString())) {
-        continue;
+      int at = categories.isNullAt(index) ? -1 : placeOf(sums, categories.getString(index), sign > 0);
+      if (at >= 0) {
+        EpochSums.add(sums.numbers, at * WIDTH, timeMs / epochMs, weight, amounts);
       }
-      int at = placeOf(sums, categories.getString(index), sign > 0);
-      if (at < 0) {
-        continue;
-      }
-      EpochSums.add(sums.numbers, at * WIDTH, timeMs / epochMs, weight, amounts);
     }
-    dropEmpty(sums);
+    if (sign < 0) {
+      dropEmpty(sums);
+    }
   }
 
   @Override
@@ -105,8 +103,8 @@ public class CategorySums extends AggregateFunction<RowData, CategorySums.Sums> 
   }
 
   /**
-   * Returns where a category stands, appending it where {@code isAnew}; else -1 for an unknown one: what an event added
-   * may be gone already, epochs ago, and must not be taken back from nothing.
+   * Returns where a category stands, appending it where {@code isAnew} and its name is one; else -1 for an unknown one:
+   * what an event added may be gone already, epochs ago, and must not be taken back from nothing.
    */
   private static int placeOf(Sums sums, StringData name, boolean isAnew) {
     int size = sums.names.size();
@@ -115,7 +113,7 @@ public class CategorySums extends AggregateFunction<RowData, CategorySums.Sums> 
         return index;
       }
     }
-    if (!isAnew) {
+    if (!isAnew || !CheckEvent.isId(name.toString())) {
       return -1;
     }
     Object[] names = new Object[size + 1];
