@@ -24,6 +24,8 @@ from tests.running_stack import wait_for
 
 NUM_RECORDS = 900
 KILLS = 5
+TIMEOUT_S = 300.0
+"""Of each wait: a busy machine takes a minute to start a process, and rows that are lost never come."""
 ROWS = FeastRows("headrace")
 USERS = [f"u{number}" for number in range(NUM_USERS)]
 Seen = dict[tuple[str, int], tuple[bytes, ...]]
@@ -87,7 +89,7 @@ def test_what_was_read_is_logged_once_whatever_is_killed(
             redis_client.flushall()
     with ingester(redis_address, tmp_path):
         reach(NUM_RECORDS, redis_client, seen)
-        wait_for(lambda: newest_is_logged(redis_client, tmp_path), "the last rows in files")
+        wait_for(lambda: newest_is_logged(redis_client, tmp_path), "the last rows in files", TIMEOUT_S)
     rows = log_rows(tmp_path)
     assert len(rows) == len({key for key, _ in rows})
     assert {key: values for key, values in rows if key in seen} == seen
@@ -97,13 +99,14 @@ def test_what_was_read_is_logged_once_whatever_is_killed(
 
 def reach(offset: int, client: Any, seen: Seen) -> None:
     """Look until the ingester has come to an offset."""
-    wait_for(lambda: look(client, seen) >= offset, f"offset {offset}", pause_s=0.0005)
+    wait_for(lambda: look(client, seen) >= offset, f"offset {offset}", TIMEOUT_S, pause_s=0.0005)
 
 
 def wait_for_claim(pid: int, client: Any) -> None:
     """Wait until a process is the writer."""
     identity = b"/%d/" % pid
-    wait_for(lambda: identity in (client.hget("headrace:headrace:ingester", "owner") or b""), f"a claim by {pid}")
+    owner = "headrace:headrace:ingester", "owner"
+    wait_for(lambda: identity in (client.hget(*owner) or b""), f"a claim by {pid}", TIMEOUT_S)
 
 
 def newest_is_logged(client: Any, state: Path) -> bool:
