@@ -69,6 +69,7 @@ def log_rows(state: Path) -> list[tuple[tuple[str, int], tuple[bytes, ...]]]:
     ]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_was_read_is_logged_once_whatever_is_killed(
     seed: int, redis_client: Any, redis_address: str, tmp_path: Path
