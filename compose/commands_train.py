@@ -21,9 +21,9 @@ from features.config import ConfigError
 
 _HISTORY = "Events of the past: parquet, .jsonl, .ndjson, .json or .csv; may be given again, or several after it."
 _ITEMS = "Parquet: item_id; optional title, categories, published_time_ms, expires_time_ms."
-TRAIN_EPILOG = """Exit codes: 0 learnt and written, 2 a file, row, option or configuration cannot be used,
-4 a trainer runs on this state, 10 something was learnt there already, 130 interrupted; but for 0 the state is as it
-was."""
+TRAIN_EPILOG = """Exit codes: 0 learnt and written, 1 the disk refuses, 2 a file, row, option or configuration cannot
+be used, 4 a trainer runs on this state, 10 something was learnt there already, 130 interrupted; but for 0 the state is
+as it was."""
 
 
 def train(
@@ -53,7 +53,7 @@ def train(
     """Learn past events in time order, with the trainer's own code, as the state on which live learning begins.
 
     Needs no running stack. Events get the ids that `headrace backfill` gives them, so one that also comes through Kafka
-    teaches once. The next trainer on this state goes on where the history ends. `docs/history-training.md` says more.
+    teaches once. The next trainer on this state goes on where the history ends. `docs/warm-start.md` says more.
     """
     # The trainer's code needs torch, which takes seconds: only this command pays for it.
     from compose.history_training import HistoryTraining, TrainOptions, print_summary

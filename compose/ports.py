@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
+from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +17,9 @@ from compose.config import PortsConfig
 from compose.errors import PortTakenError
 
 HOST = "127.0.0.1"
+_KERNEL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_FIRST_PORT, _TRIES = 15_000, 500
+"""Ports of well-known servers lie below, mostly."""
 PortMode = Literal["auto", "default"]
 
 
@@ -30,12 +36,37 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different free ports."""
+    """Return `count` different free ports, of those that the kernel does not hand out by itself.
+
+    What it hands out is soon somebody else's: Flink's own servers took one between its choice and Kafka's start.
+    """
+    ports: list[int] = []
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        for port in _candidates():
+            if len(ports) == count:
+                break
+            probe = held.enter_context(socket.socket())
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            ports.append(int(probe.getsockname()[1]))
+    return ports
+
+
+def first_port_of_the_kernel() -> int:
+    """Return where the range begins that the kernel hands out; 0 where it does not say."""
+    try:
+        return int(_KERNEL_RANGE.read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError, IndexError):  # Not Linux.
+        return 0
+
+
+def _candidates() -> Iterator[int]:
+    """Yield ports below the kernel's own range in an order of chance, then 0 for any, without end."""
+    below = range(_FIRST_PORT, first_port_of_the_kernel())
+    yield from random.SystemRandom().sample(below, min(len(below), _TRIES))
+    yield from repeat(0)
 
 
 def holder_of(port: int) -> str:

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.label_config import Labels, load_labels
@@ -65,12 +65,21 @@ def main() -> int:
         config = load_section(options.config, "trainer", TrainerConfig)
         endpoints = load_endpoints(options.endpoints)
         quality = load_quality_config(options.config)
-        with lock_state(Path(endpoints.state) / "trainer", _LOCK_WAIT_S):
+        with _locked(Path(endpoints.state) / "trainer"):
             _train(app, labels, config, endpoints, stop, quality.enabled)
     except (ConfigError, CheckpointError, StateBusyError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _locked(directory: Path) -> IO[str]:
+    try:
+        return lock_state(directory, _LOCK_WAIT_S)
+    except OSError as error:
+        raise ConfigError(
+            f"{directory} cannot be written ({error.strerror}); mend that, or name another state"
+        ) from error
 
 
 def _train(

@@ -108,9 +108,14 @@ def new_learner(app: AppConfig, config: TrainerConfig, labels: Labels) -> Online
 def learn_history(
     learner: OnlineLearner, samples: Iterable[Sample], items: HistoryItems, on_progress: Callable[[int], object]
 ) -> None:
-    """Learn samples that come in the order of their event times; told how many are done after every micro-batch."""
+    """Learn samples that come in the order of their event times; told how many are done after every micro-batch.
+
+    Lists are made of items that had an event: records come into effect just before their items' first events, and an
+    item that is new on a list would tell what is about to be chosen.
+    """
     done = 0
     stream = iter(samples)
+    learner.builder.only_seen = True
     while batch := list(islice(stream, BATCH_SAMPLES)):
         for item_id, record in items.take(batch):
             try:
@@ -120,6 +125,7 @@ def learn_history(
         learner.learn_batch(batch)
         done += len(batch)
         on_progress(done)
+    learner.builder.only_seen = False
 
 
 def write_base(places: Places, learner: OnlineLearner, base: Base, keep: int) -> Path:

@@ -52,7 +52,8 @@ class ListBuilder:
 
     def __init__(self, features: FeaturesConfig, only_seen: bool = False) -> None:
         self._features = features
-        self._only_seen = only_seen
+        self.only_seen = only_seen
+        """Whether an item without an event stays out of lists; not part of the state."""
         self.items = ItemTable(features)
         self.users = UserTable(features)
         self.counts = CountTables.empty(features)
@@ -113,11 +114,11 @@ class ListBuilder:
         size = len(self.items)
         if self._context is None:
             self.counts.reserve(size)
-            summary = ItemSummary.of_table(self.items, now_ms, self._only_seen)
+            summary = ItemSummary.of_table(self.items, now_ms, self.only_seen)
             self._context = list_context(summary, self.items, self.counts, self._rows(size))
         elif len(self._context.table_rows) < size:
             self.counts.reserve(size)
-            is_listable = ItemSummary.listable(self.items, now_ms, self._only_seen)
+            is_listable = ItemSummary.listable(self.items, now_ms, self.only_seen)
             self._context = with_more_rows(self._context, self._rows(size), is_listable)
         return self._context
 
@@ -150,7 +151,7 @@ class ListBuilder:
             event.event_id, event.user_id, event.item_id, event.action, event.value, event.event_time_ms
         )
         self.items.add_event(row, counted, event.outcome)
-        if self._only_seen and self._context is not None and row < len(self._context.is_listable):
+        if self.only_seen and self._context is not None and row < len(self._context.is_listable):
             self._context.is_listable[row] = self.items.available(event.event_time_ms)[row]
         self.users.add_event(counted, self.items.categories_of(event.item_id), event.outcome)
         if event.is_answer and event.outcome == POSITIVE:

@@ -112,8 +112,8 @@ class RatingModel:
     def inputs(
         self, user_id: str, item_row: int, categories: NDArray[np.integer[Any]], time_ms: int
     ) -> NDArray[np.float32]:
-        """Return what is known before an event, (F,)."""
-        user_row = self.user_rows.get(user_id, -1)
+        """Return what is known before an event, (F,); a new user has the row that the first event will give it."""
+        user_row = self.user_rows.get(user_id, len(self.user_rows))
         sums = self._tables.inputs(user_row, item_row, categories, time_ms)
         return np.concatenate([sums, self._factors.inputs(user_row, item_row)])
 

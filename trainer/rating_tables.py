@@ -42,8 +42,8 @@ _LARGEST = 4.0
 """Standard deviations that a value counts at most: a dwell time of a forgotten tab is no great love."""
 _LARGEST_VALUE = 1e9
 """Squares of a larger one would leave no digit for others ..."""
-_TRUSTED_EVENTS = 30
-"""... and once the spread is known, none moves it by more than its `z`."""
+_TRUSTED_EVENTS = 5
+"""... and once a few have set the scale, none moves it by more than its `z`: it widens by steps."""
 _FIRST_SLOTS = 1024
 _EMPTY = -1
 

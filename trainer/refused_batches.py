@@ -82,14 +82,18 @@ class RefusedBatches:
         )
 
     def names(self) -> list[str]:
-        """List them, oldest first."""
+        """List them, oldest first: by when they were written, as steps begin anew with a new model."""
         if not self._directory.is_dir():
             return []
-        return sorted(path.name for path in self._directory.iterdir() if not path.name.startswith("."))
+        kept = [path for path in self._directory.iterdir() if not path.name.startswith(".")]
+        return [path.name for path in sorted(kept, key=lambda path: (_written_ns(path), path.name))]
 
     def status(self) -> dict[str, Any]:
         """Return what the status file tells."""
-        names = self.names()
+        try:
+            names = self.names()
+        except OSError:  # Told when the next one is kept; a status file must not end the trainer.
+            names = []
         return {"kept": len(names), "newest": names[-1] if names else ""}
 
     def read(self, name: str) -> tuple[RefusedBatch, dict[str, NDArray[Any]]]:
@@ -112,6 +116,13 @@ class RefusedBatches:
         while len(names) > self._max_count or sum(sizes) > self._max_bytes:
             shutil.rmtree(self._directory / names.pop(0))
             sizes.pop(0)
+
+
+def _written_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # The trainer let it go just now.
+        return 0
 
 
 def summary_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, Any]]:

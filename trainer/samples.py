@@ -23,6 +23,8 @@ HEAD = "positive"
 
 _MAX_ITEMS = 501
 """A list of 500, and the labelled item that a correction puts before it."""
+_LARGEST_INPUT = 1e6
+"""Far above what `features/model_inputs.py` makes; squares of much larger ones would spoil the ranker's statistics."""
 _AHEAD_MS = 3_600_000
 """An event further ahead of its broker time than this would age every counter at once; streams clamp at seconds."""
 _LATEST_MS = 4_102_444_800_000
@@ -162,6 +164,8 @@ def served_list(sample: Sample, num_inputs: int, schema_hash: str) -> ServedList
     inputs = np.array(rows, dtype=np.float32)
     if not np.isfinite(inputs).all():
         raise SampleError("not_finite", "rows hold numbers that do not fit float32")
+    if (largest := float(np.abs(inputs).max(initial=0.0))) > _LARGEST_INPUT:
+        raise SampleError("too_large", f"rows hold {largest:g}, inputs are at most {_LARGEST_INPUT:g}")
     positions = np.array([min(max(item.position, -1), _MAX_ITEMS) for item in items], dtype=np.int64)
     return ServedList(tuple(item.item_id for item in items), inputs, tuple(item.label for item in items), positions)
 

@@ -62,7 +62,7 @@ class Places:
     @property
     def is_used(self) -> bool:
         """Whether a trainer has learnt here."""
-        return any(directory.is_dir() and any(directory.iterdir()) for directory in (self.checkpoints, self.batch_log))
+        return any(_has_files(directory) for directory in (self.checkpoints, self.batch_log))
 
     @property
     def refused_batches(self) -> Path:
@@ -245,3 +245,8 @@ def _machine_at(
     machine.base = dict(checkpoint.base)
     machine.gaps.restore(checkpoint.gaps)
     return machine
+
+
+def _has_files(directory: Path) -> bool:
+    """Say whether something was finished here; what a killed writer left begins with a dot."""
+    return directory.is_dir() and any(not path.name.startswith(".") for path in directory.iterdir())

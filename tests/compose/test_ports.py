@@ -11,7 +11,7 @@ import pytest
 
 from compose.config import PortsConfig
 from compose.errors import PortTakenError
-from compose.ports import HOST, choose_ports, free_ports, holder_of, is_free
+from compose.ports import HOST, choose_ports, first_port_of_the_kernel, free_ports, holder_of, is_free
 
 
 @pytest.fixture
@@ -28,6 +28,13 @@ def test_free_ports_differ_and_are_free() -> None:
     ports = free_ports(7)
     assert len(set(ports)) == 7
     assert all(is_free(port) for port in ports)
+
+
+def test_free_ports_are_not_those_that_the_kernel_hands_out() -> None:
+    """Between choice and use a connection, or a server that does not care, must not take them."""
+    with socket.socket() as server:
+        server.bind((HOST, 0))
+        assert max(free_ports(20)) < first_port_of_the_kernel() <= server.getsockname()[1]
 
 
 def test_taken_port_is_named_with_its_holder_and_the_mend(taken_port: int, tmp_path: Path) -> None:

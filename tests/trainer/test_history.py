@@ -224,6 +224,25 @@ def test_items_come_into_effect_when_published_or_with_their_first_event() -> No
     assert items.left == 2
 
 
+def test_nothing_tells_which_item_comes_next(app: AppConfig) -> None:
+    """A record that came into effect for the next event puts its item on no list; live, new items are listed."""
+    learner = OnlineLearner(app, LearnerConfig(embedding_dim=8, retrieval_negatives=16))
+    samples = [organic(index, user=index % 5, item=index) for index in range(120)]  # Every event on a new item.
+    records = {f"i{index}": msgspec.json.encode({"item_id": f"i{index}", "categories": ["c"]}) for index in range(120)}
+    learn_history(learner, samples, HistoryItems(records), lambda _done: None)
+    assert learner.metrics.values()["candidate_recall"] == 0.0
+    assert not learner.builder.only_seen
+
+
+def test_a_killed_first_write_is_no_use_of_a_state(tmp_path: Path) -> None:
+    """What it left begins with a dot, and the next start takes it away."""
+    places = Places(tmp_path, tmp_path / "models")
+    (places.checkpoints / ".000000000001.1.tmp").mkdir(parents=True)
+    assert not places.is_used
+    (places.checkpoints / "000000000001").mkdir()
+    assert places.is_used
+
+
 def test_two_processes_never_learn_in_one_state(tmp_path: Path) -> None:
     """The second is told; once the first has let go, there is room."""
     with lock_state(tmp_path), pytest.raises(StateBusyError, match="another trainer"):

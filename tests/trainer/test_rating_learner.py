@@ -58,6 +58,14 @@ def test_a_prediction_knows_nothing_of_its_own_batch() -> None:
     assert announced == learn(learner, events[:1]).tolist()
 
 
+def test_a_new_user_is_predicted_by_one_rule() -> None:
+    """What is told without learning is what will be measured, for users nobody knows, too."""
+    learner = RatingLearner(APP, 3)
+    learn(learner, tastes(80))
+    event = rating(500, user=99, item=3, value=5.0)
+    assert [learner.predict(event, 3, CATEGORIES)] == learn(learner, [event]).tolist()
+
+
 def test_it_learns_who_likes_what() -> None:
     """After a while the two kinds of pairs are told apart."""
     events = tastes(1600)

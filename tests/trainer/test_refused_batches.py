@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_oldest_go_by_number_and_by_size(tmp_path: Path) -> None:
     assert len(batches.names()) == 2
     batches.keep(refused(7, size=5000), _RUNS)
     assert [name[:12] for name in batches.names()][-1] == "000000000006"
+
+
+def test_newest_stays_when_steps_begin_anew(tmp_path: Path) -> None:
+    """After a changed configuration step 5 is newer than step 1001 of the life before."""
+    batches = RefusedBatches(tmp_path, max_count=2)
+    for written, step in enumerate((1000, 1001, 5)):
+        batches.keep(refused(step), _RUNS)
+        name = f"{step:012d}-ranker"
+        os.utime(tmp_path / name, ns=(written, written))
+    assert batches.names() == ["000000001001-ranker", "000000000005-ranker"]
+    assert batches.status()["newest"] == "000000000005-ranker"
 
 
 def test_repeated_batch_is_written_again_not_twice(tmp_path: Path) -> None:

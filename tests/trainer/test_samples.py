@@ -80,10 +80,11 @@ def test_first_entry_of_an_item_counts() -> None:
 
 @pytest.mark.parametrize(
     ("row", "schema", "reason"),
-    [([0.5], "s", "row_length"), ([0.5, 1e39], "s", "not_finite"), ([0.5, 1], "t", "schema")],
-)
+    [([0.5], "s", "row_length"), ([0.5, 1e39], "s", "not_finite"), ([0.5, -1e7], "s", "too_large"),
+     ([0.5, 1], "t", "schema")],
+)  # fmt: skip
 def test_rows_must_be_of_the_schema_and_finite(row: list[float], schema: str, reason: str) -> None:
-    """Another length, another schema or a number beyond float32 is refused."""
+    """Another length, another schema, a number beyond float32 or one that would spoil the statistics is refused."""
     with pytest.raises(SampleError) as caught, np.errstate(over="ignore"):
         served_list(_decode(items=[{**ITEM, "row": row}]), num_inputs=2, schema_hash=schema)
     assert caught.value.reason == reason

@@ -78,6 +78,7 @@ class LateScorer:
         items = self._learner.builder.items
         row = items.row_of(event.item_id)
         categories = items.categories[row] if row >= 0 else np.zeros(0, dtype=np.int32)
+        row = row if row >= 0 else len(items)  # What its first event will give it.
         chance = self._learner.ratings.predict(event, row, categories)
         self.metrics.observe_labelled(np.array([chance]), np.array([label]))
 
