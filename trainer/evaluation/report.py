@@ -33,14 +33,26 @@ def print_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
     for part in ("organic", "served", "labelled"):
         rows = [(outcome, parts[part]) for outcome, parts in found if part in parts]
         if rows:
-            names = list(rows[0][1])
+            names = [name for name in rows[0][1] if name != "slices"]
             table = _table(part, ["", *names, "events/s"])
             for outcome, values in rows:
                 cells = [_cell(values.get(name)) for name in names]
                 table.add_row(outcome.name, *cells, f"{outcome.events_per_s:,.0f}")
             console.print(table)
+            _print_slices(console, part, rows[0][1].get("slices", {}))
     if not any(parts for _, parts in found):
         console.print("nothing was scored: no known user had a positive event, no list settled, no event had a label")
+
+
+def _print_slices(console: Console, part: str, slices: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a row a slice of the traffic, of the learner alone."""
+    if not slices:
+        return
+    names = list(dict.fromkeys(name for values in slices.values() for name in values))
+    table = _table(f"{part} by slice", ["", *names])
+    for slice_name, values in sorted(slices.items()):
+        table.add_row(slice_name, *[_cell(values.get(name)) for name in names])
+    console.print(table)
 
 
 def print_days(console: Console, outcome: Outcome) -> None:
