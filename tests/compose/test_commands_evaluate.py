@@ -32,9 +32,7 @@ def test_metrics_are_printed_and_written(config: Path, tmp_path: Path, capsys: p
     assert (result["samples"], result["organic"]["events"]) == (4, 2)
     assert set(result["baselines"]) == {"popularity"}
     printed = capsys.readouterr().out
-    assert all(
-        word in printed for word in ("organic", "headrace", "popularity", "by slice", "user=new", "by day, UTC")
-    )
+    assert all(word in printed for word in ("organic", "headrace", "popularity", "by slice", "user=new", "by day, UTC"))
     assert picture.read_text().startswith("<!doctype html>")
 
 
