@@ -154,8 +154,7 @@ class Ranker(nn.Module):
             is_organic: (...,) bool in training: rows of lists that nobody was shown have a base rate of their own,
                 which must not move the calibration of the served ones.
         """
-        scaled = (inputs - self.input_mean) * torch.rsqrt(self.input_variance + 1e-4)
-        scaled = scaled.clamp(-INPUT_CLIP, INPUT_CLIP)  # (..., F)
+        scaled = scaled_inputs(inputs, self.input_mean, self.input_variance)  # (..., F)
         hidden = self._hidden(scaled)
         learnt = self.linear(scaled) + self.output(hidden)  # (..., 1)
         logits: Tensor = self.skip_scale * inputs[..., -1] + self.bias + learnt.squeeze(-1)
@@ -171,6 +170,12 @@ class Ranker(nn.Module):
     def observe_inputs(self, inputs: Tensor) -> None:
         """Fold a batch into the running mean and variance; (T, F). Only training calls this."""
         fold_statistics(self.input_mean, self.input_variance, self.input_count, inputs)
+
+
+def scaled_inputs(inputs: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """Return inputs in standard deviations from their means, clipped; (..., F), (F,), (F,) -> (..., F)."""
+    scaled = (inputs - mean) * torch.rsqrt(variance + 1e-4)
+    return scaled.clamp(-INPUT_CLIP, INPUT_CLIP)
 
 
 @torch.no_grad()

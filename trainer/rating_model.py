@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from trainer import rating_factors, rating_tables
 from trainer.guarded_step import clipped_step, fault_of, named_gradients
-from trainer.model import INPUT_CLIP, fold_statistics
+from trainer.model import fold_statistics, scaled_inputs
 from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
 from trainer.rating_factors import RatingFactors
 from trainer.rating_tables import RatingTables
@@ -55,8 +55,7 @@ class RatingHead(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return logits of a good one; (B, F) float32 -> (B,)."""
-        scaled = (inputs - self.input_mean) * torch.rsqrt(self.input_variance + 1e-4)
-        scaled = scaled.clamp(-INPUT_CLIP, INPUT_CLIP)
+        scaled = scaled_inputs(inputs, self.input_mean, self.input_variance)
         hidden = torch.relu(self.hidden_2(torch.relu(self.hidden_1(scaled))))
         logits: Tensor = (self.linear(scaled) + self.output(hidden)).squeeze(-1)
         return logits

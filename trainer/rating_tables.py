@@ -9,7 +9,7 @@ Letters: `U` users, `N` items, `M` categories of an item, `S` slots of the pair 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,18 +48,32 @@ _FIRST_SLOTS = 1024
 _EMPTY = -1
 
 
+class _Tables(NamedTuple):
+    """All sums; what grows is replaced by a larger one."""
+
+    world: NDArray[np.float64]
+    """Events, mean, mean square deviation, mean label."""
+    users: NDArray[np.float64]
+    last_ms: NDArray[np.int64]
+    items: NDArray[np.float64]
+    categories: NDArray[np.float64]
+    pair_keys: NDArray[np.int64]
+    pairs: NDArray[np.float64]
+
+
 class RatingTables:
     """Sums by user, item, category, and pair of user and category; all grow with what they hold."""
 
     def __init__(self) -> None:
-        self._world = np.zeros(4)
-        """Events, mean, mean square deviation, mean label."""
-        self._users: NDArray[np.float64] = np.zeros((64, 6))
-        self._last_ms: NDArray[np.int64] = np.zeros(64, dtype=np.int64)
-        self._items: NDArray[np.float64] = np.zeros((64, 6))
-        self._categories: NDArray[np.float64] = np.zeros((64, 2))
-        self._pair_keys: NDArray[np.int64] = np.full(_FIRST_SLOTS, _EMPTY, dtype=np.int64)
-        self._pairs: NDArray[np.float64] = np.zeros((_FIRST_SLOTS, 2))
+        self._tables = _Tables(
+            world=np.zeros(4),
+            users=np.zeros((64, 6)),
+            last_ms=np.zeros(64, dtype=np.int64),
+            items=np.zeros((64, 6)),
+            categories=np.zeros((64, 2)),
+            pair_keys=np.full(_FIRST_SLOTS, _EMPTY, dtype=np.int64),
+            pairs=np.zeros((_FIRST_SLOTS, 2)),
+        )
         self._num_pairs = 0
 
     def inputs(
@@ -75,7 +89,7 @@ class RatingTables:
         """
         self._reserve(user_row, item_row, categories)
         found = np.zeros(len(INPUT_NAMES), dtype=np.float32)
-        _fill(found, user_row, item_row, categories, time_ms, *self._tables())
+        _fill(found, user_row, item_row, categories, time_ms, self._tables)
         return found
 
     def add(
@@ -90,35 +104,22 @@ class RatingTables:
         """Count one event; return its `z`."""
         self._reserve(user_row, item_row, categories)
         z = self._standardised(value, label)
-        self._num_pairs += _count(user_row, item_row, categories, z, label, time_ms, *self._tables())
+        self._num_pairs += _count(user_row, item_row, categories, z, label, time_ms, self._tables)
         return z
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return a copy of everything for a checkpoint."""
-        return {
-            "world": self._world.copy(),
-            "users": self._users.copy(),
-            "last_ms": self._last_ms.copy(),
-            "items": self._items.copy(),
-            "categories": self._categories.copy(),
-            "pair_keys": self._pair_keys.copy(),
-            "pairs": self._pairs.copy(),
-        }
+        return {name: array.copy() for name, array in self._tables._asdict().items()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `arrays` returned."""
-        for name, array in arrays.items():
-            setattr(self, f"_{name}", array.copy())
-        self._num_pairs = int((self._pair_keys != _EMPTY).sum())
-
-    def _tables(self) -> tuple[NDArray[Any], ...]:
-        return (
-            self._world, self._users, self._last_ms, self._items, self._categories, self._pair_keys, self._pairs
-        )  # fmt: skip
+        self._tables = _Tables(**{name: array.copy() for name, array in arrays.items()})
+        self._num_pairs = int((self._tables.pair_keys != _EMPTY).sum())
 
     def _standardised(self, value: float, label: float) -> float:
         """Fold a value into mean and spread of all (Welford 1962), and return its distance from the mean before."""
-        count, mean, square, _ = self._world
+        world = self._tables.world
+        count, mean, square, _ = world
         spread = np.sqrt(square) if count > 1 and square > 0 else 1.0
         value = min(max(value, -_LARGEST_VALUE), _LARGEST_VALUE)
         z = float(np.clip((value - mean) / spread, -_LARGEST, _LARGEST)) if count else 0.0
@@ -126,21 +127,24 @@ class RatingTables:
             value = mean + z * spread
         share = 1.0 / min(count + 1.0, _MEMORY)
         step = share * (value - mean)
-        self._world[0] += 1
-        self._world[1] += step
-        self._world[2] += share * ((value - mean) * (value - mean - step) - square)
-        self._world[3] += share * (label - self._world[3])
+        world[0] += 1
+        world[1] += step
+        world[2] += share * ((value - mean) * (value - mean - step) - square)
+        world[3] += share * (label - world[3])
         return z
 
     def _reserve(self, user_row: int, item_row: int, categories: NDArray[np.integer[Any]]) -> None:
-        if user_row >= len(self._users):
-            self._users, self._last_ms = _grown(self._users, user_row), _grown(self._last_ms, user_row)
-        if item_row >= len(self._items):
-            self._items = _grown(self._items, item_row)
-        if len(categories) and (last := int(categories.max())) >= len(self._categories):
-            self._categories = _grown(self._categories, last)
-        if 2 * (self._num_pairs + len(categories)) > len(self._pairs):
-            self._pair_keys, self._pairs = _rehashed(self._pair_keys, self._pairs)
+        tables = self._tables
+        if user_row >= len(tables.users):
+            tables = tables._replace(users=_grown(tables.users, user_row), last_ms=_grown(tables.last_ms, user_row))
+        if item_row >= len(tables.items):
+            tables = tables._replace(items=_grown(tables.items, item_row))
+        if len(categories) and (last := int(categories.max())) >= len(tables.categories):
+            tables = tables._replace(categories=_grown(tables.categories, last))
+        if 2 * (self._num_pairs + len(categories)) > len(tables.pairs):
+            pair_keys, pairs = _rehashed(tables.pair_keys, tables.pairs)
+            tables = tables._replace(pair_keys=pair_keys, pairs=pairs)
+        self._tables = tables
 
 
 def _grown(array: NDArray[Any], row: int) -> NDArray[Any]:
@@ -180,16 +184,10 @@ def _fill(
     item_row: int,
     categories: NDArray[Any],
     time_ms: int,
-    world: NDArray[np.float64],
-    users: NDArray[np.float64],
-    last_ms: NDArray[np.int64],
-    items: NDArray[np.float64],
-    category_sums: NDArray[np.float64],
-    pair_keys: NDArray[np.int64],
-    pairs: NDArray[np.float64],
+    tables: _Tables,
 ) -> None:
-    user = users[user_row] if user_row >= 0 else np.zeros(6)
-    item = items[item_row] if item_row >= 0 else np.zeros(6)
+    user = tables.users[user_row] if user_row >= 0 else np.zeros(6)
+    item = tables.items[item_row] if item_row >= 0 else np.zeros(6)
     found[0] = user[_SUM] / (user[_COUNT] + _PRIOR)
     found[1] = item[_SUM] / (item[_COUNT] + _PRIOR)
     found[2] = user[_RESIDUALS] / (user[_COUNT] + _PRIOR)
@@ -197,7 +195,7 @@ def _fill(
     found[4] = user[_LABELS] / (user[_COUNT] + _LABEL_PRIOR)
     found[5] = item[_LABELS] / (item[_COUNT] + _LABEL_PRIOR)
     found[6], found[7] = np.log1p(user[_COUNT]), np.log1p(item[_COUNT])
-    gap_s = (time_ms - last_ms[user_row]) / 1000.0 if user_row >= 0 and user[_COUNT] > 0 else 3.0e6
+    gap_s = (time_ms - tables.last_ms[user_row]) / 1000.0 if user_row >= 0 and user[_COUNT] > 0 else 3.0e6
     found[8] = np.log1p(max(gap_s, 0.0))
     found[9] = np.sqrt((user[_SQUARES] + _PRIOR) / (user[_COUNT] + _PRIOR))
     found[10] = user[_RECENT]
@@ -205,12 +203,12 @@ def _fill(
     for category in categories:
         if category < 0:
             break
-        of_category += category_sums[category, 1] / (category_sums[category, 0] + _CATEGORY_PRIOR)
+        of_category += tables.categories[category, 1] / (tables.categories[category, 0] + _CATEGORY_PRIOR)
         used += 1
         if user_row >= 0:
-            slot = _slot(pair_keys, user_row, category)
-            pair_count += pairs[slot, 0]
-            of_pair += pairs[slot, 1]
+            slot = _slot(tables.pair_keys, user_row, category)
+            pair_count += tables.pairs[slot, 0]
+            of_pair += tables.pairs[slot, 1]
     found[11] = of_pair / (pair_count + _PRIOR)
     found[12] = of_category / max(used, 1)
 
@@ -223,30 +221,24 @@ def _count(
     z: float,
     label: float,
     time_ms: int,
-    world: NDArray[np.float64],
-    users: NDArray[np.float64],
-    last_ms: NDArray[np.int64],
-    items: NDArray[np.float64],
-    category_sums: NDArray[np.float64],
-    pair_keys: NDArray[np.int64],
-    pairs: NDArray[np.float64],
+    tables: _Tables,
 ) -> int:
     """Add to all sums; return how many pairs are new."""
-    user, item = users[user_row], items[item_row]
+    user, item = tables.users[user_row], tables.items[item_row]
     of_user, of_item = user[_SUM] / (user[_COUNT] + _PRIOR), item[_SUM] / (item[_COUNT] + _PRIOR)
     residual = z - of_item - user[_RESIDUALS] / (user[_COUNT] + _PRIOR)
     new_pairs = 0
     for category in categories:
         if category < 0:
             break
-        category_sums[category, 0] += 1
-        category_sums[category, 1] += z
-        slot = _slot(pair_keys, user_row, category)
-        if pair_keys[slot] == _EMPTY:
-            pair_keys[slot] = user_row << 20 | category
+        tables.categories[category, 0] += 1
+        tables.categories[category, 1] += z
+        slot = _slot(tables.pair_keys, user_row, category)
+        if tables.pair_keys[slot] == _EMPTY:
+            tables.pair_keys[slot] = user_row << 20 | category
             new_pairs += 1
-        pairs[slot, 0] += 1
-        pairs[slot, 1] += residual
+        tables.pairs[slot, 0] += 1
+        tables.pairs[slot, 1] += residual
     user[_RESIDUALS] += z - of_item
     item[_RESIDUALS] += z - of_user
     user[_SQUARES] += (z - of_user) ** 2
@@ -254,6 +246,6 @@ def _count(
     for sums in (user, item):
         sums[_COUNT] += 1
         sums[_SUM] += z
-        sums[_LABELS] += label - world[3]
-    last_ms[user_row] = max(last_ms[user_row], time_ms)
+        sums[_LABELS] += label - tables.world[3]
+    tables.last_ms[user_row] = max(tables.last_ms[user_row], time_ms)
     return new_pairs

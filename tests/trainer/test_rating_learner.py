@@ -89,10 +89,10 @@ def test_a_step_that_is_not_finite_is_refused() -> None:
     learner = RatingLearner(APP, 3)
     learn(learner, tastes(80))
     before = learner.arrays()
-    learner.actions["rate"]._tables._world[1] = np.nan  # What no event can do.
+    learner.actions["rate"]._tables._tables.world[1] = np.nan  # What no event can do.
     for event in tastes(8):
         learner.add(event, 0, CATEGORIES, is_held=False, is_scored=True)
-    learner.actions["rate"]._tables._users[:] = np.nan
+    learner.actions["rate"]._tables._tables.users[:] = np.nan
     learner.add(rating(9, 1, 1, 5.0), 1, CATEGORIES, is_held=False, is_scored=True)
     [learnt] = learner.learn_batch(99, 1.0)
     assert "loss is nan" in learnt.outcome.refusal
