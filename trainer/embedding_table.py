@@ -88,9 +88,14 @@ class EmbeddingTable:
         unique, inverse = torch.unique(rows[used], return_inverse=True)
         summed = torch.zeros(len(unique), self.embedding_dim, device=self._rows.device)
         summed.index_add_(0, inverse, gradients[used])
-        self._squares[unique] += summed.square().mean(dim=1)
-        step = self.learning_rate / (self._squares[unique].sqrt() + _EPSILON)
-        self._rows[unique] -= step.unsqueeze(1) * summed
+        self.learn_distinct_rows(unique, summed)
+
+    def learn_distinct_rows(self, rows: Tensor, gradients: Tensor) -> None:
+        """Take the same step on rows of which none is -1 and none is given twice, (B,) int64 and (B, D) float32."""
+        squares = self._squares[rows] + gradients.square().mean(dim=1)
+        self._squares[rows] = squares
+        step = self.learning_rate / (squares.sqrt_() + _EPSILON)
+        self._rows.index_add_(0, rows, gradients * step.unsqueeze(1), alpha=-1.0)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return a copy of the state beside `ids`: `rows` (N, D) and `squares` (N,)."""

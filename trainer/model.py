@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trainer.errors import VersionError
 
@@ -52,40 +53,34 @@ class TwoTower(nn.Module):
         """D."""
         return self.history_projection.in_features
 
-    def item_vectors(self, item_rows: Tensor, category_rows: Tensor, has_category: Tensor) -> Tensor:
+    def item_vectors(self, item_rows: Tensor, category_rows: Tensor, categories: Tensor, starts: Tensor) -> Tensor:
         """Add an item's own row and the mean of its categories' rows, so that new items are placed by content.
 
         Args:
             item_rows: (n, D), zeros for an item without a row.
-            category_rows: (n, M, D)
-            has_category: (n, M) bool
+            category_rows: (K, D)
+            categories: (any,) int64 rows of `category_rows`, those of all items end to end.
+            starts: (n,) int64 where an item's categories begin; they end where the next one's begin.
 
         Returns:
             (n, D)
         """
-        used = has_category.to(item_rows.dtype).unsqueeze(-1)  # (n, M, 1)
-        mean = (category_rows * used).sum(dim=-2) / used.sum(dim=-2).clamp(min=1.0)
-        return item_rows + mean
+        return item_rows + functional.embedding_bag(categories, category_rows, starts, mode="mean")
 
-    def user_vectors(self, user_rows: Tensor, history: Tensor, outcomes: Tensor, is_known: Tensor) -> Tensor:
-        """Add a user's own row and the projected, recency-weighted mean of the newest items' vectors.
+    def history_weights(self, is_used: Tensor) -> tuple[Tensor, Tensor]:
+        """Weigh the items of histories by recency; those that count add up to 1.
 
         Args:
-            user_rows: (B, D), zeros for an unknown user.
-            history: (B, L, D) item vectors, newest first.
-            outcomes: (B, L) 1, 0 or -1; a negative item does not count.
-            is_known: (B, L) bool, False where the history ends or the item has no vector.
+            is_used: (B, L) float32, newest first, 0 where the history ends, or an item was not liked or has no vector.
 
         Returns:
-            (B, D)
+            Weights (B, L) and whether there is a history (B, 1), both float32. The user's vector is the user's own row
+            plus, with a history, the projected mean of the items' vectors.
         """
-        length = min(HISTORY_LENGTH, history.shape[1])
-        weights = HISTORY_DECAY ** torch.arange(length, device=history.device, dtype=history.dtype)  # (L,)
-        weights = weights * is_known[:, :length] * (outcomes[:, :length] >= 0)  # (B, L)
-        mean = (weights.unsqueeze(-1) * history[:, :length]).sum(dim=1) / weights.sum(dim=1, keepdim=True).clamp(1e-6)
-        has_history = (weights.sum(dim=1, keepdim=True) > 0).to(history.dtype)
-        projected: Tensor = self.history_projection(mean)
-        return user_rows + has_history * projected
+        length = is_used.shape[1]
+        weights = is_used * HISTORY_DECAY ** torch.arange(length, device=is_used.device, dtype=is_used.dtype)  # (B, L)
+        sums = weights.sum(dim=1, keepdim=True)
+        return weights / sums.clamp(min=1e-6), (sums > 0).to(is_used.dtype)
 
     def user_vector(
         self,
@@ -93,7 +88,7 @@ class TwoTower(nn.Module):
         history: NDArray[np.float32],
         outcomes: NDArray[np.integer[Any]],
     ) -> NDArray[np.float32]:
-        """Compute `user_vectors` for one user in numpy: on 20 items the dispatch of torch costs ten times the sums.
+        """Compute one user's vector in numpy: on 20 items the dispatch of torch costs ten times the sums.
 
         Args:
             user_row: (D,), None for a user without a row.

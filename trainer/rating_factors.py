@@ -9,7 +9,7 @@ Letters: `U` users, `N` items, `R` events kept for replay.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,21 @@ _REPLAYS, _KEPT = 10, 20_000
 """Events learnt again after each, out of so many recent ones; trials in LOG.md."""
 _SCALE = 0.1
 _FIRST_ROWS = 64
+
+
+class Factors(NamedTuple):
+    """The arrays of `RatingFactors`, as compiled code takes them."""
+
+    users: NDArray[np.float64]
+    """(U, size + 1) vector and bias."""
+    items: NDArray[np.float64]
+    """(N, size + 1)"""
+    kept_rows: NDArray[np.int64]
+    """(R, 2) user and item of recent events."""
+    kept_z: NDArray[np.float64]
+    """(R,)"""
+    state: NDArray[np.uint64]
+    """(2,) of the generator; events learnt."""
 
 
 class RatingFactors:
@@ -43,15 +58,13 @@ class RatingFactors:
 
     def inputs(self, user_row: int, item_row: int) -> NDArray[np.float32]:
         """Return biases and affinity, in the order of `INPUT_NAMES`; zeros of what is new (-1)."""
-        self._reserve(user_row, item_row)
-        user = self._users[user_row] if user_row >= 0 else np.zeros(_SIZE + 1)
-        item = self._items[item_row] if item_row >= 0 else np.zeros(_SIZE + 1)
-        return np.array([user[_SIZE], item[_SIZE], user[:_SIZE] @ item[:_SIZE]], dtype=np.float32)
+        found = np.zeros(len(INPUT_NAMES), dtype=np.float32)
+        fill_affinity(found, user_row, item_row, self.reserved(user_row, item_row))
+        return found
 
     def learn(self, user_row: int, item_row: int, z: float) -> None:
         """Take a step on an event, and one on each of some recent ones."""
-        self._reserve(user_row, item_row)
-        _learn(user_row, item_row, z, self._users, self._items, self._kept_rows, self._kept_z, self._state)
+        learn_rating(user_row, item_row, z, self.reserved(user_row, item_row))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return a copy of everything for a checkpoint."""
@@ -77,37 +90,46 @@ class RatingFactors:
         rows[:, _SIZE] = 0.0
         return rows
 
-    def _reserve(self, user_row: int, item_row: int) -> None:
+    def reserved(self, user_row: int, item_row: int) -> Factors:
+        """Make room for rows up to these, and return the arrays."""
         while user_row >= len(self._users):
             size = len(self._users)
             self._users = np.concatenate([self._users, self._rows(0, size, 2 * size)])
         while item_row >= len(self._items):
             size = len(self._items)
             self._items = np.concatenate([self._items, self._rows(1, size, 2 * size)])
+        return Factors(self._users, self._items, self._kept_rows, self._kept_z, self._state)
 
 
 @compiled
-def _learn(
-    user_row: int,
-    item_row: int,
-    z: float,
-    users: NDArray[np.float64],
-    items: NDArray[np.float64],
-    kept_rows: NDArray[np.int64],
-    kept_z: NDArray[np.float64],
-    state: NDArray[np.uint64],
-) -> None:
+def fill_affinity(found: NDArray[np.float32], user_row: int, item_row: int, factors: Factors) -> None:
+    """Write biases and affinity, in the order of `INPUT_NAMES`; zeros of what is new (-1)."""
+    affinity = 0.0
+    if user_row >= 0:
+        found[0] = factors.users[user_row, _SIZE]
+    if item_row >= 0:
+        found[1] = factors.items[item_row, _SIZE]
+    if user_row >= 0 and item_row >= 0:
+        for index in range(_SIZE):
+            affinity += factors.users[user_row, index] * factors.items[item_row, index]
+    found[2] = affinity
+
+
+@compiled
+def learn_rating(user_row: int, item_row: int, z: float, factors: Factors) -> None:
+    """Take a step on an event, and one on each of some recent ones."""
+    kept_rows, kept_z, state = factors.kept_rows, factors.kept_z, factors.state
     place = state[1] % np.uint64(len(kept_z))
     kept_rows[place, 0], kept_rows[place, 1], kept_z[place] = user_row, item_row, z
     state[1] += np.uint64(1)
     used = min(state[1], np.uint64(len(kept_z)))
-    _step(users[user_row], items[item_row], z)
+    _step(factors.users[user_row], factors.items[item_row], z)
     for _ in range(_REPLAYS):
         state[0] ^= state[0] << np.uint64(13)  # xorshift64 (Marsaglia 2003)
         state[0] ^= state[0] >> np.uint64(7)
         state[0] ^= state[0] << np.uint64(17)
         drawn = state[0] % used
-        _step(users[kept_rows[drawn, 0]], items[kept_rows[drawn, 1]], kept_z[drawn])
+        _step(factors.users[kept_rows[drawn, 0]], factors.items[kept_rows[drawn, 1]], kept_z[drawn])
 
 
 @compiled

@@ -1,14 +1,14 @@
 """The model of one action's values: sums, factors and a small network on top.
 
-Sums and factors follow event by event, each after its own inputs are taken; the network takes one step a micro-batch,
-after all its predictions.
+Sums and factors follow event by event at the end of a micro-batch, each after its own inputs are taken; then the
+network takes one step, after all its predictions.
 Letters: `B` events of a batch, `F` inputs, `R` rows kept for replay, `M` categories of an item.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer import rating_factors, rating_tables
-from trainer.guarded_step import clipped_step, fault_of, named_gradients
+from trainer import rating_factors, rating_tables, skip_network
+from trainer.flat_adam import FlatAdam
 from trainer.model import fold_statistics, scaled_inputs
-from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
+from trainer.optimizer_state import with_prefix
+from trainer.rating_events import RatingEvents, count_ratings
 from trainer.rating_factors import RatingFactors
 from trainer.rating_tables import RatingTables
 from trainer.samples import Event
@@ -53,12 +54,9 @@ class RatingHead(nn.Module):
         self.register_buffer("input_variance", torch.ones(NUM_INPUTS))
         self.register_buffer("input_count", torch.zeros(1))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits of a good one; (B, F) float32 -> (B,)."""
-        scaled = scaled_inputs(inputs, self.input_mean, self.input_variance)
-        hidden = torch.relu(self.hidden_2(torch.relu(self.hidden_1(scaled))))
-        logits: Tensor = (self.linear(scaled) + self.output(hidden)).squeeze(-1)
-        return logits
+    def scaled(self, inputs: Tensor) -> Tensor:
+        """Return inputs as the network takes them, (B, F) float32."""
+        return scaled_inputs(inputs, self.input_mean, self.input_variance)
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,16 @@ class LearntRatings:
 
 
 @dataclass(frozen=True)
-class _Row:
-    inputs: NDArray[np.float32]
+class _Added:
+    """An event of the current micro-batch, not counted yet."""
+
+    user_row: int
+    item_row: int
+    categories: NDArray[np.integer[Any]]
+    value: float
     label: float
-    is_learnt: bool
+    time_ms: int
+    is_held: bool
     is_scored: bool
 
 
@@ -90,18 +94,18 @@ class RatingModel:
     """
 
     def __init__(self, seed: int, action: str, update_clip: float) -> None:
-        self._seed, self._update_clip = seed, update_clip
+        self._seed = seed
         self.user_rows: dict[str, int] = {}
         self._tables = RatingTables()
         self._factors = RatingFactors(zlib.crc32(f"{seed} {action}".encode()))
         with torch.random.fork_rng(devices=[]):  # Beside the ranker's weights, whatever actions there are.
             torch.manual_seed(seed)
             self._head = RatingHead()
-        self._optimizer = torch.optim.Adam(self._head.parameters(), lr=_LEARNING_RATE)
+        self._optimizer = FlatAdam(self._head, _LEARNING_RATE, update_clip)
         self._kept_inputs = np.zeros((_KEPT, NUM_INPUTS), dtype=np.float32)
         self._kept_labels = np.zeros(_KEPT, dtype=np.float32)
         self._num_kept = 0
-        self._batch: list[_Row] = []
+        self._batch: list[_Added] = []
 
     @property
     def has_batch(self) -> bool:
@@ -112,14 +116,15 @@ class RatingModel:
         self, user_id: str, item_row: int, categories: NDArray[np.integer[Any]], time_ms: int
     ) -> NDArray[np.float32]:
         """Return what is known before an event, (F,); a new user has the row that the first event will give it."""
+        assert not self._batch, "what was added is counted at the end of the batch"
         user_row = self.user_rows.get(user_id, len(self.user_rows))
         sums = self._tables.inputs(user_row, item_row, categories, time_ms)
         return np.concatenate([sums, self._factors.inputs(user_row, item_row)])
 
-    @torch.no_grad()
     def chances(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the chances of a good one, (B, F) -> (B,)."""
-        found: NDArray[np.float32] = torch.sigmoid(self._head(torch.from_numpy(inputs))).numpy()
+        logits, _ = skip_network.forward(self._head, self._head.scaled(torch.from_numpy(inputs)))
+        found: NDArray[np.float32] = logits.squeeze(1).sigmoid_().numpy()
         return found
 
     def add(
@@ -131,45 +136,62 @@ class RatingModel:
         is_held: bool,
         is_scored: bool,
     ) -> None:
-        """Take the inputs of an event, then count it; see `RatingLearner.add`."""
+        """Note an event, to be counted with its batch; see `RatingLearner.add`."""
         assert event.value is not None
         user_row = self.user_rows.setdefault(event.user_id, len(self.user_rows))
-        inputs = self.inputs(event.user_id, item_row, categories, event.event_time_ms)
-        self._batch.append(_Row(inputs, label, not is_held, is_scored))
-        z = self._tables.add(user_row, item_row, categories, event.value, label, event.event_time_ms)
-        if not is_held:
-            self._factors.learn(user_row, item_row, z)
+        own = categories.copy()  # A view of a table that may change before the batch ends.
+        self._batch.append(_Added(user_row, item_row, own, event.value, label, event.event_time_ms, is_held, is_scored))
 
     def learn_batch(self, step: int, rate_factor: float) -> LearntRatings:
-        """Predict all that was added since the last call, then take a step on it."""
-        inputs = np.stack([row.inputs for row in self._batch])
-        labels = np.array([row.label for row in self._batch], dtype=np.float32)
-        is_learnt = np.array([row.is_learnt for row in self._batch])
-        is_scored = np.array([row.is_scored for row in self._batch])
-        self._batch = []
+        """Predict all that was added since the last call, each from what came before it, then take a step on it."""
+        batch, self._batch = self._batch, []
+        inputs = self._counted(batch)
+        labels = np.array([added.label for added in batch], dtype=np.float32)
+        is_learnt = np.array([not added.is_held for added in batch])
+        is_scored = np.array([added.is_scored for added in batch])
         chances = self.chances(inputs)
         learns = is_learnt.any()
         outcome = self._step(inputs[is_learnt], labels[is_learnt], step, rate_factor) if learns else StepOutcome()
         return LearntRatings(chances[is_scored], labels[is_scored], outcome)
 
+    def _counted(self, batch: Sequence[_Added]) -> NDArray[np.float32]:
+        """Count events; return the inputs of each as of just before it, (B, F)."""
+        events = RatingEvents(
+            np.array([added.user_row for added in batch]),
+            np.array([added.item_row for added in batch]),
+            np.array([added.categories for added in batch], dtype=np.int32),
+            np.array([added.value for added in batch], dtype=np.float64),
+            np.array([added.label for added in batch], dtype=np.float64),
+            np.array([added.time_ms for added in batch]),
+            np.array([added.is_held for added in batch]),
+        )
+        last_user, last_item = int(events.user_rows.max()), int(events.item_rows.max())
+        sums = self._tables.reserved(last_user, last_item, events.categories)
+        factors = self._factors.reserved(last_user, last_item)
+        inputs = np.zeros((len(batch), NUM_INPUTS), dtype=np.float32)
+        self._tables.note_pairs(count_ratings(events, sums, factors, inputs))
+        return inputs
+
+    @torch.no_grad()
     def _step(
         self, inputs: NDArray[np.float32], labels: NDArray[np.float32], step: int, rate_factor: float
     ) -> StepOutcome:
         """Take one step of Adam on new rows and drawn recent ones; a function of (seed, step) and the state."""
-        head = self._head
+        head, optimizer = self._head, self._optimizer
         fold_statistics(head.input_mean, head.input_variance, head.input_count, torch.from_numpy(inputs))
         used = min(self._num_kept, _KEPT)
         drawn = np.random.default_rng((self._seed, step)).integers(max(used, 1), size=_REPLAYED if used else 0)
         rows = np.concatenate([inputs, self._kept_inputs[drawn]])
-        wanted = np.concatenate([labels, self._kept_labels[drawn]])
-        loss = functional.binary_cross_entropy_with_logits(head(torch.from_numpy(rows)), torch.from_numpy(wanted))
-        set_learning_rate(self._optimizer, rate_factor * _LEARNING_RATE)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        fault = fault_of(loss, named_gradients(head))
+        wanted = torch.from_numpy(np.concatenate([labels, self._kept_labels[drawn]])).unsqueeze(1)
+        logits, layers = skip_network.forward(head, head.scaled(torch.from_numpy(rows)))
+        loss = functional.binary_cross_entropy_with_logits(logits, wanted)
+        # d loss / d logit = (chance - label) / B
+        skip_network.backward(head, layers, logits.sigmoid_().sub_(wanted).div_(len(rows)), optimizer.gradients)
+        fault = optimizer.fault(loss)
         if fault:
-            return StepOutcome(fault, batch={"inputs": rows, "labels": wanted})
-        was_clipped = clipped_step(self._optimizer, list(head.parameters()), self._update_clip)
+            return StepOutcome(fault, batch={"inputs": rows, "labels": wanted.squeeze(1).numpy()})
+        optimizer.learning_rate = rate_factor * _LEARNING_RATE
+        was_clipped = optimizer.step()
         places = (self._num_kept + np.arange(len(labels))) % _KEPT
         self._kept_inputs[places], self._kept_labels[places] = inputs, labels
         self._num_kept += len(labels)
@@ -181,7 +203,7 @@ class RatingModel:
         head = {f"head.{name}": tensor.numpy().copy() for name, tensor in self._head.state_dict().items()}
         return (
             head
-            | {f"optimizer.{name}": array for name, array in optimizer_arrays(self._optimizer).items()}
+            | {f"optimizer.{name}": array for name, array in self._optimizer.arrays().items()}
             | {f"tables.{name}": array for name, array in self._tables.arrays().items()}
             | {f"factors.{name}": array for name, array in self._factors.arrays().items()}
             | {"kept_inputs": self._kept_inputs[:used].copy(), "kept_labels": self._kept_labels[:used].copy()}
@@ -193,7 +215,7 @@ class RatingModel:
         self.user_rows = {user_id: row for row, user_id in enumerate(user_ids)}
         head = with_prefix(arrays, "head.")
         self._head.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in head.items()})
-        restore_optimizer(self._optimizer, with_prefix(arrays, "optimizer."))
+        self._optimizer.restore(with_prefix(arrays, "optimizer."))
         self._tables.restore(with_prefix(arrays, "tables."))
         self._factors.restore(with_prefix(arrays, "factors."))
         self._kept_inputs[: len(arrays["kept_inputs"])] = arrays["kept_inputs"]

@@ -48,7 +48,7 @@ _FIRST_SLOTS = 1024
 _EMPTY = -1
 
 
-class _Tables(NamedTuple):
+class Sums(NamedTuple):
     """All sums; what grows is replaced by a larger one."""
 
     world: NDArray[np.float64]
@@ -65,7 +65,7 @@ class RatingTables:
     """Sums by user, item, category, and pair of user and category; all grow with what they hold."""
 
     def __init__(self) -> None:
-        self._tables = _Tables(
+        self._tables = Sums(
             world=np.zeros(4),
             users=np.zeros((64, 6)),
             last_ms=np.zeros(64, dtype=np.int64),
@@ -87,9 +87,8 @@ class RatingTables:
             categories: (M,) category rows of the item, -1 behind the last.
             time_ms: of the event.
         """
-        self._reserve(user_row, item_row, categories)
         found = np.zeros(len(INPUT_NAMES), dtype=np.float32)
-        _fill(found, user_row, item_row, categories, time_ms, self._tables)
+        fill_sums(found, user_row, item_row, categories, time_ms, self.reserved(user_row, item_row, categories))
         return found
 
     def add(
@@ -102,10 +101,14 @@ class RatingTables:
         time_ms: int,
     ) -> float:
         """Count one event; return its `z`."""
-        self._reserve(user_row, item_row, categories)
-        z = self._standardised(value, label)
-        self._num_pairs += _count(user_row, item_row, categories, z, label, time_ms, self._tables)
+        tables = self.reserved(user_row, item_row, categories)
+        z = standardised(value, label, tables.world)
+        self.note_pairs(count_rating(user_row, item_row, categories, z, label, time_ms, tables))
         return z
+
+    def note_pairs(self, number: int) -> None:
+        """Take over how many new pairs `count_rating` found."""
+        self._num_pairs += number
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return a copy of everything for a checkpoint."""
@@ -113,38 +116,23 @@ class RatingTables:
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `arrays` returned."""
-        self._tables = _Tables(**{name: array.copy() for name, array in arrays.items()})
+        self._tables = Sums(**{name: array.copy() for name, array in arrays.items()})
         self._num_pairs = int((self._tables.pair_keys != _EMPTY).sum())
 
-    def _standardised(self, value: float, label: float) -> float:
-        """Fold a value into mean and spread of all (Welford 1962), and return its distance from the mean before."""
-        world = self._tables.world
-        count, mean, square, _ = world
-        spread = np.sqrt(square) if count > 1 and square > 0 else 1.0
-        value = min(max(value, -_LARGEST_VALUE), _LARGEST_VALUE)
-        z = float(np.clip((value - mean) / spread, -_LARGEST, _LARGEST)) if count else 0.0
-        if count >= _TRUSTED_EVENTS:
-            value = mean + z * spread
-        share = 1.0 / min(count + 1.0, _MEMORY)
-        step = share * (value - mean)
-        world[0] += 1
-        world[1] += step
-        world[2] += share * ((value - mean) * (value - mean - step) - square)
-        world[3] += share * (label - world[3])
-        return z
-
-    def _reserve(self, user_row: int, item_row: int, categories: NDArray[np.integer[Any]]) -> None:
+    def reserved(self, user_row: int, item_row: int, categories: NDArray[np.integer[Any]]) -> Sums:
+        """Make room for rows up to these and for a pair with each of `categories` (any shape), and return the sums."""
         tables = self._tables
         if user_row >= len(tables.users):
             tables = tables._replace(users=_grown(tables.users, user_row), last_ms=_grown(tables.last_ms, user_row))
         if item_row >= len(tables.items):
             tables = tables._replace(items=_grown(tables.items, item_row))
-        if len(categories) and (last := int(categories.max())) >= len(tables.categories):
+        if (last := int(categories.max(initial=-1))) >= len(tables.categories):
             tables = tables._replace(categories=_grown(tables.categories, last))
-        if 2 * (self._num_pairs + len(categories)) > len(tables.pairs):
+        while 2 * (self._num_pairs + categories.size) > len(tables.pairs):
             pair_keys, pairs = _rehashed(tables.pair_keys, tables.pairs)
             tables = tables._replace(pair_keys=pair_keys, pairs=pairs)
         self._tables = tables
+        return tables
 
 
 def _grown(array: NDArray[Any], row: int) -> NDArray[Any]:
@@ -178,14 +166,33 @@ def _rehashed(keys: NDArray[np.int64], pairs: NDArray[np.float64]) -> tuple[NDAr
 
 
 @compiled
-def _fill(
+def standardised(value: float, label: float, world: NDArray[np.float64]) -> float:
+    """Fold a value into mean and spread of all (Welford 1962), and return its distance from the mean before."""
+    count, mean, square = world[0], world[1], world[2]
+    spread = np.sqrt(square) if count > 1 and square > 0 else 1.0
+    value = min(max(value, -_LARGEST_VALUE), _LARGEST_VALUE)
+    z = min(max((value - mean) / spread, -_LARGEST), _LARGEST) if count else 0.0
+    if count >= _TRUSTED_EVENTS:
+        value = mean + z * spread
+    share = 1.0 / min(count + 1.0, _MEMORY)
+    step = share * (value - mean)
+    world[0] += 1
+    world[1] += step
+    world[2] += share * ((value - mean) * (value - mean - step) - square)
+    world[3] += share * (label - world[3])
+    return z
+
+
+@compiled
+def fill_sums(
     found: NDArray[np.float32],
     user_row: int,
     item_row: int,
     categories: NDArray[Any],
     time_ms: int,
-    tables: _Tables,
+    tables: Sums,
 ) -> None:
+    """Write what is known before an event, in the order of `INPUT_NAMES`; a new user or item is -1."""
     user = tables.users[user_row] if user_row >= 0 else np.zeros(6)
     item = tables.items[item_row] if item_row >= 0 else np.zeros(6)
     found[0] = user[_SUM] / (user[_COUNT] + _PRIOR)
@@ -214,14 +221,14 @@ def _fill(
 
 
 @compiled
-def _count(
+def count_rating(
     user_row: int,
     item_row: int,
     categories: NDArray[Any],
     z: float,
     label: float,
     time_ms: int,
-    tables: _Tables,
+    tables: Sums,
 ) -> int:
     """Add to all sums; return how many pairs are new."""
     user, item = tables.users[user_row], tables.items[item_row]

@@ -18,12 +18,12 @@ from torch import Tensor
 from trainer.bounded_table import BoundedTable
 from trainer.device import on_device
 from trainer.embedding_table import EmbeddingTable
-from trainer.guarded_step import clipped_step, fault_of, named_gradients
-from trainer.loss import sampled_softmax
-from trainer.model import TwoTower
-from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
+from trainer.flat_adam import FlatAdam
+from trainer.model import HISTORY_LENGTH, TwoTower
+from trainer.optimizer_state import with_prefix
 from trainer.step_config import StepConfig
 from trainer.step_outcome import StepOutcome
+from trainer.tower_step import ItemCategories, TowerQueries, tower_step
 from trainer.worker_group import WorkerGroup
 
 
@@ -68,41 +68,48 @@ class TowerLearner:
         self.user_rows = BoundedTable(dim, rate, 0.0, config.seed, device, config.user_rows)
         self.item_rows = EmbeddingTable(dim, rate, scale, config.seed + 1, device)
         self.category_rows = EmbeddingTable(dim, rate, scale, config.seed + 2, device)
-        self.optimizer = torch.optim.Adam(tower.parameters(), lr=config.learning_rate)
+        self.optimizer = FlatAdam(tower, config.learning_rate, config.update_clip)
 
     @torch.no_grad()
     def item_vectors(self, categories: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of all items, (N, D), from the categories of each, (N, M)."""
-        rows = self._tensor(categories)
-        vectors = self.tower.item_vectors(self.item_rows.weight, self.category_rows.gather(rows), rows >= 0)
+        is_used = categories >= 0
+        sizes = is_used.sum(axis=1)
+        rows, starts = self._tensor(categories[is_used]), self._tensor(np.cumsum(sizes) - sizes)
+        vectors = self.tower.item_vectors(self.item_rows.weight, self.category_rows.weight, rows, starts)
         return vectors.cpu().numpy()
 
     def learn_batch(self, batch: TowerBatch, rate_factor: float = 1.0) -> StepOutcome:
         """Take one step of sampled softmax, unless it would not be finite."""
-        set_learning_rate(self.optimizer, rate_factor * self._config.learning_rate)
+        self.optimizer.learning_rate = rate_factor * self._config.learning_rate
         for table in self.tables().values():
             table.learning_rate = rate_factor * self._config.embedding_learning_rate
-        touched, categories = self._tensor(batch.touched), self._tensor(batch.categories)
-        item_rows = self.item_rows.gather(touched).requires_grad_()
-        category_rows = self.category_rows.gather(categories).requires_grad_()
-        user_rows = self.user_rows.gather(self._tensor(batch.users)).requires_grad_()
-        vectors = self.tower.item_vectors(item_rows, category_rows, categories >= 0)  # (Q, D)
-        loss = self._loss(batch, vectors, user_rows)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        rows = [self._tensor(batch.users), touched, categories.flatten()]  # In the order of `tables`.
-        gradients = [_gradient(user_rows), _gradient(item_rows), _gradient(category_rows).flatten(0, 1)]
+        users, touched = self._tensor(batch.users), self._tensor(batch.touched)
+        categories = ItemCategories.of_rows(batch.categories, self._device)
+        loss, gradients = tower_step(
+            self.tower,
+            self.user_rows.gather(users),
+            self.item_rows.weight[touched],
+            self.category_rows.weight[categories.distinct],
+            categories,
+            self._queries(batch),
+            self.optimizer.gradients,
+        )
+        rows = [users, touched, categories.distinct]  # In the order of `tables`.
+        of_rows = [gradients.users, gradients.items, gradients.categories]
         if self._workers:
-            loss = self._workers.average(loss, self.optimizer.param_groups[0]["params"])
+            loss = self._workers.average_flat(loss, self.optimizer.flat_gradient)
             rows = [self._workers.gather(named) for named in rows]
-            gradients = [self._workers.gather(gradient) / self._workers.size for gradient in gradients]
-        of_rows = dict(zip(("user rows", "item rows", "category rows"), gradients, strict=True))
-        fault = fault_of(loss, of_rows | named_gradients(self.tower))
+            of_rows = [self._workers.gather(gradient) / self._workers.size for gradient in of_rows]
+        fault = self.optimizer.fault(loss, dict(zip(("user rows", "item rows", "category rows"), of_rows, strict=True)))
         if fault:
             return StepOutcome(fault, batch={name: getattr(batch, name) for name in TowerBatch.__dataclass_fields__})
-        was_clipped = clipped_step(self.optimizer, list(self.tower.parameters()), self._config.update_clip)
-        for table, named, gradient in zip(self.tables().values(), rows, gradients, strict=True):
-            table.learn_rows(named, gradient)
+        was_clipped = self.optimizer.step()
+        for table, named, gradient in zip(self.tables().values(), rows, of_rows, strict=True):
+            if self._workers or table is self.user_rows:
+                table.learn_rows(named, gradient)
+            else:
+                table.learn_distinct_rows(named, gradient)
         return StepOutcome(was_clipped=was_clipped)
 
     def tables(self) -> dict[str, EmbeddingTable]:
@@ -111,7 +118,7 @@ class TowerLearner:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return rows and optimisers for a checkpoint; the tower's weights are saved with the model."""
-        arrays: dict[str, NDArray[Any]] = {f"optimizer.{k}": v for k, v in optimizer_arrays(self.optimizer).items()}
+        arrays: dict[str, NDArray[Any]] = {f"optimizer.{k}": v for k, v in self.optimizer.arrays().items()}
         for name, table in self.tables().items():
             arrays |= {f"{name}.{part}": array for part, array in table.arrays().items()}
         return arrays
@@ -122,22 +129,23 @@ class TowerLearner:
 
     def restore(self, names: Mapping[str, list[str]], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `names` and `arrays` returned."""
-        restore_optimizer(self.optimizer, with_prefix(arrays, "optimizer."))
+        self.optimizer.restore(with_prefix(arrays, "optimizer."))
         for name, table in self.tables().items():
             table.restore(names[name], with_prefix(arrays, f"{name}."))
 
-    def _loss(self, batch: TowerBatch, vectors: Tensor, user_rows: Tensor) -> Tensor:
-        history = vectors[self._tensor(np.searchsorted(batch.touched, np.maximum(batch.history, batch.touched[0])))]
-        users = self.tower.user_vectors(
-            user_rows, history, self._tensor(batch.outcomes), self._tensor(batch.history >= 0)
+    def _queries(self, batch: TowerBatch) -> TowerQueries:
+        is_known, length = batch.history >= 0, min(HISTORY_LENGTH, batch.history.shape[1])
+        is_used = (is_known & (batch.outcomes >= 0))[:, :length].astype(np.float32)
+        places = np.searchsorted(batch.touched, np.where(is_known, batch.history, batch.touched[0])[:, :length])
+        candidates = np.searchsorted(batch.touched, batch.candidates)
+        targets = np.searchsorted(batch.candidates, batch.targets)
+        return TowerQueries(
+            self._tensor(places),
+            self._tensor(is_used),
+            self._tensor(candidates),
+            self._tensor(batch.log_q),
+            self._tensor(targets),
         )
-        scores = users @ vectors[self._tensor(np.searchsorted(batch.touched, batch.candidates))].T  # (B, C)
-        columns = self._tensor(np.searchsorted(batch.candidates, batch.targets))
-        return sampled_softmax(scores, self._tensor(batch.log_q), columns)
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return on_device(array, self._device)
-
-
-def _gradient(leaf: Tensor) -> Tensor:
-    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad

@@ -7,7 +7,9 @@ import numpy as np
 from features.compiled import drop_old_caches
 from features.warm_up import PACKAGE, warm_up
 from trainer.pre_ranker_learner import PreRankerLearner
+from trainer.rating_events import RatingEvents, count_ratings
 from trainer.rating_factors import RatingFactors
+from trainer.rating_model import NUM_INPUTS
 from trainer.rating_tables import RatingTables
 
 
@@ -16,11 +18,14 @@ def warm_up_trainer() -> None:
     warm_up()
     PreRankerLearner(np.zeros(2, dtype=np.float32), 0.1).add_list(np.zeros((2, 2), dtype=np.float32), 0)
     tables, factors = RatingTables(), RatingFactors(seed=0)
+    inputs, some, times = np.zeros((1, NUM_INPUTS), dtype=np.float32), np.ones(1), np.zeros(1, dtype=np.int64)
     for row in range(2000):  # Beyond the first size of the table of pairs.
-        categories = np.array([row, -1], dtype=np.int32)
-        tables.inputs(0, 0, categories, 0)
-        tables.add(0, 0, categories, float(row % 5), 1.0, 0)
-    factors.learn(0, 0, 1.0)
+        categories = np.array([[row, -1]], dtype=np.int32)
+        events = RatingEvents(times, times, categories, some, some, times, np.zeros(1, dtype=np.bool_))
+        sums = tables.reserved(0, 0, categories)
+        tables.note_pairs(count_ratings(events, sums, factors.reserved(0, 0), inputs))
+    tables.inputs(0, 0, np.full(2, -1, dtype=np.int32), 0)
+    factors.inputs(0, 0)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,14 @@ class WorkerGroup:
             parameter.grad = part.view_as(parameter).clone()
         return flat[0]
 
+    def average_flat(self, loss: Tensor, gradient: Tensor) -> Tensor:
+        """Average a gradient (W,) over the workers, in place; return the mean loss. As `average` in all else."""
+        flat = torch.cat([loss.detach().reshape(1), gradient])
+        distributed.all_reduce(flat)
+        flat /= self.size
+        gradient.copy_(flat[1:])
+        return flat[0]
+
     def gather(self, rows: Tensor) -> Tensor:
         """Lay the rows of all workers end to end, in the order of workers; (T, ...) each, T may differ."""
         sizes = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(self.size)]

@@ -62,12 +62,9 @@ def test_one_user_in_numpy_equals_the_batch_in_torch() -> None:
     torch.nn.init.normal_(model.tower.history_projection.bias)
     row, history = random.normal(size=6).astype(np.float32), random.normal(size=(5, 6)).astype(np.float32)
     outcomes = np.array([1, 0, -1, 1, 0], dtype=np.int8)
-    batch = model.tower.user_vectors(
-        torch.from_numpy(row)[None],
-        torch.from_numpy(history)[None],
-        torch.from_numpy(outcomes)[None],
-        torch.ones(1, 5, dtype=torch.bool),
-    )
+    is_used = torch.from_numpy((outcomes >= 0).astype(np.float32))[None]
+    weights, has_history = model.tower.history_weights(is_used)
+    batch = torch.from_numpy(row) + has_history * model.tower.history_projection(weights @ torch.from_numpy(history))
     np.testing.assert_allclose(model.user_vector(row, history, outcomes), batch[0].detach().numpy(), rtol=1e-5)
 
 
@@ -79,9 +76,10 @@ def test_cold_user_without_history_has_a_zero_vector() -> None:
 
 def test_new_item_is_placed_by_its_categories() -> None:
     """An item without a row of its own gets the mean of its categories' rows."""
-    categories = torch.tensor([[[2.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 4.0, 0.0, 0.0, 0.0, 0.0], [9.0] * 6]])
-    vector = _model().tower.item_vectors(torch.zeros(1, 6), categories, torch.tensor([[True, True, False]]))
-    assert vector.tolist() == [[1.0, 2.0, 0.0, 0.0, 0.0, 0.0]]
+    rows = torch.tensor([[9.0] * 6, [2.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 4.0, 0.0, 0.0, 0.0, 0.0]])
+    own = torch.stack([torch.ones(6), torch.zeros(6), torch.ones(6)])  # Without categories, with two, without.
+    vectors = _model().tower.item_vectors(own, rows, torch.tensor([1, 2]), torch.tensor([0, 0, 2]))
+    assert vectors.tolist() == [[1.0] * 6, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0], [1.0] * 6]
 
 
 def test_running_statistics_equal_numpy() -> None:

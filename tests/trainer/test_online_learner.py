@@ -307,7 +307,7 @@ def test_drift_raises_every_learning_rate(learner: OnlineLearner, monkeypatch: p
     for factor, batch in ((3.0, sample_stream(learner, 40)), (1.0, sample_stream(learner, 40, seed=2))):
         learner.learn_batch(batch)
         rates = [group["lr"] for group in learner.ranker.optimizer.param_groups]
-        rates += [group["lr"] for group in learner.weights.tower.optimizer.param_groups]
+        rates += [learner.weights.tower.optimizer.learning_rate]
         assert rates == [factor * wanted[0]] * len(rates)
         assert learner.weights.tower.item_rows.learning_rate == factor * wanted[1]
 

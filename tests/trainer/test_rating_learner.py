@@ -89,10 +89,7 @@ def test_a_step_that_is_not_finite_is_refused() -> None:
     learner = RatingLearner(APP, 3)
     learn(learner, tastes(80))
     before = learner.arrays()
-    learner.actions["rate"]._tables._tables.world[1] = np.nan  # What no event can do.
-    for event in tastes(8):
-        learner.add(event, 0, CATEGORIES, is_held=False, is_scored=True)
-    learner.actions["rate"]._tables._tables.users[:] = np.nan
+    learner.actions["rate"]._tables._tables.users[:] = np.nan  # What no event can do.
     learner.add(rating(9, 1, 1, 5.0), 1, CATEGORIES, is_held=False, is_scored=True)
     [learnt] = learner.learn_batch(99, 1.0)
     assert "loss is nan" in learnt.outcome.refusal
@@ -108,6 +105,20 @@ def test_actions_have_models_of_their_own() -> None:
     assert len(learn(learner, events)) == 1
     moved = {name for name, a in learner.arrays().items() if name not in before or not np.array_equal(a, before[name])}
     assert {name.split("/")[0] for name in moved} == {"dwell"}
+
+
+def test_each_event_of_a_batch_is_counted_before_the_next() -> None:
+    """The second event of a user knows the first, though both are learnt in one step."""
+    learner = RatingLearner(APP, 3)
+    learn(learner, tastes(80))
+    [model] = [model for action, model in learner.actions.items() if action == "rate"]
+    events = [rating(500, user=1, item=3, value=5.0), rating(501, user=1, item=4, value=1.0)]
+    alone = model.inputs("u1", 4, CATEGORIES, events[1].event_time_ms)
+    for event in events:
+        learner.add(event, int(event.item_id[1:]), CATEGORIES, is_held=False, is_scored=True)
+    learner.learn_batch(9, 1.0)
+    together = model._kept_inputs[model._num_kept - 1]
+    assert together[0] > alone[0] + 0.01
 
 
 @pytest.mark.parametrize("cut", [0, 8, 200])
