@@ -30,6 +30,7 @@ SECTIONS = (
     "labels",
     "quality",
     "imports",
+    "rules",
     "streams",
     "trainer",
     "serving",

@@ -6,20 +6,22 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ServedItem(_message.Message):
-    __slots__ = ("item_id", "position", "score", "propensity", "source", "row")
+    __slots__ = ("item_id", "position", "score", "propensity", "source", "row", "explored")
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
+    EXPLORED_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     position: int
     score: float
     propensity: float
     source: str
     row: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, item_id: _Optional[str] = ..., position: _Optional[int] = ..., score: _Optional[float] = ..., propensity: _Optional[float] = ..., source: _Optional[str] = ..., row: _Optional[_Iterable[float]] = ...) -> None: ...
+    explored: bool
+    def __init__(self, item_id: _Optional[str] = ..., position: _Optional[int] = ..., score: _Optional[float] = ..., propensity: _Optional[float] = ..., source: _Optional[str] = ..., row: _Optional[_Iterable[float]] = ..., explored: bool = ...) -> None: ...
 
 class Served(_message.Message):
     __slots__ = ("request_id", "user_id", "surface", "served_time_ms", "model_version", "arm", "feature_schema_hash", "user_row", "context", "items", "learn")

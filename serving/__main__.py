@@ -35,7 +35,9 @@ async def _serve(arguments: argparse.Namespace) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, is_stopping.set)
     address = arguments.address or endpoints.serving or serving.address
-    settings = ServerSettings(app, serving, endpoints, address, arguments.admin_address, arguments.name)
+    settings = ServerSettings(
+        app, serving, endpoints, address, arguments.admin_address, arguments.name, arguments.config
+    )
     await run_server(settings, is_stopping)
 
 

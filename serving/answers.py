@@ -10,6 +10,23 @@ from numpy.typing import NDArray
 
 FALLBACK = "fallback"
 """Source of items that no model ranked."""
+CONFIGURED = "configured"
+"""Source of items of `serving.fallback_items`."""
+PINNED = "pinned"
+"""Source of items that a rule put where they stand."""
+
+NO_MODEL = "no_model"
+RANKER_FAILED = "ranker_failed"
+NO_TIME_FOR_USER = "no_time_for_user"
+"""The request had waited so long that the user was not read."""
+UNKNOWN_ITEM = "unknown_item"
+"""`SimilarItems` was asked about an item that the version does not know."""
+FEWER_CANDIDATES = "fewer_candidates"
+"""There was time for a short list of candidates only."""
+CACHED_RANKING = "cached_ranking"
+"""There was no time to rank: the user's last ranking, less what must not be shown now."""
+POPULARITY_ONLY = "popularity_only"
+"""There was no time to rank, and no ranking of this user to fall back to."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +40,20 @@ class RecommendQuery:
     candidate_item_ids: Sequence[str] = ()
     exclude_item_ids: Sequence[str] = ()
     category_filter: Sequence[str] = ()
+    is_prefetch: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RankedItem:
     """One item of an answer."""
 
     item_id: str
     score: float
     source: str
+    propensity: float = 1.0
+    """Chance that it stands here given the items above."""
+    explored: bool = False
+    """Whether a draw put it here in place of the item that ranked best."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +74,18 @@ class RankedList:
 
     items: tuple[RankedItem, ...]
     rows: NDArray[np.float32]
-    """(num_items, F) ranker inputs; (0, 0) from the fallback."""
+    """(num_items, F) ranker inputs; (0, 0) from the fallback and from a cached ranking."""
     user_row: NDArray[np.float32]
-    """(U,) user-level inputs; empty from the fallback."""
+    """(U,) user-level inputs; empty where `rows` is."""
     feature_schema_hash: str
-    """Names the order of `rows`; empty from the fallback."""
+    """Names the order of `rows`; empty where there are none."""
+    model_version: str = ""
+    """Of the model that ranked; empty from the fallback."""
+    reasons: tuple[str, ...] = ()
+    """What was left out to be in time."""
 
 
-def without_inputs(items: tuple[RankedItem, ...]) -> RankedList:
+def without_inputs(items: tuple[RankedItem, ...], model_version: str = "", reasons: tuple[str, ...] = ()) -> RankedList:
     """Return a list that no ranker inputs stand behind."""
-    return RankedList(items, np.zeros((0, 0), dtype=np.float32), np.zeros(0, dtype=np.float32), "")
+    no_rows, no_row = np.zeros((0, 0), dtype=np.float32), np.zeros(0, dtype=np.float32)
+    return RankedList(items, no_rows, no_row, "", model_version, reasons)

@@ -2,9 +2,77 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from features.config import StrictConfig
+
+_LONGEST_LIST = 500
+
+
+class DiversityConfig(StrictConfig):
+    """How unlike the items of a list must be."""
+
+    relevance_weight: float = Field(1.0, gt=0, le=1)
+    """1 orders by score alone; below it, likeness to the items above costs (maximal marginal relevance)."""
+    candidates: int = Field(60, ge=2, le=500)
+    """Best candidates that are put in a new order, at least the length of the list."""
+    category_cap: int = Field(0, ge=0, le=_LONGEST_LIST)
+    """Most items of any one category on a list; 0 is no cap."""
+
+
+class ExplorationConfig(StrictConfig):
+    """Places where a draw decides, so that what is not known well is tried, and the chances are known."""
+
+    policy: Literal["off", "epsilon", "softmax"] = "off"
+    """`epsilon`: mostly the best, else any of the nearest. `softmax`: the nearest by exp(score / temperature)."""
+    slots: tuple[int, ...] = ()
+    """Places of the list, from 0, that are drawn for."""
+    epsilon: float = Field(0.1, gt=0, le=1)
+    """Chance that a place is drawn for evenly."""
+    temperature: float = Field(0.5, gt=0, le=100)
+    """Scores are log odds: at 0.5 an item with twice the odds is drawn four times as often."""
+    candidates: int = Field(20, ge=2, le=200)
+    """The nearest: how many of the best that may still stand there take part."""
+    fresh_share: float = Field(0.0, ge=0, lt=1)
+    """Budget for new items: the share of draws that go evenly to the fresh candidates."""
+    fresh_h: float = Field(48.0, gt=0)
+    """Hours since its publication during which an item is fresh."""
+    surfaces: tuple[str, ...] = ()
+    """Where; every surface that learns by default. A surface that does not learn is never drawn for."""
+
+    @field_validator("slots")
+    @classmethod
+    def _are_places(cls, slots: tuple[int, ...]) -> tuple[int, ...]:
+        if any(not 0 <= slot < _LONGEST_LIST for slot in slots) or len(set(slots)) < len(slots):
+            raise ValueError(f"{list(slots)} must be different places from 0 to {_LONGEST_LIST - 1}")
+        return slots
+
+    @model_validator(mode="after")
+    def _has_slots(self) -> ExplorationConfig:
+        if self.policy != "off" and not self.slots:
+            raise ValueError(f"policy {self.policy} needs slots; name the places to draw for, for example [4, 9]")
+        return self
+
+
+class OverloadConfig(StrictConfig):
+    """What is refused so that the rest is answered in time."""
+
+    max_in_flight: int = Field(64, ge=1, le=100_000)
+    """Requests in work or waiting for their turn; more are answered RESOURCE_EXHAUSTED at once."""
+    prefetch_share: float = Field(0.5, gt=0, le=1)
+    """Part of the places that requests made ahead of need may take."""
+    busy_share: float = Field(0.5, gt=0, le=1)
+    """Part of its deadline that a request may expect to wait behind others; one that would wait longer is refused."""
+    retry_ms: int = Field(50, ge=1, le=60_000)
+    """When a refused client may come again, told in the trailing metadata `grpc-retry-pushback-ms`."""
+    reserved_calls: int = Field(32, ge=1, le=10_000)
+    """Calls beside those, for health and for refusals."""
+    quota_per_s: float = Field(0.0, ge=0)
+    """Requests a second and token (`authorization: Bearer ...`, all without one together); 0 is no quota."""
+    quota_burst_s: float = Field(2.0, gt=0, le=3600)
+    """Seconds of quota that may be used at once."""
 
 
 class ServingConfig(StrictConfig):
@@ -12,8 +80,24 @@ class ServingConfig(StrictConfig):
 
     address: str = "127.0.0.1:50051"
     """Where `Recommender` listens, `host:port`, unless `--address` or the endpoints file says. Loopback: no TLS yet."""
-    max_concurrent_rpcs: int = Field(256, ge=1, le=100_000)
-    """Calls in flight; more are answered RESOURCE_EXHAUSTED at once instead of queueing past their deadlines."""
+    deadline_ms: float = Field(100.0, gt=0, le=60_000)
+    """By when a request is answered whose client sets no deadline; what does not fit is cut and named."""
+    reserve_ms: float = Field(2.0, ge=0)
+    """Part of every deadline that is kept for the answer's way back."""
+    overload: OverloadConfig = Field(default_factory=OverloadConfig)
+    """Quotas and what runs at once."""
+    diversity: DiversityConfig = Field(default_factory=DiversityConfig)
+    """How unlike the items of a list must be."""
+    exploration: ExplorationConfig = Field(default_factory=ExplorationConfig)
+    """Places where a draw decides."""
+    fallback_items: tuple[str, ...] = ()
+    """Item ids for the day on which nothing at all is known: the last step of the fallback ladder."""
+    cached_rankings: int = Field(10_000, ge=0, le=1_000_000)
+    """Users whose last ranking is kept, 2 KB each, for when there is no time to rank."""
+    cached_ranking_s: float = Field(300.0, gt=0)
+    """How long such a ranking is good."""
+    rules_check_s: float = Field(1.0, gt=0, le=3600)
+    """How often the rules of `headrace.yaml` are looked at."""
     max_request_bytes: int = Field(64 * 1024, ge=1024)
     """Largest request accepted."""
     max_reply_bytes: int = Field(1024 * 1024, ge=1024)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import math
 import time
 from collections.abc import Mapping, Set
 from typing import Any, Protocol
@@ -64,14 +65,15 @@ class UserFeatures:
         """Whether the store answered lately."""
         return self._rows.is_open and not self._breaker.is_open
 
-    async def read(self, user_id: str, now_ms: int) -> tuple[UserState, str | None]:
-        """Return the user as of `now_ms` and None, or a cold user and the reason."""
+    async def read(self, user_id: str, now_ms: int, budget_s: float = math.inf) -> tuple[UserState, str | None]:
+        """Return the user as of `now_ms` and None, or a cold user and the reason; waits at most `budget_s`."""
         if not self._breaker.may_call():
             return cold_user_state(user_id, self._features), STORE_UNAVAILABLE
         was_open = self._breaker.is_open
         try:
             row, consumed = await _within(
-                self._budget_s, asyncio.gather(self._rows.read_row(user_id), self._rows.read_consumed(user_id))
+                min(self._budget_s, budget_s),
+                asyncio.gather(self._rows.read_row(user_id), self._rows.read_consumed(user_id)),
             )
         except Exception as error:  # Feast and redis raise many kinds; none may cost the caller its answer.
             self._breaker.count_failure()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ def connect_producer(bootstrap_servers: str) -> Producer:
     return producer
 
 
-class KafkaWriter:
+class KafkaWriter(Collector):
     """A bounded queue and the thread that empties it into Kafka.
 
     Args:
@@ -81,6 +83,14 @@ class KafkaWriter:
     def dropped(self) -> int:
         """Records lost: the queue was full, or Kafka did not take them in time."""
         return self._dropped
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what Prometheus scrapes."""
+        records = CounterMetricFamily("headrace_served_log_records", "Records for Kafka.", labels=["result"])
+        records.add_metric(["sent"], self._sent)
+        records.add_metric(["dropped"], self._dropped)
+        waiting = GaugeMetricFamily("headrace_served_log_waiting", "Records in the buffer.", value=self._queue.qsize())
+        yield from (records, waiting)
 
     def start(self) -> None:
         """Begin writing."""

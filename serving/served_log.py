@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.answers import RankedItem
 from serving.kafka_writer import KafkaWriter, Record
 
 SERVED_TOPIC = "headrace.served.v1"
@@ -29,21 +30,20 @@ class ServedList:
     user_row: NDArray[np.float32]
     """(U,) user-level inputs."""
     context: Mapping[str, str]
-    item_ids: Sequence[str]
-    scores: Sequence[float]
-    sources: Sequence[str]
+    items: Sequence[RankedItem]
     rows: NDArray[np.float32]
     """(n, F) ranker inputs of the shown items; (0, 0) where no model ranked."""
     learn: bool
 
 
-class _Item(msgspec.Struct):
+class _Item(msgspec.Struct, omit_defaults=True):
     item_id: str
     position: int
     score: float
     propensity: float
     source: str
     row: list[float]
+    explored: bool = False
 
 
 class _Served(msgspec.Struct):
@@ -85,12 +85,10 @@ def shorten_floats(values: NDArray[np.float32]) -> list[Any]:
 
 def encode_served(served: ServedList) -> bytes:
     """Encode one list as JSON in the shape of `protos/samples.proto`."""
-    rows = shorten_floats(served.rows) if served.rows.size else [[] for _ in served.item_ids]
+    rows = shorten_floats(served.rows) if served.rows.size else [[] for _ in served.items]
     items = [
-        _Item(item_id, position, score, 1.0, source, row)
-        for position, (item_id, score, source, row) in enumerate(
-            zip(served.item_ids, served.scores, served.sources, rows, strict=True)
-        )
+        _Item(item.item_id, position, item.score, item.propensity, item.source, row, item.explored)
+        for position, (item, row) in enumerate(zip(served.items, rows, strict=True))
     ]
     return msgspec.json.encode(
         _Served(

@@ -34,6 +34,7 @@ from serving.item_features import ItemFeatures
 from serving.kafka_writer import KafkaWriter, Producer, connect_producer
 from serving.model_store import Announcement, ModelStore
 from serving.recommender import Recommender
+from serving.rules_file import RulesFile
 from serving.served_log import ServedLog
 from serving.servicer import RecommenderServicer
 from serving.serving_model import ModelLoader
@@ -63,6 +64,8 @@ class ServerSettings:
     """Empty: no ModelAdmin."""
     name: str = "serving"
     """Names the status and order files, so that servers can share a state directory."""
+    rules_path: Path | None = None
+    """`headrace.yaml`, whose rules are followed; None for no rules."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Server:
 
     Raises:
         StartupError: an address cannot be used.
+        ConfigError: a rule cannot be used.
     """
 
     def __init__(self, settings: ServerSettings, connections: Connections) -> None:
@@ -109,9 +113,19 @@ class Server:
             connections.connect_consumer, (MODELS_TOPIC,), decode_announcement, self.models.announce, batch_size=1000
         )
         self.times = StageTimes()
+        self.rules = RulesFile(settings.rules_path, app)
         self.recommender = Recommender(
-            app, serving, self.models, self.users, self.items.table, ServedLog(self.writer), self.times
+            app,
+            serving,
+            self.models,
+            self.users,
+            self.items.table,
+            ServedLog(self.writer),
+            self.times,
+            lambda: self.rules.current,
         )
+        for collector in (self.rules, self.writer):
+            self.times.registry.register(collector)
         self.health = Health()
         self._grpc = self._make_grpc_server(())
         self._admin_grpc: Any = None
@@ -145,6 +159,7 @@ class Server:
             start_http_server(self._settings.serving.metrics_port, addr="127.0.0.1", registry=self.times.registry)
         await self.health.can_answer()
         self._tasks.append(asyncio.create_task(self._report(), name="report status"))
+        self._tasks.append(asyncio.create_task(self.rules.follow(self._settings.serving.rules_check_s), name="rules"))
         logger.info("serving on %s, admin on %s", self.address, self.admin_address or "no port")
 
     async def stop(self) -> None:
@@ -164,7 +179,8 @@ class Server:
         serving = self._settings.serving
         return grpc.aio.server(
             interceptors=interceptors,
-            maximum_concurrent_rpcs=serving.max_concurrent_rpcs,
+            # Only the backstop: `serving/admission.py` refuses earlier, by priority, with a hint when to come again.
+            maximum_concurrent_rpcs=2 * serving.overload.max_in_flight + serving.overload.reserved_calls,
             options=[
                 ("grpc.max_receive_message_length", serving.max_request_bytes),
                 ("grpc.max_send_message_length", serving.max_reply_bytes),
@@ -230,6 +246,8 @@ class Server:
             stages_ms=self.times.percentiles_ms(),
             served_log_sent=self.writer.sent,
             served_log_dropped=self.writer.dropped,
+            rules=len(self.rules.current.rules),
+            rules_refusal=self.rules.refusal,
             items_known=len(self.items.table),
             feature_offsets=self.items.next_offsets(),
         )

@@ -179,6 +179,12 @@ def _rank_response(answer: Answer) -> pb.RankResponse:
 
 def _items_of(items: Iterable[RankedItem]) -> list[pb.RankedItem]:
     return [
-        pb.RankedItem(item_id=item.item_id, score=item.score, position=position, source=item.source, propensity=1.0)
+        pb.RankedItem(
+            item_id=item.item_id,
+            score=item.score,
+            position=position,
+            source=item.source,
+            propensity=item.propensity,
+        )
         for position, item in enumerate(items)
     ]

@@ -1,55 +1,92 @@
-"""Times the stages of a request: Prometheus histograms for ops, recent percentiles for `headrace status`."""
+"""Times the stages of a request: Prometheus histograms for ops, recent percentiles for `headrace status`.
+
+A request costs two clock reads and one search a stage; what Prometheus wants is made when it asks.
+"""
 
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-STAGES = ("hydrate", "candidates", "rank", "total")
+STAGES = (
+    *("wait", "hydrate", "catalog", "filter", "candidates", "rank", "diversify", "explore", "answer", "log"),
+    "total",
+)
+"""In the order of `serving/recommender.py`; `wait` is for a turn, `catalog` what lists of one moment share."""
 _WINDOW = 4096
 """Newest durations per stage that percentiles look at."""
-_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0)
+_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
-class StageTimes:
+class _Stage:
+    """What is kept of one stage."""
+
+    def __init__(self) -> None:
+        self.recent_s: deque[float] = deque(maxlen=_WINDOW)
+        self.buckets = [0] * (len(_BUCKETS_S) + 1)
+        self.wall_s = 0.0
+        self.cpu_s = 0.0
+
+    def add(self, wall_s: float, cpu_s: float) -> None:
+        self.recent_s.append(wall_s)
+        self.buckets[bisect_left(_BUCKETS_S, wall_s)] += 1
+        self.wall_s += wall_s
+        self.cpu_s += cpu_s
+
+
+class StageClock:
+    """Follows one request from stage to stage.
+
+    Args:
+        stages: where durations are kept.
+    """
+
+    __slots__ = ("_last_cpu_s", "_last_s", "_stages", "started_s")
+
+    def __init__(self, stages: dict[str, _Stage]) -> None:
+        self._stages = stages
+        self.started_s = self._last_s = time.perf_counter()
+        self._last_cpu_s = time.thread_time()
+
+    def passed(self, stage: str) -> None:
+        """Say that `stage` ended now and the next one begins.
+
+        CPU time is that of the thread: where a stage waits, it holds what other requests did meanwhile.
+        """
+        now_s, cpu_s = time.perf_counter(), time.thread_time()
+        self._stages[stage].add(now_s - self._last_s, cpu_s - self._last_cpu_s)
+        self._last_s, self._last_cpu_s = now_s, cpu_s
+
+    def done(self) -> None:
+        """Say that the request is answered."""
+        self._stages["total"].add(time.perf_counter() - self.started_s, 0.0)
+
+
+class StageTimes(Collector):
     """Durations by stage, and counts of answers by degraded reason."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = 0
         self.degraded: dict[str, int] = {}
-        self._recent_ms = {stage: deque[float](maxlen=_WINDOW) for stage in STAGES}
-        self._histogram = Histogram(
-            "headrace_stage_seconds",
-            "Time per stage of a request.",
-            ["stage"],
-            registry=self.registry,
-            buckets=_BUCKETS_S,
-        )
-        self._by_stage = {stage: self._histogram.labels(stage) for stage in STAGES}
-        self._requests = Counter("headrace_requests", "Requests answered.", registry=self.registry)
+        self._stages = {stage: _Stage() for stage in STAGES}
         self._degraded = Counter("headrace_degraded", "Answers below full quality.", ["reason"], registry=self.registry)
+        self.registry.register(self)
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time the body as one pass of stage `name`."""
-        started_s = time.perf_counter()
-        try:
-            yield
-        finally:
-            elapsed_s = time.perf_counter() - started_s
-            self._recent_ms[name].append(elapsed_s * 1000.0)
-            self._by_stage[name].observe(elapsed_s)
+    def start(self) -> StageClock:
+        """Begin with the first stage of a request."""
+        return StageClock(self._stages)
 
     def count_answer(self, degraded_reasons: tuple[str, ...]) -> None:
         """Count one answered request."""
         self.requests += 1
-        self._requests.inc()
         for reason in degraded_reasons:
             self.degraded[reason] = self.degraded.get(reason, 0) + 1
             self._degraded.labels(reason).inc()
@@ -57,7 +94,27 @@ class StageTimes:
     def percentiles_ms(self) -> dict[str, dict[str, float]]:
         """Return stage -> {p50, p99} over the newest requests; stages without any are left out."""
         return {
-            stage: dict(zip(("p50", "p99"), np.round(np.percentile(list(recent), (50, 99)), 3).tolist(), strict=True))
-            for stage, recent in self._recent_ms.items()
-            if recent
+            name: dict(
+                zip(("p50", "p99"), np.round(np.percentile(stage.recent_s, (50, 99)) * 1e3, 3).tolist(), strict=True)
+            )
+            for name, stage in self._stages.items()
+            if stage.recent_s
         }
+
+    def cpu_us(self) -> dict[str, float]:
+        """Return stage -> mean CPU microseconds a pass since the start; exact where one request is in flight."""
+        passes = {name: sum(stage.buckets) for name, stage in self._stages.items() if name != "total"}
+        return {name: round(self._stages[name].cpu_s / count * 1e6, 1) for name, count in passes.items() if count}
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what Prometheus scrapes."""
+        requests = CounterMetricFamily("headrace_requests", "Requests answered.")
+        requests.add_metric([], self.requests)
+        histogram = HistogramMetricFamily("headrace_stage_seconds", "Time per stage of a request.", labels=["stage"])
+        cpu = CounterMetricFamily("headrace_stage_cpu_seconds", "CPU time per stage.", labels=["stage"])
+        bounds = [*map(str, _BUCKETS_S), "+Inf"]
+        for name, stage in self._stages.items():
+            counts = np.cumsum(stage.buckets).tolist()
+            histogram.add_metric([name], list(zip(bounds, counts, strict=True)), stage.wall_s)
+            cpu.add_metric([name], stage.cpu_s)
+        yield from (requests, histogram, cpu)

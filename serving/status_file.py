@@ -30,6 +30,10 @@ class ServingStatus(msgspec.Struct, kw_only=True):
     """Stage -> p50, p99 over the newest requests."""
     served_log_sent: int
     served_log_dropped: int
+    rules: int
+    """Rules that hold."""
+    rules_refusal: str
+    """Why the rules of `headrace.yaml` as they are now were refused; empty where they hold."""
     items_known: int
     feature_offsets: dict[str, int]
 

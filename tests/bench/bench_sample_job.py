@@ -35,6 +35,7 @@ from compose.local_stack import LocalStack  # noqa: E402
 from compose.part import Part, python_module  # noqa: E402
 from features.config import Endpoints, load_app_config  # noqa: E402
 from features.model_inputs import feature_schema_hash, ranker_input_names  # noqa: E402
+from serving.answers import RankedItem  # noqa: E402
 from serving.served_log import ServedList, encode_served  # noqa: E402
 
 CONFIG = ROOT / "headrace.yaml"
@@ -85,9 +86,7 @@ class Lists:
             feature_schema_hash=self._schema,
             user_row=self._random.normal(size=7).astype(np.float32),
             context={"page": "home"},
-            item_ids=[f"item-{item}" for item in items],
-            scores=self._random.normal(size=LIST_LENGTH).tolist(),
-            sources=["tower"] * LIST_LENGTH,
+            items=[RankedItem(f"item-{item}", float(self._random.normal()), "tower") for item in items],
             rows=rows,
             learn=True,
         )
@@ -95,7 +94,12 @@ class Lists:
 
 def click_on(served: ServedList, place: int, event_id: str) -> bytes:
     """Return a click on the item at `place`."""
-    fields = {"event_id": event_id, "user_id": served.user_id, "item_id": served.item_ids[place], "action": "click"}
+    fields = {
+        "event_id": event_id,
+        "user_id": served.user_id,
+        "item_id": served.items[place].item_id,
+        "action": "click",
+    }
     times = {"event_time_ms": served.served_time_ms + 1, "request_id": served.request_id}
     return json.dumps(fields | times | {"context": {"page": "home"}}).encode()
 

@@ -178,7 +178,7 @@ async def serve_recommender(endpoints: Endpoints, num_items: int) -> None:
     fill_model_store(endpoints, item_ids)
     fill_users(endpoints, item_ids)
     broker = FakeBroker([ITEMS_TOPIC, *ROW_TOPICS, MODELS_TOPIC])
-    settings = ServerSettings(APP, ServingConfig(max_concurrent_rpcs=1024), endpoints, "127.0.0.1:0")
+    settings = ServerSettings(APP, ServingConfig(deadline_ms=10_000), endpoints, "127.0.0.1:0")
 
     class DroppingProducer(FakeProducer):
         def send(self, topic: str, value: bytes | None = None, key: bytes | None = None) -> Any:

@@ -42,7 +42,7 @@ def test_imports_point_one_way(path: Path) -> None:
     assert not {heavy for heavy, homes in HEAVY.items() if heavy in roots and package not in homes}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "serving").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "serving").rglob("*.py")), ids=lambda path: path.name)
 def test_serving_takes_three_modules_from_the_trainer(path: Path) -> None:
     """Model, embedding table and version files, nothing of the learner."""
     modules = {name for name in imported_modules(path) if name.startswith("trainer.")}

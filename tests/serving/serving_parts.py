@@ -18,11 +18,13 @@ from features.model_inputs import feature_schema_hash, pre_ranker_input_names, r
 from features.title_index import MAX_TOKENS
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer, TokenGuard
+from serving.answers import RecommendQuery
 from serving.config import ServingConfig
 from serving.feature_client import UserFeatures
 from serving.kafka_writer import KafkaWriter
 from serving.model_store import Announcement, ModelStore
 from serving.recommender import Recommender
+from serving.rules import RulesConfig
 from serving.served_log import ServedList
 from serving.servicer import RecommenderServicer
 from serving.serving_model import ModelLoader
@@ -38,6 +40,7 @@ APP = AppConfig(
 )
 ITEM_IDS = tuple(f"item-{number:03d}" for number in range(60))
 TOKEN = "a-test-token"
+PATIENT = ServingConfig(deadline_ms=60_000)
 SCORE_STEP = 1000.0
 """Versions tell themselves by their scores: EPOCH.SEQ scores everything near SEQ * 1000."""
 
@@ -115,22 +118,33 @@ class World:
 
     Args:
         directory: where the model store and the order file go.
+        config: of the server; requests have long deadlines unless it says otherwise, as machines are busy.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, config: ServingConfig = PATIENT) -> None:
         self.directory = directory
         self.store_dir = directory / "models" / APP.name
         self.items = ItemTable(APP.features)
         self.rows = FakeUserRows()
-        self.users = UserFeatures(self.rows, APP, ServingConfig())
+        self.users = UserFeatures(self.rows, APP, config)
         self.served = FakeServedLog()
         self.producer = FakeProducer()
         self.writer = KafkaWriter(lambda: self.producer, 100)
         order_file = StandingOrderFile(directory / "order.json")
         self.models = ModelStore(self.store_dir, APP.name, ModelLoader(APP.features), self.items, order_file)
+        self.rules = RulesConfig()
+        self.times = StageTimes()
         self.recommender = Recommender(
-            APP, ServingConfig(), self.models, self.users, self.items, self.served, StageTimes()
+            APP, config, self.models, self.users, self.items, self.served, self.times, lambda: self.rules
         )
+
+    def query(self, num_items: int = 10, **changes: Any) -> RecommendQuery:
+        """Return what ann asks."""
+        return RecommendQuery("ann", num_items, **changes)
+
+    def rules_of(self, **rules: dict[str, Any]) -> RulesConfig:
+        """Return rules by name."""
+        return RulesConfig.model_validate({"rules": rules})
 
     def write(self, name: str, **changes: Any) -> Announcement:
         """Write a version and return its announcement."""

@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from kafka.errors import KafkaTimeoutError
 
 from protos import samples_pb2
+from serving.answers import RankedItem
 from serving.kafka_writer import KafkaWriter
 from serving.served_log import SERVED_TOPIC, ServedList, ServedLog, encode_served, shorten_floats
 from tests.fakes import FakeProducer
@@ -26,9 +27,7 @@ def served_list(rows: int = 2) -> ServedList:
         feature_schema_hash="abc",
         user_row=np.array([0.1], dtype=np.float32),
         context={"page": "home"},
-        item_ids=[f"item-{row}" for row in range(rows)],
-        scores=[1.5] * rows,
-        sources=["tower"] * rows,
+        items=[RankedItem(f"item-{row}", 1.5, "tower") for row in range(rows)],
         rows=np.full((rows, 3), 0.1, dtype=np.float32),
         learn=True,
     )

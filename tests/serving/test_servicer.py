@@ -164,7 +164,7 @@ async def test_served_lists_are_logged_with_what_the_ranker_saw(world: World) ->
         await stub.Rank(pb.RankRequest(user_id="ann", item_ids=[ITEM_IDS[0]]))
     (served,) = world.served.lists
     assert (served.request_id, served.learn, served.model_version) == (reply.request_id, False, "1.1")
-    assert list(served.item_ids) == [item.item_id for item in reply.items]
+    assert [item.item_id for item in served.items] == [item.item_id for item in reply.items]
     assert world.models.live is not None
     assert world.models.live.rank(served.rows).tolist() == pytest.approx([item.score for item in reply.items])
 

@@ -1,0 +1,66 @@
+"""The last ranking of every user of late, for requests that leave no time to rank."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.catalog import Catalog
+from serving.stages.filter import Limits
+from serving.stages.rank import Ranking
+
+_KEPT = 100
+"""Best items kept of a ranking."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    time_ms: int
+    table_rows: NDArray[np.int64]
+    """Of the item table: versions come and go, its rows stay."""
+    scores: NDArray[np.float32]
+    source_codes: NDArray[np.int64]
+
+
+class RankingCache:
+    """Rankings by user and surface, without the inputs behind them.
+
+    Args:
+        size: rankings kept; the least lately ranked goes first.
+        max_age_s: how long one is good.
+    """
+
+    def __init__(self, size: int, max_age_s: float) -> None:
+        self._size = size
+        self._max_age_ms = max_age_s * 1000.0
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, user_id: str, surface: str, catalog: Catalog, ranking: Ranking, now_ms: int) -> None:
+        """Keep the best of a ranking of the whole catalogue."""
+        if not self._size:
+            return
+        best = ranking.order[:_KEPT]
+        key = user_id, surface
+        table_rows = catalog.context.table_rows[ranking.rows[best]]
+        self._kept[key] = _Kept(now_ms, table_rows, ranking.scores[best], ranking.source_codes[best])
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+
+    def find(self, user_id: str, surface: str, catalog: Catalog, limits: Limits, now_ms: int) -> Ranking | None:
+        """Return what is left of the user's last ranking when only what may be shown now is kept; None for nothing."""
+        kept = self._kept.get((user_id, surface))
+        if kept is None or now_ms - kept.time_ms > self._max_age_ms:
+            return None
+        rows = catalog.rows_of_table[kept.table_rows]
+        places = np.flatnonzero(rows >= 0)
+        places = places[limits.is_shown(rows[places], catalog)]
+        if not len(places):
+            return None
+        return Ranking(rows[places], kept.scores[places], kept.source_codes[places], np.arange(len(places)), None, None)

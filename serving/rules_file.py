@@ -1,0 +1,85 @@
+"""Keeps the rules at what `headrace.yaml` says: read anew when the file changes, refused whole where it is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from features.config import AppConfig, ConfigError
+from serving.rules import RulesConfig, load_rules
+
+logger = logging.getLogger(__name__)
+
+_Stamp = tuple[int, int, int] | None
+
+
+class RulesFile(Collector):
+    """The rules of one file.
+
+    Args:
+        path: `headrace.yaml`; None for no rules at all.
+        app: declares the surfaces.
+
+    Raises:
+        ConfigError: the file cannot be used. Later such a file only keeps the rules as they are.
+    """
+
+    def __init__(self, path: Path | None, app: AppConfig) -> None:
+        self.current = RulesConfig()
+        self.refusal = ""
+        """Why the file as it is now was refused; empty where it holds."""
+        self.loaded = 0
+        self.refused = 0
+        self._path = path
+        self._app = app
+        self._stamp: _Stamp = None
+        if path is not None:
+            self._stamp = _stamp_of(path)
+            self.current = load_rules(path, app)
+
+    def check(self) -> None:
+        """Read the file again where it changed; a wrong one is refused and the rules stay."""
+        if self._path is None or (stamp := _stamp_of(self._path)) == self._stamp:
+            return
+        try:
+            current = load_rules(self._path, self._app)
+        except ConfigError as error:
+            self.refused += 1
+            self.refusal = str(error)
+            logger.warning("kept the %d rules as they were: %s", len(self.current.rules), error)
+        else:
+            self.loaded += 1
+            self.refusal = ""
+            if current != self.current:
+                self.current = current
+                logger.info("%d rules hold now: %s", len(current.rules), ", ".join(current.rules) or "none")
+        self._stamp = stamp
+
+    async def follow(self, period_s: float) -> None:
+        """Look at the file every `period_s`, for good."""
+        while True:
+            await asyncio.sleep(period_s)
+            await asyncio.to_thread(self.check)
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what Prometheus scrapes."""
+        reads = CounterMetricFamily("headrace_rules_reads", "Reads of changed rules.", labels=["result"])
+        reads.add_metric(["loaded"], self.loaded)
+        reads.add_metric(["refused"], self.refused)
+        rules = GaugeMetricFamily("headrace_rules", "Rules that hold.", value=len(self.current.rules))
+        stale = GaugeMetricFamily("headrace_rules_stale", "1 while the file is refused.", value=bool(self.refusal))
+        yield from (reads, rules, stale)
+
+
+def _stamp_of(path: Path) -> _Stamp:
+    """Return what changes when a file is written or replaced; None where it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

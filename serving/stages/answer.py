@@ -1,0 +1,23 @@
+"""Stage 7, answer: the list with its request id, version and reasons."""
+
+from __future__ import annotations
+
+import random
+
+from serving.answers import Answer, RankedList
+from serving.serving_model import ServingModel
+
+_draw_bits = random.SystemRandom().getrandbits
+"""Request ids must differ between processes that started from one image."""
+
+
+def make_answer(ranked: RankedList, model: ServingModel | None, reasons: tuple[str, ...], now_ms: int) -> Answer:
+    """Return the answer; a fallback names no version."""
+    return Answer(
+        request_id=f"{_draw_bits(128):032x}",
+        items=ranked.items,
+        model_version=ranked.model_version,
+        model_age_s=max(0.0, (now_ms - model.created_time_ms) / 1000.0) if model is not None else 0.0,
+        degraded_reasons=reasons,
+        served_time_ms=now_ms,
+    )

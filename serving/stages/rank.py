@@ -1,0 +1,69 @@
+"""Stage 4, rank: one score a candidate, with what the rules add.
+
+Letters: `n` candidates, `F` ranker inputs, `U` user inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.candidates import SOURCES, CandidateList
+from serving.answers import RankedItem, RankedList, without_inputs
+from serving.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Candidates with their scores."""
+
+    rows: NDArray[np.int64]
+    """(n,) of the model."""
+    scores: NDArray[np.float32]
+    """(n,) what the list is ordered by."""
+    source_codes: NDArray[np.int64]
+    """(n,) index into `SOURCES`."""
+    order: NDArray[np.int64]
+    """(n,) places of the candidates, best first, equal ones in their order."""
+    inputs: NDArray[np.float32] | None
+    """(n, F); None where they were not kept."""
+    user_inputs: NDArray[np.float32] | None
+    """(U,)"""
+
+    def source(self, place: int) -> str:
+        """Return what found a candidate."""
+        return SOURCES[int(self.source_codes[place])]
+
+
+def rank_candidates(catalog: Catalog, found: CandidateList, surface: str) -> Ranking:
+    """Score candidates with the model and the rules of a surface.
+
+    Raises:
+        FloatingPointError: a score is not finite.
+    """
+    scores = catalog.model.rank(found.inputs)
+    added = catalog.rules_of(surface).added
+    return ranking_of(found, scores if added is None else scores + added[found.rows])
+
+
+def ranking_of(found: CandidateList, scores: NDArray[np.float32]) -> Ranking:
+    """Put candidates in the order of their scores."""
+    order = np.argsort(-scores, kind="stable")
+    return Ranking(found.rows, scores, found.source_codes, order, found.inputs, found.user_inputs)
+
+
+def ranked_list(
+    catalog: Catalog,
+    ranking: Ranking,
+    items: tuple[RankedItem, ...],
+    places: list[int],
+    reasons: tuple[str, ...] = (),
+) -> RankedList:
+    """Return the items that stand at `places` with the inputs behind them, where those were kept."""
+    model = catalog.model
+    if ranking.inputs is None or ranking.user_inputs is None:
+        return without_inputs(items, model.version, reasons)
+    rows = ranking.inputs[places]
+    return RankedList(items, rows, ranking.user_inputs, model.feature_schema_hash, model.version, reasons)
