@@ -12,6 +12,7 @@ from features.config import AppConfig, ConfigError, StrictConfig, load_app_confi
 from features.label_config import load_labels
 from features.quality.config import QualityConfig, load_quality_config
 from serving.config import ServingConfig
+from serving.rules import load_rules
 from streams.config import StreamsConfig
 from trainer.config import TrainerConfig
 
@@ -111,6 +112,7 @@ def load_headrace_config(path: Path) -> HeadraceConfig:
         quality=load_quality_config(path),
     )
     load_labels(path, config.app)
+    load_rules(path, config.app)
     needed = _JOBS * config.streams.parallelism
     if needed > config.stack.task_slots:
         raise ConfigError(
