@@ -16,7 +16,7 @@ from features import model_inputs
 from features.co_visitation import Pairs
 from features.compiled import compiled
 from features.model_inputs import NUM_VISITS, RECENT_VISITS, ItemArrays, UserArrays
-from features.title_index import NUM_BUCKETS, Titles
+from features.title_index import NUM_BUCKETS, Titles, rarity
 
 _BY_PAIRS, _BY_TITLE, FIRST_SOURCE, _CONSUMED = 1, 2, 3, 128
 _PRE_RANKER_VISITS = (RECENT_VISITS, 1, 5, 6)
@@ -66,7 +66,9 @@ class Workspace:
 
 
 @compiled
-def title_similarity(row: int, titles: Titles, profile: NDArray[np.float32], num_items: int) -> float:
+def title_similarity(
+    row: int, titles: Titles, profile: NDArray[np.float32], num_items: int, rarities: NDArray[np.float64]
+) -> float:
     """Return the cosine of an item's title and the profile of the user's newest titles, tokens weighted by rarity."""
     dot = 0.0
     if row >= len(titles.tokens):
@@ -76,7 +78,7 @@ def title_similarity(row: int, titles: Titles, profile: NDArray[np.float32], num
         if bucket < 0:
             break
         if profile[bucket] > 0.0:
-            dot += profile[bucket] * math.log(1.0 + num_items / titles.num_titles[bucket])
+            dot += profile[bucket] * rarity(titles.num_titles[bucket], num_items, rarities)
     if dot == 0.0:
         return 0.0
     square = 0.0
@@ -84,7 +86,7 @@ def title_similarity(row: int, titles: Titles, profile: NDArray[np.float32], num
         bucket = titles.tokens[row, place]
         if bucket < 0:
             break
-        square += math.log(1.0 + num_items / titles.num_titles[bucket]) ** 2
+        square += rarity(titles.num_titles[bucket], num_items, rarities) ** 2
     return dot / math.sqrt(square)
 
 
@@ -125,6 +127,7 @@ def touch_neighbours(
     successors: Pairs,
     titles: Titles,
     num_items: int,
+    rarities: NDArray[np.float64],
     scratch: Scratch,
 ) -> int:
     """Sum up what follows the history and what resembles it; mark the consumed items; return the size of the pool."""
@@ -143,7 +146,7 @@ def touch_neighbours(
     recency = _sum_of_recency(length)
     weight = 1.0
     for place in range(length):
-        size = _touch_titles(history[place], weight / recency, titles, num_items, scratch, size)
+        size = _touch_titles(history[place], weight / recency, titles, num_items, rarities, scratch, size)
         weight *= RECENCY_DECAY
     return size
 
@@ -216,7 +219,15 @@ def _touch_successors(
 
 
 @compiled
-def _touch_titles(row: int, recency: float, titles: Titles, num_items: int, scratch: Scratch, size: int) -> int:
+def _touch_titles(
+    row: int,
+    recency: float,
+    titles: Titles,
+    num_items: int,
+    rarities: NDArray[np.float64],
+    scratch: Scratch,
+    size: int,
+) -> int:
     """Add the words of one item of the history to the user's profile, and the items that share them to the pool."""
     if not 0 <= row < len(titles.tokens):
         return size
@@ -224,13 +235,12 @@ def _touch_titles(row: int, recency: float, titles: Titles, num_items: int, scra
     for slot in range(titles.tokens.shape[1]):
         if titles.tokens[row, slot] < 0:
             break
-        square += math.log(1.0 + num_items / titles.num_titles[titles.tokens[row, slot]]) ** 2
+        square += rarity(titles.num_titles[titles.tokens[row, slot]], num_items, rarities) ** 2
     for slot in range(titles.tokens.shape[1]):
         bucket = titles.tokens[row, slot]
         if bucket < 0:
             break
-        rarity = math.log(1.0 + num_items / titles.num_titles[bucket])
-        scratch.profile[bucket] += recency * rarity / math.sqrt(square)
+        scratch.profile[bucket] += recency * rarity(titles.num_titles[bucket], num_items, rarities) / math.sqrt(square)
         for posting in range(titles.postings.shape[1]):
             neighbour = titles.postings[bucket, posting]
             if neighbour < 0:
@@ -241,15 +251,29 @@ def _touch_titles(row: int, recency: float, titles: Titles, num_items: int, scra
 
 
 @compiled
-def touch_rows(
-    found: tuple[NDArray[np.int64], ...], first_source: int, num_items: int, scratch: Scratch, size: int
-) -> int:
-    """Put what further sources found into the pool, each marked with its number from `first_source` on."""
-    for source in range(len(found)):
-        for row in found[source]:
-            if 0 <= row < num_items:
-                size = _mark(row, first_source + source, scratch, size)
+def touch_rows(found: NDArray[np.int64], source: int, num_items: int, scratch: Scratch, size: int) -> int:
+    """Put what a further source found into the pool, -1 is passed over; return the size of the pool."""
+    for row in found:
+        if 0 <= row < num_items:
+            size = _mark(row, source, scratch, size)
     return size
+
+
+@compiled
+def nearest_rows(closeness: NDArray[np.float32], is_listable: NDArray[np.bool_], limit: int) -> NDArray[np.int64]:
+    """Return the `limit` listable rows of the largest scores, largest first, equal ones in their order."""
+    rows, size = np.empty(limit, dtype=np.int64), 0
+    for row in range(len(closeness) if limit else 0):
+        score = closeness[row]
+        if not is_listable[row] or (size == limit and not score > closeness[rows[size - 1]]):
+            continue
+        place = size if size < limit else limit - 1
+        while place and score > closeness[rows[place - 1]]:
+            rows[place] = rows[place - 1]
+            place -= 1
+        rows[place] = row
+        size = min(size + 1, limit)
+    return rows[:size]
 
 
 @compiled
@@ -279,10 +303,16 @@ def pool_inputs_of(
     popularity: NDArray[np.float32],
     category_shares: NDArray[np.float64],
     titles: Titles,
-    vectors: tuple[NDArray[np.float32], NDArray[np.float32]],
+    rarities: NDArray[np.float64],
+    closeness: NDArray[np.float32],
+    is_given: bool,
+    pre_ranker: NDArray[np.float32],
     scratch: Scratch,
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return the pre-ranker's inputs in the order of `pre_ranker_input_names`, (m, P), and title similarities, (m,)."""
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
+    """Return the pre-ranker's inputs in the order of `pre_ranker_input_names`, (m, P), title similarities and scores.
+
+    `closeness` holds tower scores by row, by place where rows are given; `pre_ranker` (P,) are the weights.
+    """
     taste_published_ms = model_inputs.mean_published_ms(user, table_rows, items)
     spans, num_items = len(items.decay), len(table_rows)
     out = np.zeros((len(rows), model_inputs.num_pre_ranker_inputs(spans)), dtype=np.float32)
@@ -293,9 +323,10 @@ def pool_inputs_of(
         for column in range(4):
             chance = scratch.visits[row, _PRE_RANKER_VISITS[column]]
             out[place, column] = model_inputs.log_share(chance) if chance > 0.0 else nothing
-        similarity[place] = title_similarity(row, titles, scratch.profile, num_items)
+        similarity[place] = title_similarity(row, titles, scratch.profile, num_items, rarities)
         out[place, POOL_TITLE] = model_inputs.log_similarity(similarity[place])
-        out[place, POOL_TOWER] = model_inputs.tower_score(row, vectors)
+        at = place if is_given else row
+        out[place, POOL_TOWER] = closeness[at] if at < len(closeness) else 0.0
         published_ms = items.published_ms[table_rows[row]]
         out[place, 6] = model_inputs.age_gap(published_ms, taste_published_ms)
         for index in range(static.shape[1]):
@@ -303,7 +334,24 @@ def pool_inputs_of(
         if scratch.visits[row, 1] > 0.0:
             out[place, 7] = hand_score(scratch.visits[row, 1], popularity[row])
     model_inputs.fill_category_inputs(rows, table_rows, items, user, category_shares, out, 7 + static.shape[1])
-    return out, similarity
+    return out, similarity, _weighted_sums(out, pre_ranker)
+
+
+@compiled
+def _weighted_sums(inputs: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (m, P) times (P,), four sums at a time: one alone would wait for itself at every addition."""
+    scores, size = np.empty(len(inputs), dtype=np.float32), len(weights)
+    for place in range(len(inputs)):
+        first = second = third = fourth = np.float32(0.0)
+        for column in range(0, size - 3, 4):
+            first += inputs[place, column] * weights[column]
+            second += inputs[place, column + 1] * weights[column + 1]
+            third += inputs[place, column + 2] * weights[column + 2]
+            fourth += inputs[place, column + 3] * weights[column + 3]
+        for column in range(size - size % 4, size):
+            first += inputs[place, column] * weights[column]
+        scores[place] = (first + second) + (third + fourth)
+    return scores
 
 
 @compiled

@@ -16,27 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features import model_inputs
-from features.candidate_pool import (
-    FIRST_SOURCE,
-    Scratch,
-    Workspace,
-    clear_scratch,
-    cut_pool,
-    fill_static_inputs,
-    listable_pool,
-    pool_inputs_of,
-    touch_neighbours,
-    touch_rows,
-)
+from features.candidate_pool import Workspace, fill_static_inputs
 from features.config import CandidatesConfig, FeaturesConfig
-from features.count_tables import HISTORY_WINDOW, CountTables
+from features.count_tables import CountTables
 from features.declared_features import of_entity
 from features.declared_values import declared_values
-from features.item_summary import ItemSummary, best_rows
+from features.item_summary import ItemSummary
 from features.item_table import ItemTable
-from features.list_inputs import Pooled, fill_ranker_inputs
-from features.model_inputs import ItemArrays, UserArrays
+from features.list_assembly import Shared, Wanted, assemble_list
+from features.model_inputs import CLIP, ItemArrays, UserArrays
+from features.title_index import rarity_table
 from features.user_state import UserState
+
+_NOTHING = np.zeros(0, dtype=np.int64)
+_NO_SCORES = np.zeros(0, dtype=np.float32)
 
 SOURCES = ("given", "covisitation", "content", "popularity", "category", "tower", "fresh")
 """How an item came into a list; one found by several is named after the first."""
@@ -109,6 +102,8 @@ class ListContext(NamedTuple):
     """(N,)"""
     static: NDArray[np.float32]
     """(N, H + 5) pre-ranker inputs that are the same for every user."""
+    rarities: NDArray[np.float64]
+    """Of title tokens by how many titles hold them."""
     counts: CountTables
 
 
@@ -144,6 +139,7 @@ def list_context(
         summary.is_listable[table_rows],
         summary.popularity[table_rows],
         _static_inputs(table, counts, table_rows, summary),
+        rarity_table(len(table_rows)),
         counts,
     )
 
@@ -156,6 +152,7 @@ def with_more_rows(context: ListContext, table_rows: NDArray[np.int64], is_lista
         is_listable=is_listable,
         popularity=np.pad(context.popularity, (0, missing)),
         static=np.pad(context.static, ((0, missing), (0, 0))),
+        rarities=rarity_table(len(table_rows)),
     )
 
 
@@ -187,54 +184,61 @@ def build_list(
     """
     num_items = len(context.table_rows)
     workspace.reserve(num_items)
-    items, arrays = _item_arrays(context, now_ms), _user_arrays(user, rows_of_user, context.table)
-    scratch = workspace.scratch()
-    pairs, successors = context.counts.pairs.pairs, context.counts.successors.pairs
-    titles = context.counts.titles.titles
-    history = rows_of_user.history[:HISTORY_WINDOW]
-    touched = touch_neighbours(history, rows_of_user.consumed, pairs, successors, titles, num_items, scratch)
-    vectors = _vectors(tower)
-    if given_rows is None:
-        found = _other_sources(context, arrays, tower, features.candidates)
-        is_listable = context.is_listable if is_allowed is None else context.is_listable & is_allowed
-        touched = touch_rows(found, FIRST_SOURCE, num_items, scratch, touched)
-        pool_rows = listable_pool(is_listable, scratch, touched)
-        if len(pool_rows) < features.candidates.total:  # A narrow wish, a long list or a user who saw it all.
-            wider = _widest_rows(context, is_listable, features.candidates.total + len(rows_of_user.consumed))
-            touched = touch_rows((wider,), FIRST_SOURCE, num_items, scratch, touched)
-            pool_rows = listable_pool(is_listable, scratch, touched)
-    else:
-        pool_rows = given_rows
-    pool_inputs, similarity = pool_inputs_of(
-        pool_rows,
-        context.table_rows,
-        items,
-        arrays,
-        context.static,
-        context.popularity,
-        context.summary.category_shares,
-        titles,
-        vectors,
-        scratch,
+    num_declared = model_inputs.num_declared_inputs(features)
+    found = assemble_list(
+        _shared(context, is_allowed),
+        _item_arrays(context, now_ms),
+        _user_arrays(user, rows_of_user, context.table),
+        rows_of_user.consumed,
+        _closeness(tower, given_rows),
+        _wanted(features.candidates, given_rows, num_declared, now_ms),
+        pre_ranker,
+        workspace.scratch(),
     )
-    scores = pool_inputs @ pre_ranker  # (m,)
-    if given_rows is None:
-        config = features.candidates
-        newest = context.fresh[: 2 * config.fresh]
-        kept, sources = cut_pool(pool_rows, scores, config.total, newest, config.fresh, scratch)
-    else:
-        kept, sources = np.arange(len(given_rows)), np.zeros(len(given_rows), dtype=np.int64)
-    rows = pool_rows[kept]
-    pooled = Pooled(pool_inputs[kept], similarity[kept], scores[kept])
-    inputs, user_inputs = _inputs(rows, pooled, arrays, items, context, now_ms, features, user, scratch)
-    clear_scratch(scratch, touched, history, titles)
-    return CandidateList(rows, sources, inputs, user_inputs, pool_rows, pool_inputs)
+    if num_declared:
+        declared = _declared_inputs(user, context, found.rows, now_ms, features)
+        found.inputs[:, -1 - num_declared : -1] = np.clip(declared, -CLIP, CLIP)
+    rows = found.rows
+    return CandidateList(rows, found.source_codes, found.inputs, found.user_inputs, found.pool_rows, found.pool_inputs)
 
 
-def _vectors(tower: TowerQuery | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _shared(context: ListContext, is_allowed: NDArray[np.bool_] | None) -> Shared:
+    counts = context.counts
+    return Shared(
+        context.table_rows,
+        context.is_listable if is_allowed is None else context.is_listable & is_allowed,
+        context.popularity,
+        context.static,
+        context.summary.category_shares,
+        context.leaders,
+        context.category_leaders,
+        context.fresh,
+        counts.pairs.pairs,
+        counts.successors.pairs,
+        counts.titles.titles,
+        context.rarities,
+        counts.seen_ms,
+    )
+
+
+def _wanted(config: CandidatesConfig, given: NDArray[np.int64] | None, num_declared: int, now_ms: int) -> Wanted:
+    rows = _NOTHING if given is None else given
+    return Wanted(
+        rows, given is not None, config.total, config.categories, config.tower, config.fresh, num_declared, now_ms
+    )
+
+
+def _closeness(tower: TowerQuery | None, given: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    """Return the tower's scores of all items that have a vector, or of the given ones, 0 without a vector."""
     if tower is None:
-        return np.zeros((0, 1), dtype=np.float32), np.zeros(1, dtype=np.float32)
-    return tower.item_vectors, tower.user_vector
+        return _NO_SCORES
+    vectors = tower.item_vectors
+    if given is None:
+        return vectors @ tower.user_vector
+    scores = np.zeros(len(given), dtype=np.float32)
+    has_vector = given < len(vectors)
+    scores[has_vector] = vectors[given[has_vector]] @ tower.user_vector
+    return scores
 
 
 def _item_arrays(context: ListContext, now_ms: int) -> ItemArrays:
@@ -259,25 +263,6 @@ def _user_arrays(user: UserState, rows: UserRows, table: ItemTable) -> UserArray
     )
 
 
-def _other_sources(
-    context: ListContext, user: UserArrays, tower: TowerQuery | None, config: CandidatesConfig
-) -> tuple[NDArray[np.int64], ...]:
-    """Return the rows of popularity, of the user's favourite categories, nearest by the tower, and newest."""
-    favourites = np.argsort(-user.category_counts[:, 1], kind="stable")[: config.categories]
-    codes = user.category_codes[favourites]
-    codes = codes[codes < len(context.category_leaders)]
-    by_tower = np.zeros(0, dtype=np.int64)
-    if tower is not None and config.tower:
-        scores = tower.item_vectors @ tower.user_vector  # (N,)
-        by_tower = best_rows(np.where(context.is_listable[: len(scores)], scores, -np.inf), config.tower)
-    return context.leaders, context.category_leaders[codes].ravel(), by_tower, context.fresh
-
-
-def _widest_rows(context: ListContext, is_listable: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
-    """Return the most popular listable rows of all items: a pass over them, for when the sources found too few."""
-    return best_rows(np.where(is_listable, context.popularity, np.float32(-np.inf)), size)
-
-
 def _static_inputs(
     table: ItemTable, counts: CountTables, table_rows: NDArray[np.int64], summary: ItemSummary
 ) -> NDArray[np.float32]:
@@ -290,44 +275,10 @@ def _static_inputs(
     return out
 
 
-def _inputs(
-    rows: NDArray[np.int64],
-    pooled: Pooled,
-    arrays: UserArrays,
-    items: ItemArrays,
-    context: ListContext,
-    now_ms: int,
-    features: FeaturesConfig,
-    user: UserState,
-    scratch: Scratch,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the columns in the order of `ranker_input_names`, (n, F), and the user's, (U,)."""
-    declared = _declared_inputs(user, context, rows, now_ms, features)
-    num_columns = model_inputs.num_fixed_inputs(len(items.decay)) + declared.shape[1] + 1
-    inputs = np.zeros((len(rows), num_columns), dtype=np.float32)
-    user_inputs = np.zeros(len(items.decay) + model_inputs.NUM_TASTES, dtype=np.float32)
-    fill_ranker_inputs(
-        rows,
-        pooled,
-        context.table_rows,
-        items,
-        arrays,
-        context.counts.seen_ms,
-        now_ms,
-        scratch,
-        declared,
-        inputs,
-        user_inputs,
-    )
-    return inputs, user_inputs
-
-
 def _declared_inputs(
     user: UserState, context: ListContext, rows: NDArray[np.int64], now_ms: int, features: FeaturesConfig
 ) -> NDArray[np.float64]:
     """Return the declared features of the items, the user and all together, (n, V)."""
-    if not features.declared:
-        return np.zeros((len(rows), 0))
     table = context.table
     raw = {
         "item": table.declared.rows(len(table))[context.table_rows[rows]],

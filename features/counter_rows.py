@@ -18,6 +18,11 @@ KINDS = ("events", "positives", "negatives")
 NUMBERS_PER_HALF_LIFE = 1 + 2 * len(KINDS)
 """Newest epoch, its three sums, and the three sums of the epoch before."""
 
+_KINDS_OF = {
+    outcome: np.array([1.0, float(outcome == POSITIVE), float(outcome == NEGATIVE)])
+    for outcome in (0, POSITIVE, NEGATIVE)
+}
+
 _REBASE_HALF_LIVES = 200.0
 """Sums are re-scaled to a later reference before they grow past 2^200: far from the double's 2^1023."""
 
@@ -26,8 +31,8 @@ _MAX_EXPONENT = 500.0
 
 
 def event_kinds(outcome: int) -> NDArray[np.float64]:
-    """Return what one event adds to (events, positives, negatives), shape (3,)."""
-    return np.array([1.0, float(outcome == POSITIVE), float(outcome == NEGATIVE)])
+    """Return what one event adds to (events, positives, negatives), shape (3,); not to be changed."""
+    return _KINDS_OF.get(outcome, _KINDS_OF[0])
 
 
 def decay_rows(parts: NDArray[np.float64], half_lives_s: ArrayLike, time_ms: ArrayLike) -> NDArray[np.float64]:
@@ -43,6 +48,7 @@ def decay_rows(parts: NDArray[np.float64], half_lives_s: ArrayLike, time_ms: Arr
 @compiled
 def _add_decayed(
     sums: NDArray[np.float64],
+    rows: NDArray[np.int64],
     reference_ms: NDArray[np.float64],
     half_lives_ms: NDArray[np.float64],
     time_ms: int,
@@ -50,8 +56,26 @@ def _add_decayed(
 ) -> None:
     for span in range(len(half_lives_ms)):
         weight = 2.0 ** ((time_ms - reference_ms[span]) / half_lives_ms[span])
-        for kind in range(len(amounts)):
-            sums[span, kind] += weight * amounts[kind]
+        for row in rows:
+            for kind in range(len(amounts)):
+                sums[row, span, kind] += weight * amounts[kind]
+
+
+@compiled
+def _read_decayed(
+    sums: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    reference_ms: NDArray[np.float64],
+    half_lives_ms: NDArray[np.float64],
+    now_ms: int,
+) -> NDArray[np.float64]:
+    out = np.empty((len(rows), len(half_lives_ms), sums.shape[2]))
+    for span in range(len(half_lives_ms)):
+        factor = 2.0 ** min((reference_ms[span] - now_ms) / half_lives_ms[span], _MAX_EXPONENT)
+        for place in range(len(rows)):
+            for kind in range(sums.shape[2]):
+                out[place, span, kind] = sums[rows[place], span, kind] * factor
+    return out
 
 
 class DecayedTable:
@@ -78,13 +102,21 @@ class DecayedTable:
         """Count one event; the order of calls does not matter."""
         self.add_amounts(row, event_time_ms, event_kinds(outcome))
 
+    def add_rows(self, rows: Sequence[int], event_time_ms: int, outcome: int) -> None:
+        """Count one event in each of some rows; the order of calls does not matter."""
+        if rows:
+            self._add(np.array(rows), event_time_ms, event_kinds(outcome))
+
     def add_amounts(self, row: int, event_time_ms: int, amounts: NDArray[np.float64]) -> None:
         """Add three amounts (3,) of one moment; the order of calls does not matter."""
+        self._add(np.array([row]), event_time_ms, amounts)
+
+    def _add(self, rows: NDArray[np.int64], event_time_ms: int, amounts: NDArray[np.float64]) -> None:
         if self._reference_ms is None:
             self._reference_ms = np.full(len(self.half_lives_ms), float(event_time_ms))
         if event_time_ms - self._reference_ms[0] > _REBASE_HALF_LIVES * self.half_lives_ms[0]:
             self._move_reference(np.full(len(self.half_lives_ms), float(event_time_ms)))
-        _add_decayed(self._sums[row], self._reference_ms, self.half_lives_ms, event_time_ms, amounts)
+        _add_decayed(self._sums, rows, self._reference_ms, self.half_lives_ms, event_time_ms, amounts)
 
     def set_row(self, row: int, flat: NDArray[np.float64]) -> None:
         """Replace a row by the travelling layout, shape (H * 7,)."""
@@ -103,11 +135,10 @@ class DecayedTable:
 
     def read(self, now_ms: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Return the sums decayed to `now_ms`, shape (N, H, 3); events ahead of now weigh at most 2^(ahead/h)."""
-        sums = self._sums[: self.num_rows] if rows is None else self._sums[rows]
+        rows = np.arange(self.num_rows) if rows is None else rows
         if self._reference_ms is None:
-            return np.zeros_like(sums)
-        exponents = np.minimum((self._reference_ms - now_ms) / self.half_lives_ms, _MAX_EXPONENT)
-        return np.asarray(sums * np.exp2(exponents)[None, :, None])
+            return np.zeros((len(rows), *self._sums.shape[1:]))
+        return _read_decayed(self._sums, rows, self._reference_ms, self.half_lives_ms, now_ms)
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """Return the whole state for a checkpoint: `sums` (N, H, 3) and `reference_ms` (H,), empty when unset."""

@@ -98,6 +98,16 @@ def best_rows(values: NDArray[np.floating[Any]], size: int) -> NDArray[np.int64]
 
 
 @compiled
+def most_popular(popularity: NDArray[np.float32], is_listable: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
+    """Return the `size` most popular listable rows of all items, most popular first, equal ones in their order."""
+    rows = np.flatnonzero(is_listable)
+    if size < len(rows):
+        values = popularity[rows]
+        rows = rows[values >= np.partition(values, len(rows) - size)[len(rows) - size]]
+    return rows[np.argsort(-popularity[rows], kind="mergesort")][:size]
+
+
+@compiled
 def popularity_of(counts: NDArray[np.float64], decay: NDArray[np.float64], totals: NDArray[np.float64]) -> float:
     """Return one item's share of the positives; counts (H, 3) not yet decayed, decay (H,), totals (H, 3) decayed."""
     share, mean = 0.0, 0.0

@@ -146,6 +146,10 @@ class ItemTable:
         """Say which items may be shown at `now_ms`, shape (N,)."""
         return self._is_available[: len(self)] & (self._expires_ms[: len(self)] > now_ms)
 
+    def is_available(self, row: int, now_ms: int) -> bool:
+        """Say whether one item may be shown at `now_ms`."""
+        return bool(self._is_available[row] and self._expires_ms[row] > now_ms)
+
     @property
     def categories(self) -> NDArray[np.int32]:
         """Category codes, shape (N, MAX_CATEGORIES), -1 where there is none."""

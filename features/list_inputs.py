@@ -38,11 +38,13 @@ def fill_ranker_inputs(
     seen_ms: NDArray[np.int64],
     now_ms: int,
     scratch: Scratch,
-    declared: NDArray[np.float64],
     out: NDArray[np.float32],
     user_out: NDArray[np.float32],
 ) -> None:
-    """Write the inputs of the candidates (n, F) and of the user (U,); the scratch memory holds this user's visits."""
+    """Write the inputs of the candidates (n, F) and of the user (U,), all but the declared ones before the last.
+
+    The scratch memory holds this user's visits.
+    """
     model_inputs.fill_user_inputs(user, table_rows, items, seen_ms, now_ms, user_out)
     taste_published_ms = model_inputs.mean_published_ms(user, table_rows, items)
     column = model_inputs.fill_item_inputs(rows, table_rows, items, out, 0)
@@ -75,8 +77,6 @@ def fill_ranker_inputs(
     for place in range(size):
         for index in range(len(user_out)):
             out[place, column + index] = user_out[index]
-        for index in range(declared.shape[1]):
-            out[place, column + len(user_out) + index] = declared[place, index]
         for index in range(out.shape[1] - 1):
             out[place, index] = min(max(out[place, index], -model_inputs.CLIP), model_inputs.CLIP)
         # The pre-ranker's score stays unclipped: it is the ranker's skip connection and starts as the whole answer.

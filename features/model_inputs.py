@@ -53,12 +53,13 @@ _TASTE_NAMES = (
     *("user_taste_popularity", "user_taste_known_for"),
 )
 NUM_TASTES = len(_TASTE_NAMES)
+_NUM_FIXED = NUM_VISITS + 2 + len((*_RANK_NAMES, *_CATEGORY_NAMES, *_ITEM_NAMES, *_SHOWN_NAMES, *_TASTE_NAMES))
 
 
+@compiled
 def num_fixed_inputs(num_half_lives: int) -> int:
     """Return how many inputs there are beside the declared ones and the last."""
-    fixed = len(VISIT_NAMES) + 2 + len(_RANK_NAMES) + len(_CATEGORY_NAMES) + len(_ITEM_NAMES) + len(_SHOWN_NAMES)
-    return fixed + NUM_TASTES + 6 * num_half_lives
+    return _NUM_FIXED + 6 * num_half_lives
 
 
 def pre_ranker_input_names(features: FeaturesConfig) -> tuple[str, ...]:
@@ -109,6 +110,13 @@ def ranker_input_names(features: FeaturesConfig) -> tuple[str, ...]:
 def declared_names(features: FeaturesConfig, entity: str) -> tuple[str, ...]:
     """Return the names of the inputs that the declared features of one entity give."""
     return value_names(of_entity(features.declared, entity))
+
+
+def num_declared_inputs(features: FeaturesConfig) -> int:
+    """Return how many inputs the declared features of all entities give."""
+    return (
+        sum(len(declared_names(features, entity)) for entity in ("item", "user", "global")) if features.declared else 0
+    )
 
 
 def user_input_names(features: FeaturesConfig) -> tuple[str, ...]:
@@ -172,7 +180,7 @@ def log_share(share: float) -> float:
 @compiled
 def known_for(seen_ms: int, now_ms: int) -> float:
     """Return log hours since a time, scaled; 0 where it is unknown."""
-    return math.log1p(max(now_ms - seen_ms, 0) / 3.6e6) / 2.0 if seen_ms else 0.0
+    return math.log(1.0 + max(now_ms - seen_ms, 0) / 3.6e6) / 2.0 if seen_ms else 0.0
 
 
 @compiled
@@ -221,7 +229,7 @@ def fill_item_inputs(
             events, positives = counts[span, 0] * decay[span], counts[span, 1] * decay[span]
             prior = (totals[span, 1] + 1.0) / (totals[span, 0] + 2.0)
             rate = (positives + PRIOR_EVENTS * prior) / (events + PRIOR_EVENTS)
-            out[place, at] = math.log1p(events)
+            out[place, at] = math.log(1.0 + events)
             out[place, at + 1] = 4.0 * math.log(rate / prior)
             out[place, at + 2] = log_share(positives / max(totals[span, 1], 1.0))
             at += 3
@@ -320,17 +328,6 @@ def fill_ages(
 
 
 @compiled
-def tower_score(row: int, vectors: tuple[NDArray[np.float32], NDArray[np.float32]]) -> np.float32:
-    """Return the dot product of an item's vector (of all items, (<= N, D)) with the user's (D,); 0 without one."""
-    item_vectors, user_vector = vectors
-    score = np.float32(0.0)
-    if row < len(item_vectors):
-        for index in range(len(user_vector)):
-            score += item_vectors[row, index] * user_vector[index]
-    return score
-
-
-@compiled
 def fill_age_inputs(
     rows: NDArray[np.int64],
     table_rows: NDArray[np.int64],
@@ -407,12 +404,28 @@ def fill_user_inputs(
         out[index] = min(max(out[index], -CLIP), CLIP)
 
 
+_LOG_RANKS = np.log1p(np.arange(1024)) / 4.0
+
+
+@compiled
+def _log_rank(rank: int) -> float:
+    return _LOG_RANKS[rank] if rank < len(_LOG_RANKS) else math.log1p(rank) / 4.0
+
+
 @compiled
 def fill_ranks(values: NDArray[np.float64], out: NDArray[np.float32], column: int) -> None:
-    """Write log ranks within the list, best = 0, scaled to about [0, 1.4]; values (n,)."""
-    order = np.argsort(-values, kind="mergesort")
+    """Write log ranks within the list, best = 0, scaled to about [0, 1.4]; values (n,), equal ones in their order."""
+    size = len(values)
+    least = values.min() if size else 0.0
+    above = np.flatnonzero(values > least)  # Most columns are mostly 0, and what is sorted costs.
+    order = above[np.argsort(-values[above], kind="mergesort")]
+    rank = len(order)
+    for place in range(size):
+        if not values[place] > least:
+            out[place, column] = _log_rank(rank)
+            rank += 1
     for rank in range(len(order)):
-        out[order[rank], column] = math.log1p(rank) / 4.0
+        out[order[rank], column] = _log_rank(rank)
 
 
 def _span(half_life_s: float) -> str:

@@ -6,6 +6,7 @@ Letters: `N` items, `T` tokens of an item, `S` buckets, `P` postings.
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import pairwise
 from typing import NamedTuple
@@ -34,6 +35,25 @@ class Titles(NamedTuple):
     """(S,) titles that hold the bucket."""
     postings: NDArray[np.int32]
     """(S, P) item rows, -1 where empty."""
+
+
+_TABLE = 2048
+"""Counts of titles whose rarity is looked up: nearly every token's."""
+
+
+@compiled
+def rarity_table(num_items: int) -> NDArray[np.float64]:
+    """Return `log(1 + num_items / count)` for counts from 0, of which the first says nothing: logs are dear."""
+    table = np.zeros(min(num_items + 1, _TABLE))
+    for count in range(1, len(table)):
+        table[count] = math.log(1.0 + num_items / count)
+    return table
+
+
+@compiled
+def rarity(count: float, num_items: int, table: NDArray[np.float64]) -> float:
+    """Return how rare a token is that stands in `count` titles of `num_items`: its inverse document frequency."""
+    return table[int(count)] if count < len(table) else math.log(1.0 + num_items / count)
 
 
 class TitleIndex:

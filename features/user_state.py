@@ -146,7 +146,7 @@ class UserTable:
         for category in categories:
             if category not in user.category_rows:
                 user.category_rows[category] = self._category_counters.append_row()
-            self._category_counters.add(user.category_rows[category], event_time_ms, outcome)
+        self._category_counters.add_rows([user.category_rows[name] for name in categories], event_time_ms, outcome)
         insort(user.history, (event_time_ms, event.event_id, item_id, outcome))
         del user.history[: -self._features.history_length]
         user.consumed[item_id] = max(event_time_ms, user.consumed.get(item_id, 0))

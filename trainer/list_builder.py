@@ -152,7 +152,7 @@ class ListBuilder:
         )
         self.items.add_event(row, counted, event.outcome)
         if self.only_seen and self._context is not None and row < len(self._context.is_listable):
-            self._context.is_listable[row] = self.items.available(event.event_time_ms)[row]
+            self._context.is_listable[row] = self.items.is_available(row, event.event_time_ms)
         self.users.add_event(counted, self.items.categories_of(event.item_id), event.outcome)
         if event.is_answer and event.outcome == POSITIVE:
             self.items.add_list_click(event.item_id, event.event_time_ms)

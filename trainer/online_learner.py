@@ -251,8 +251,8 @@ class OnlineLearner:
             except SampleError as error:  # The list is of no use, what the user did still counts.
                 self.refuse(error.reason)
         if is_new:
-            moment = self.builder.moment(event.user_id, event.event_time_ms)
             if 1 in known.values():
+                moment = self.builder.moment(event.user_id, event.event_time_ms)
                 if sample.kind == "organic":
                     self._open_organic(event, self._weight(known), moment, prepared, self.slices_of(sample))
                 self._add_positive(event, moment, prepared)

@@ -1,0 +1,50 @@
+"""What the pool's loops choose is what plain numpy chooses."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from features.candidate_pool import nearest_rows
+from features.item_summary import most_popular
+from features.model_inputs import fill_ranks
+from features.title_index import rarity, rarity_table
+
+
+@pytest.mark.parametrize("limit", [0, 1, 7, 40, 100])
+def test_nearest_are_the_first_of_a_stable_sort(limit: int) -> None:
+    """With ties, and rows that may not be listed."""
+    random = np.random.default_rng(limit)
+    scores = random.integers(12, size=60).astype(np.float32)
+    may_be_listed = random.random(60) > 0.3
+    order = [row for row in np.argsort(-scores, kind="stable").tolist() if may_be_listed[row]]
+    assert nearest_rows(scores, may_be_listed, limit).tolist() == order[:limit]
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 40, 100])
+def test_most_popular_are_the_first_of_a_stable_sort(size: int) -> None:
+    """With ties, and rows that may not be listed."""
+    random = np.random.default_rng(size)
+    popularity = random.integers(12, size=60).astype(np.float32)
+    may_be_listed = random.random(60) > 0.3
+    order = [row for row in np.argsort(-popularity, kind="stable").tolist() if may_be_listed[row]]
+    assert most_popular(popularity, may_be_listed, size).tolist() == order[:size]
+
+
+@pytest.mark.parametrize("values", [[], [2.0], [0.0, 3.0, 0.0, 1.0, 3.0, 0.0], [-1.0, -1.0, -5.0, 2.0]])
+def test_ranks_are_those_of_a_stable_sort(values: list[float]) -> None:
+    """Equal values in their order, the least ones too."""
+    out = np.full((len(values), 2), np.nan, dtype=np.float32)
+    fill_ranks(np.array(values), out, 1)
+    order = np.argsort(-np.array(values), kind="stable")
+    expected = np.empty(len(values))
+    expected[order] = np.log1p(np.arange(len(values))) / 4.0
+    np.testing.assert_allclose(out[:, 1], expected, rtol=1e-6)
+
+
+def test_rarity_is_the_same_from_the_table_and_beyond_it() -> None:
+    """A token in few titles, in all of them, and in more than the table has entries."""
+    for num_items, count in ((5, 1), (5, 5), (100_000, 2047), (100_000, 2048), (100_000, 90_000)):
+        assert rarity(float(count), num_items, rarity_table(num_items)) == math.log(1.0 + num_items / count)
