@@ -101,7 +101,7 @@ def best_rows(values: NDArray[np.floating[Any]], size: int) -> NDArray[np.int64]
 def most_popular(popularity: NDArray[np.float32], is_listable: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
     """Return the `size` most popular listable rows of all items, most popular first, equal ones in their order."""
     rows = np.flatnonzero(is_listable)
-    if size < len(rows):
+    if 0 < size < len(rows):
         values = popularity[rows]
         rows = rows[values >= np.partition(values, len(rows) - size)[len(rows) - size]]
     return rows[np.argsort(-popularity[rows], kind="mergesort")][:size]
