@@ -5,6 +5,9 @@ ServingError
 └── CallError                   answers a call; `servicer.STATUS_OF` holds the gRPC codes
 ├── RequestError            a value in the request is out of bounds
 ├── UnauthenticatedError    an admin call without the token
+├── RefusedError            the server takes no more just now; the error says when to come again
+│   ├── QuotaError          a token has used its requests up
+│   └── OverloadedError     too many requests are before this one
 ├── NoModelError            the call needs a model and none is loaded
 └── OrderError
     ├── VersionUnknownError no such version in the model store
@@ -33,6 +36,27 @@ class RequestError(CallError):
 
 class UnauthenticatedError(CallError):
     """Expected: an admin call came without the token."""
+
+
+class RefusedError(CallError):
+    """Expected: the server takes no more requests just now.
+
+    Args:
+        message: what was too much.
+        retry_ms: when to come again.
+    """
+
+    def __init__(self, message: str, retry_ms: int) -> None:
+        super().__init__(message)
+        self.retry_ms = retry_ms
+
+
+class QuotaError(RefusedError):
+    """Expected: a token has used its requests up."""
+
+
+class OverloadedError(RefusedError):
+    """Expected: too many requests are before this one."""
 
 
 class NoModelError(CallError):

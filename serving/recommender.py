@@ -55,6 +55,9 @@ logger = logging.getLogger(__name__)
 _FIRST_RANKING_S, _FIRST_SHORT_RANKING_S = 0.010, 0.003
 """What rankings are believed to take before the first was measured."""
 
+_LATE = 1.25
+"""A busy loop wakes late from a read that took all of its time; what the ranking needs must be left even then."""
+
 
 class LiveModel(Protocol):
     """Holds the model that serves now."""
@@ -108,6 +111,11 @@ class Recommender:
         self._rankings = RankingCache(config.cached_rankings, config.cached_ranking_s)
         self._cost = CostEstimate(_FIRST_RANKING_S)
         self._short_cost = CostEstimate(_FIRST_SHORT_RANKING_S)
+
+    @property
+    def cost_s(self) -> float:
+        """What a request takes of the event loop of late, behind its user read."""
+        return self._cost.mean_s
 
     async def recommend(self, query: RecommendQuery, budget: Budget | None = None) -> Answer:
         """Return the best `num_items` items the user had nothing to do with yet, and log them as served."""
@@ -181,8 +189,8 @@ class Recommender:
 
     def _spare_s(self, budget: Budget) -> float:
         """Return what the user read must leave: a full ranking, or a short one where both would not fit."""
-        full_s = self._cost.safe_s
-        return full_s if budget.left_s() >= 2.0 * full_s else self._short_cost.safe_s
+        full_s = _LATE * self._cost.safe_s
+        return full_s if budget.left_s() >= 2.0 * full_s else _LATE * self._short_cost.safe_s
 
     def _ranked_or_fallback(
         self,

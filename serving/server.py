@@ -26,6 +26,7 @@ from features.warm_up import warm_up
 from protos import serving_pb2_grpc
 from serving.addresses import checked_address
 from serving.admin import AdminServicer, TokenGuard, read_or_make_token
+from serving.admission import Admission
 from serving.config import ServingConfig
 from serving.errors import StartupError
 from serving.feature_client import RedisUserRows, UserFeatures
@@ -124,7 +125,8 @@ class Server:
             self.times,
             lambda: self.rules.current,
         )
-        for collector in (self.rules, self.writer):
+        self.admission = Admission(serving.overload, serving.max_user_reads, lambda: self.recommender.cost_s)
+        for collector in (self.rules, self.writer, self.admission):
             self.times.registry.register(collector)
         self.health = Health()
         self._grpc = self._make_grpc_server(())
@@ -189,7 +191,7 @@ class Server:
         )
 
     def _add_services(self) -> None:
-        servicer = RecommenderServicer(self.recommender, self._settings.app)
+        servicer = RecommenderServicer(self.recommender, self._settings.app, self._settings.serving, self.admission)
         serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, self._grpc)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._grpc)
         if self._settings.serving.reflection:
@@ -246,6 +248,7 @@ class Server:
             stages_ms=self.times.percentiles_ms(),
             served_log_sent=self.writer.sent,
             served_log_dropped=self.writer.dropped,
+            refused_requests=dict(self.admission.refused),
             rules=len(self.rules.current.rules),
             rules_refusal=self.rules.refusal,
             items_known=len(self.items.table),

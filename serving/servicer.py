@@ -12,12 +12,17 @@ from features.config import AppConfig, nearest_name
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
 from serving import errors
+from serving.admission import Admission
 from serving.answers import Answer, RankedItem, RecommendQuery
+from serving.budget import Budget
+from serving.config import ServingConfig
 from serving.recommender import Recommender
 
 STATUS_OF: dict[type[errors.CallError], grpc.StatusCode] = {
     errors.RequestError: grpc.StatusCode.INVALID_ARGUMENT,
     errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    errors.QuotaError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NoModelError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.VersionUnknownError: grpc.StatusCode.NOT_FOUND,
     errors.VersionRefusedError: grpc.StatusCode.FAILED_PRECONDITION,
@@ -31,7 +36,10 @@ MAX_CANDIDATES = 2000
 MAX_ID_BYTES = 128
 MAX_CONTEXT_ENTRIES = 32
 MAX_CONTEXT_BYTES = 256
+RETRY_KEY = "grpc-retry-pushback-ms"
+"""Trailing metadata of a refusal; gRPC's own clients wait that long before they try again (gRFC A6)."""
 _FIRST_PRINTABLE, _DELETE = 32, 127
+_BEARER = "Bearer "
 
 
 @asynccontextmanager
@@ -40,7 +48,9 @@ async def answered_errors(context: Any) -> AsyncIterator[None]:
     try:
         yield
     except errors.CallError as error:
-        await context.abort(STATUS_OF[type(error)], str(error))
+        retry_ms = getattr(error, "retry_ms", None)
+        metadata = () if retry_ms is None else ((RETRY_KEY, str(retry_ms)),)
+        await context.abort(STATUS_OF[type(error)], str(error), metadata)
 
 
 class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
@@ -49,16 +59,23 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
     Args:
         recommender: answers.
         app: declared surfaces.
+        config: deadlines.
+        admission: lets requests in.
     """
 
-    def __init__(self, recommender: Recommender, app: AppConfig) -> None:
+    def __init__(self, recommender: Recommender, app: AppConfig, config: ServingConfig, admission: Admission) -> None:
         self._recommender = recommender
         self._app = app
+        self._deadline_s = config.deadline_ms / 1000.0
+        self._reserve_s = config.reserve_ms / 1000.0
+        self._admission = admission
 
     async def Recommend(self, request: pb.RecommendRequest, context: Any) -> pb.RecommendResponse:
         """Retrieve and rank."""
         async with answered_errors(context):
-            answer = await self._recommender.recommend(self._query_of(request))
+            query, budget = self._query_of(request), self._budget_of(context)
+            with self._admission.admit(_token_of(context), query.is_prefetch, budget):
+                answer = await self._recommender.recommend(query, budget)
             return pb.RecommendResponse(
                 request_id=answer.request_id,
                 items=_items_of(answer.items),
@@ -78,7 +95,9 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
             if not request.item_ids:
                 raise errors.RequestError("item_ids is empty; give 1 to 2000 items to score")
             _check_ids("item_ids", request.item_ids)
-            answer = await self._recommender.rank(request.user_id, list(request.item_ids))
+            budget = self._budget_of(context)
+            with self._admission.admit(_token_of(context), False, budget):
+                answer = await self._recommender.rank(request.user_id, list(request.item_ids), budget)
             return _rank_response(answer)
         raise AssertionError("abort raises")
 
@@ -86,7 +105,9 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
         """Answer from item vectors and co-visitation."""
         async with answered_errors(context):
             check_id("item_id", request.item_id)
-            answer = self._recommender.similar_items(request.item_id, check_num_items(request.num_items))
+            num_items = check_num_items(request.num_items)
+            with self._admission.admit(_token_of(context), False, self._budget_of(context)):
+                answer = self._recommender.similar_items(request.item_id, num_items)
             return pb.SimilarItemsResponse(
                 items=_items_of(answer.items),
                 model_version=answer.model_version,
@@ -113,7 +134,13 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
             candidate_item_ids=tuple(request.candidate_item_ids),
             exclude_item_ids=tuple(request.exclude_item_ids),
             category_filter=tuple(request.category_filter),
+            is_prefetch=request.priority == pb.PRIORITY_PREFETCH,
         )
+
+    def _budget_of(self, context: Any) -> Budget:
+        """Return the client's deadline, or the default one, less what the answer's way back takes."""
+        left_s = context.time_remaining()
+        return Budget.of((self._deadline_s if left_s is None else left_s) - self._reserve_s)
 
     def _check_surface(self, surface: str) -> str:
         name = surface or "default"
@@ -121,6 +148,14 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
             hint = nearest_name(name, list(self._app.surfaces))
             raise errors.RequestError(f"surface {name!r:.80} is not declared in headrace.yaml{hint}")
         return name
+
+
+def _token_of(context: Any) -> str:
+    """Return the caller's token, empty without one."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization":
+            return str(value).removeprefix(_BEARER)
+    return ""
 
 
 def check_id(field: str, value: str) -> None:

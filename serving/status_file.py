@@ -30,6 +30,8 @@ class ServingStatus(msgspec.Struct, kw_only=True):
     """Stage -> p50, p99 over the newest requests."""
     served_log_sent: int
     served_log_dropped: int
+    refused_requests: dict[str, int]
+    """Reason -> how many."""
     rules: int
     """Rules that hold."""
     rules_refusal: str

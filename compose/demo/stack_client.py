@@ -21,6 +21,7 @@ from headrace_client import (
     HeadraceClientError,
     InvalidRecordError,
     Item,
+    OverloadedError,
     RecommendError,
     UnavailableError,
 )
@@ -107,7 +108,7 @@ class RecommendClient:
             started_s = time.perf_counter()
             try:
                 reply = await self._client.recommend(user_id, LIST_SIZE, surface)
-            except (UnavailableError, DeadlineError) as error:
+            except (UnavailableError, DeadlineError, OverloadedError) as error:
                 if time.perf_counter() > give_up_s:
                     self.stats.num_failed += 1
                     raise RequestFailedError(f"no answer within {GIVE_UP_S:g} s: {error}") from error

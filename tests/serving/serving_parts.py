@@ -18,6 +18,7 @@ from features.model_inputs import feature_schema_hash, pre_ranker_input_names, r
 from features.title_index import MAX_TOKENS
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer, TokenGuard
+from serving.admission import Admission
 from serving.answers import RecommendQuery
 from serving.config import ServingConfig
 from serving.feature_client import UserFeatures
@@ -132,6 +133,8 @@ class World:
         self.writer = KafkaWriter(lambda: self.producer, 100)
         order_file = StandingOrderFile(directory / "order.json")
         self.models = ModelStore(self.store_dir, APP.name, ModelLoader(APP.features), self.items, order_file)
+        self.config = config
+        self.admission = Admission(config.overload, config.max_user_reads, lambda: self.recommender.cost_s)
         self.rules = RulesConfig()
         self.times = StageTimes()
         self.recommender = Recommender(
@@ -161,7 +164,7 @@ class World:
     async def recommender_stub(self) -> AsyncIterator[Any]:
         """Run `Recommender` behind a real server on port 0."""
         server = grpc.aio.server()
-        servicer = RecommenderServicer(self.recommender, APP)
+        servicer = RecommenderServicer(self.recommender, APP, self.config, self.admission)
         serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
         async with _running(server) as channel:
             yield serving_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import socket
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,47 @@ async def test_server_with_everything_dead_serves_the_last_good_version(world: W
     assert list(reply.degraded_reasons) == ["feature_store_unavailable"]
     status = json.loads((world.directory / "serving.json").read_text())
     assert (status["address"], status["model_version"], status["is_following"]) == (server.address, "1.1", True)
+
+
+class HangingUserRows(UnopenedUserRows):
+    """User rows that are open and never come."""
+
+    async def read_row(self, user_id: str) -> Mapping[str, Any]:
+        """Wait for good."""
+        await asyncio.Event().wait()
+        return {}
+
+    async def read_consumed(self, user_id: str) -> Set[str]:
+        """Wait for good."""
+        await asyncio.Event().wait()
+        return frozenset()
+
+
+async def test_full_server_still_tells_its_health(world: World) -> None:
+    """Every place is taken, three times as many calls knock: health and admin have places of their own."""
+    world.write("1.1")
+    settings = settings_for(world.directory, admin_address="127.0.0.1:0")
+    busy = ServingConfig(catch_up_s=0.1, store_open_s=0.1, deadline_ms=60_000, feature_read_ms=60_000)
+    settings = dataclasses.replace(settings, serving=busy)
+    broker = FakeBroker(())
+    broker.is_dead = True
+    rows = HangingUserRows(settings.endpoints, APP)
+    server = Server(settings, Connections(rows, broker.connect, FakeProducer))
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(server.address) as channel:
+            stub: Any = serving_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
+            calls = [stub.Recommend(pb.RecommendRequest(user_id="ann")) for _ in range(3 * 64)]
+            async with asyncio.timeout(60):
+                while server.admission.in_flight < 64 or server.admission.refused["busy"] < 2 * 64:
+                    await asyncio.sleep(0.01)
+            health = health_pb2_grpc.HealthStub(channel)
+            reply = await health.Check(health_pb2.HealthCheckRequest(service=ANY_QUALITY))
+            for call in calls:
+                call.cancel()
+    finally:
+        await server.stop()
+    assert reply.status == SERVING
 
 
 async def test_health_is_not_serving_before_draining() -> None:

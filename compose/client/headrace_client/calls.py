@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from headrace_client.errors import DeadlineError, RecommendError, RefusedError, UnavailableError
+from headrace_client.errors import DeadlineError, OverloadedError, RecommendError, RefusedError, UnavailableError
 from headrace_client.serving_pb2 import (
     PRIORITY_INTERACTIVE,
     PRIORITY_PREFETCH,
@@ -34,12 +34,15 @@ _RETRY_POLICY = {
     "initialBackoff": "0.02s",
     "maxBackoff": "0.3s",
     "backoffMultiplier": 3,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
 }
 
 
 def channel_options() -> list[tuple[str, Any]]:
-    """Return options that retry on UNAVAILABLE within the deadline and find a restarted server within 0.5 s."""
+    """Return options that retry within the deadline, and find a restarted server within 0.5 s.
+
+    An overloaded server says in its refusal when to come again; gRPC keeps to that.
+    """
     service_config = {"methodConfig": [{"name": [{"service": SERVICE}], "retryPolicy": _RETRY_POLICY}]}
     return [
         ("grpc.service_config", json.dumps(service_config)),
@@ -89,6 +92,8 @@ def error_of(error: Any) -> RecommendError:
     message = f"{code.name}: {error.details()}"
     if code == grpc.StatusCode.UNAVAILABLE:
         return UnavailableError(message)
+    if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return OverloadedError(message)
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineError(message)
     return RefusedError(message)

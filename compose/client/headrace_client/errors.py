@@ -3,6 +3,7 @@
 HeadraceClientError
 ├── RecommendError               a call had no answer
 │   ├── UnavailableError         the server is away and stayed away
+│   ├── OverloadedError          the server is too busy, or a quota is used up, and stayed so
 │   ├── DeadlineError            no answer in time
 │   └── RefusedError             the server does not take this request; trying again changes nothing
 ├── InvalidRecordError           an event or item breaks a limit; nothing was sent
@@ -24,6 +25,10 @@ class RecommendError(HeadraceClientError):
 
 class UnavailableError(RecommendError):
     """Expected: the server is away and stayed away over all tries."""
+
+
+class OverloadedError(RecommendError):
+    """Expected: the server is too busy, or the quota of the token is used up, and stayed so over all tries."""
 
 
 class DeadlineError(RecommendError):

@@ -24,10 +24,12 @@ class Recommender:
     Args:
         address: `host:port` of the Recommender.
         deadline_s: for a call and all its tries.
+        token: whose quota calls count for, where the server has one; sent with every call.
     """
 
-    def __init__(self, address: str, deadline_s: float = DEFAULT_DEADLINE_S) -> None:
+    def __init__(self, address: str, deadline_s: float = DEFAULT_DEADLINE_S, token: str = "") -> None:
         self._deadline_s = deadline_s
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._channel: Any = grpc.insecure_channel(address, options=channel_options())
         self._methods = open_methods(self._channel)
 
@@ -101,6 +103,6 @@ class Recommender:
 
     def _call(self, method: str, request: Any, deadline_s: float | None) -> Any:
         try:
-            return self._methods[method](request, timeout=deadline_s or self._deadline_s)
+            return self._methods[method](request, timeout=deadline_s or self._deadline_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise error_of(error) from error

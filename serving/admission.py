@@ -1,0 +1,116 @@
+"""Refuses early what could not be answered in time: quotas by token, bounded concurrency, prefetches first."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from serving.budget import Budget
+from serving.config import OverloadConfig
+from serving.errors import OverloadedError, QuotaError
+
+_TOKENS_REMEMBERED = 10_000
+
+
+class Quota:
+    """A bucket of requests for every token, filled at an even rate.
+
+    Args:
+        per_s: requests a second; 0 is no quota.
+        burst_s: seconds of it that may be used at once.
+        clock_s: tells the monotonic time.
+    """
+
+    def __init__(self, per_s: float, burst_s: float, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._per_s = per_s
+        self._size = max(1.0, per_s * burst_s)
+        self._clock_s = clock_s
+        self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
+        """Hash of a token -> requests left and when that was so; the least lately seen is forgotten first."""
+
+    def take(self, token: str) -> float:
+        """Take one request of a token; return 0, or the seconds until there is one."""
+        if not self._per_s:
+            return 0.0
+        key, now_s = hashlib.sha256(token.encode()).digest()[:16], self._clock_s()
+        left, seen_s = self._buckets.pop(key, (self._size, now_s))
+        left = min(self._size, left + (now_s - seen_s) * self._per_s)
+        wait_s = 0.0 if left >= 1.0 else (1.0 - left) / self._per_s
+        self._buckets[key] = (left if wait_s else left - 1.0), now_s
+        if len(self._buckets) > _TOKENS_REMEMBERED:
+            self._buckets.popitem(last=False)
+        return wait_s
+
+
+class Admission(Collector):
+    """Counts what is in work, and lets in what can be answered in time.
+
+    Args:
+        config: bounds.
+        always: requests in work below which everything is let in: what one thread has at hand anyway.
+        cost_s: tells what a request takes of late.
+        quota: of each token.
+    """
+
+    def __init__(
+        self, config: OverloadConfig, always: int, cost_s: Callable[[], float], quota: Quota | None = None
+    ) -> None:
+        self.in_flight = 0
+        self.refused = {"quota": 0, "busy": 0, "prefetch": 0}
+        """Reason -> how often."""
+        self._config = config
+        self._always = always
+        self._cost_s = cost_s
+        self._quota = quota or Quota(config.quota_per_s, config.quota_burst_s)
+
+    @contextmanager
+    def admit(self, token: str, is_prefetch: bool, budget: Budget) -> Iterator[None]:
+        """Hold a place for one request.
+
+        Raises:
+            QuotaError: the token has used its requests up.
+            OverloadedError: too many requests are before this one.
+        """
+        self._check_quota(token)
+        self._check_places(is_prefetch, budget)
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Return what Prometheus scrapes."""
+        refused = CounterMetricFamily("headrace_refused", "Requests refused.", labels=["reason"])
+        for reason, count in self.refused.items():
+            refused.add_metric([reason], count)
+        yield from (refused, GaugeMetricFamily("headrace_in_flight", "Requests in work.", value=self.in_flight))
+
+    def _check_quota(self, token: str) -> None:
+        wait_s = self._quota.take(token)
+        if wait_s:
+            self.refused["quota"] += 1
+            raise QuotaError(
+                f"this token has {self._config.quota_per_s:g} requests a second and used them up; "
+                f"come again in {wait_s * 1000.0:.0f} ms",
+                retry_ms=int(wait_s * 1000.0) + 1,
+            )
+
+    def _check_places(self, is_prefetch: bool, budget: Budget) -> None:
+        config = self._config
+        share = config.prefetch_share if is_prefetch else 1.0
+        waits_s = self.in_flight * self._cost_s()
+        is_busy = self.in_flight >= self._always and waits_s > share * config.busy_share * budget.left_s()
+        if is_busy or self.in_flight >= share * config.max_in_flight:
+            self.refused["prefetch" if is_prefetch else "busy"] += 1
+            raise OverloadedError(
+                f"{self.in_flight} requests are before this one, about {waits_s * 1000.0:.0f} ms of work; "
+                f"come again in {config.retry_ms} ms, or ask another server",
+                retry_ms=config.retry_ms,
+            )
