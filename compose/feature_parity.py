@@ -6,20 +6,20 @@ upgrade is for. Sums of floats depend on the order of addition in their last dig
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
 from compose.errors import StackError
 from compose.topic_scan import scan_topic
 from features.config import FeaturesConfig
-from features.feature_topics import FEATURE_TOPICS
+from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_VIEW, FeatureTopic
 from streams.kafka_tables import feature_topic
 
 MAX_ROWS_PER_VIEW = 20_000
@@ -62,7 +62,9 @@ class _View:
 
     def differences(self) -> list[str]:
         """Describe the rows that differ."""
-        return [f"{self.view} {key.decode(errors='replace')!r}" for key, pair in self.rows.items() if _differ(*pair)]
+        entry = TOPIC_BY_VIEW[self.view]
+        pairs = self.rows.items()
+        return [f"{self.view} {key.decode(errors='replace')!r}" for key, pair in pairs if _differ(entry, *pair)]
 
     def close(self) -> None:
         """Let go of the consumer."""
@@ -131,10 +133,16 @@ def _reader(bootstrap: str, topics: list[str]) -> Any:
     return consumer
 
 
-def _differ(left: bytes | None, right: bytes | None) -> bool:
+def _differ(entry: FeatureTopic, left: bytes | None, right: bytes | None) -> bool:
     if left is None or right is None:
         return left is not right
-    return not _equal(json.loads(left), json.loads(right))
+    return not _equal(_fields(entry, left), _fields(entry, right))
+
+
+def _fields(entry: FeatureTopic, value: bytes) -> dict[str, Any]:
+    """Return what a row has: without a declared feature, the struct's `features` is null."""
+    fields = msgspec.to_builtins(entry.read(value))
+    return {name: column for name, column in fields.items() if column is not None}
 
 
 def _equal(left: Any, right: Any) -> bool:

@@ -8,24 +8,29 @@ equal to those of Feast's own `online_write_batch`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import mmh3
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from features.config import AppConfig
-from features.feature_topics import DECLARED_KIND, TOPIC_BY_VIEW, FeatureRow, FieldKind, FieldValue
-from protos import online_rows_pb2 as rows_pb2
+from features.config import AppConfig, FeaturesConfig
+from features.errors import BadRowError
+from features.feast_values import ENCODERS
+from features.feature_topics import (
+    DECLARED_KIND,
+    TOPIC_BY_VIEW,
+    FeatureRow,
+    FeatureTopic,
+    FieldKind,
+    decode_entity_id,
+)
+from features.packed_form import PackedForm
+from features.packed_rows import is_packed, read_packed
 
 _STRING = 2
 """Feast's `ValueType.STRING`."""
-_STRING_LIST_TAG, _INT64_LIST_TAG, _DOUBLE_LIST_TAG = b"\x62", b"\x72", b"\x7a"
-"""Protobuf's tags of the fields 12, 14 and 15 of `Value` in `protos/online_rows.proto`."""
-_LIST_TAG = b"\x0a"
-"""The one field of the list messages."""
 
 
 @dataclass(slots=True)
@@ -62,7 +67,8 @@ class FeastRows:
     def __init__(self, project: str) -> None:
         self._project = project.encode()
         self._prefixes: dict[str, bytes] = {}
-        self._layouts: dict[tuple[str, ...], _HashLayout] = {}
+        self._layouts: dict[tuple[str, tuple[str, ...]], _HashLayout] = {}
+        self._forms: dict[str, PackedForm] = {}
 
     def key(self, view: str, entity_id: str) -> bytes:
         """Return the Redis key of an entity's hash; all views of the entity share it."""
@@ -77,27 +83,61 @@ class FeastRows:
 
     def mapping(self, row: FeatureRow, version_ms: int) -> Mapping[bytes, bytes]:
         """Return the hash fields that write `row` at `version_ms`."""
-        layout = self._layout(row)
+        layout = self._layout(row.view, tuple(row.fields))
         return dict(zip(layout.names, [encode_version(version_ms), *layout.encode(row)], strict=True))
 
     def encode(self, row: FeatureRow) -> EncodedRow:
         """Return the bytes of a row but its version, which it gets when it is written."""
-        layout = self._layout(row)
+        layout = self._layout(row.view, tuple(row.fields))
         values = layout.encode(row)
+        return self._encoded(row.view, row.entity_id, row.event_time_ms, row.consumed, layout, values)
+
+    def encode_record(self, entry: FeatureTopic, record: Any, config: FeaturesConfig) -> EncodedRow:
+        """Return the bytes of a record's row; those that a job packed are passed on unread.
+
+        Args:
+            entry: the topic it comes from.
+            record: with `key`, `value` and `timestamp`.
+            config: limits of the rows.
+
+        Raises:
+            BadRowError: it is no row of this view.
+        """
+        if record.value is None or not is_packed(record.value):
+            return self.encode(entry.decode(record.key, record.value, record.timestamp, config))
+        form = self._forms.get(entry.view)
+        if form is None or form.config is not config:
+            form = self._forms[entry.view] = PackedForm(entry, config)
+        entity_id = decode_entity_id(record.key)
+        row = read_packed(record.value)
+        if row.entity_id not in ("", entity_id):
+            raise BadRowError(f"entity_id {row.entity_id!r} is not the record's key {entity_id!r}")
+        values, consumed = form.values_of(row)
+        layout = self._layout(entry.view, form.names)
+        return self._encoded(entry.view, entity_id, row.event_time_ms, consumed, layout, values)
+
+    def _encoded(
+        self,
+        view: str,
+        entity_id: str,
+        event_time_ms: int,
+        consumed: Mapping[str, int],
+        layout: _HashLayout,
+        values: Sequence[bytes],
+    ) -> EncodedRow:
         parts: list[Any] = []
         for value in values:
             parts += (len(value), value)
-        key = self.key(row.view, row.entity_id)
+        key = self.key(view, entity_id)
         head, tail = layout.head % (len(key), key), layout.tail % tuple(parts)
-        return EncodedRow(row.view, row.entity_id, row.event_time_ms, row.consumed, layout.fields, values, head, tail)
+        return EncodedRow(view, entity_id, event_time_ms, consumed, layout.fields, values, head, tail)
 
-    def _layout(self, row: FeatureRow) -> _HashLayout:
-        names = (row.view, *row.fields)
-        layout = self._layouts.get(names)
+    def _layout(self, view: str, names: tuple[str, ...]) -> _HashLayout:
+        layout = self._layouts.get((view, names))
         if layout is None:
-            kinds = TOPIC_BY_VIEW[row.view].fields
-            fields = {name: kinds.get(name, DECLARED_KIND) for name in row.fields}
-            layout = self._layouts[names] = _HashLayout(row.view, fields)
+            kinds = TOPIC_BY_VIEW[view].fields
+            fields = {name: kinds.get(name, DECLARED_KIND) for name in names}
+            layout = self._layouts[view, names] = _HashLayout(view, fields)
         return layout
 
 
@@ -110,7 +150,7 @@ class _HashLayout:
     def __init__(self, view: str, fields: Mapping[str, FieldKind]) -> None:
         self.fields = tuple(fields)
         self.names = [version_field(view), *(_hashed_name(view, field) for field in fields)]
-        self._encoders = [(field, _ENCODERS[kind]) for field, kind in fields.items()]
+        self._encoders = [(field, ENCODERS[kind]) for field, kind in fields.items()]
         # Two formatting calls a row: a third of the time of packing its arguments one by one.
         version, *others = (b"$%d\r\n%b\r\n" % (len(name), name.replace(b"%", b"%%")) for name in self.names)
         self.head = b"*%d\r\n$4\r\nHSET\r\n$%%d\r\n%%b\r\n%b" % (2 + 2 * len(self.names), version)
@@ -150,71 +190,3 @@ def decode_version(stored: bytes | None) -> int:
         return 0
     timestamp = Timestamp.FromString(stored)
     return timestamp.seconds * 1000 + -(-timestamp.nanos // 1_000_000)
-
-
-def encode_value(kind: FieldKind, value: FieldValue) -> bytes:
-    """Return the bytes of one feature value; None becomes the empty value that Feast reads as missing."""
-    return b"" if value is None else _ENCODERS[kind](value)
-
-
-def _varint(number: int) -> bytes:
-    """Return protobuf's variable-length bytes of a number of 0 or more."""
-    return _SHORT_VARINTS[number] if number < len(_SHORT_VARINTS) else _long_varint(number)
-
-
-def _long_varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-_SHORT_VARINTS = tuple(map(_long_varint, range(4096)))
-"""Most are lengths."""
-
-
-@cache
-def _doubles_layout(length: int) -> tuple[bytes, Callable[..., bytes]]:
-    """Return what stands before `length` doubles, and the packer of them; lists of a view have few lengths."""
-    body = _LIST_TAG + _varint(8 * length) if length else b""
-    return _DOUBLE_LIST_TAG + _varint(len(body) + 8 * length) + body, struct.Struct(f"<{length}d").pack
-
-
-def _encode_doubles(value: Sequence[float]) -> bytes:
-    prefix, pack = _doubles_layout(len(value))
-    return prefix + pack(*value)
-
-
-def _encode_int64s(value: Sequence[int]) -> bytes:
-    try:
-        packed = bytes(value)  # Below 128 a number is its own varint: outcomes are 0, 1 and 2.
-    except ValueError:
-        is_small = False
-    else:
-        is_small = packed.isascii()
-    if is_small:
-        body = _LIST_TAG + _varint(len(packed)) + packed if packed else b""
-    else:
-        body = rows_pb2.Int64List(val=value).SerializeToString()
-    return _INT64_LIST_TAG + _varint(len(body)) + body
-
-
-def _encode_strings(value: Sequence[str]) -> bytes:
-    packed = rows_pb2.StringList(val=value).SerializeToString()
-    return _STRING_LIST_TAG + _varint(len(packed)) + packed
-
-
-def _encode_int64(value: int) -> bytes:
-    return rows_pb2.Value(int64_val=value).SerializeToString()
-
-
-# Doubles and small whole numbers by hand, the others by protobuf, whichever is faster. To remember the bytes of texts
-# takes longer than to make them: 20,000 do not stay in the processor's cache.
-_ENCODERS: Mapping[FieldKind, Callable[[Any], bytes]] = {
-    "int64": _encode_int64,
-    "int64_list": _encode_int64s,
-    "double_list": _encode_doubles,
-    "string_list": _encode_strings,
-}

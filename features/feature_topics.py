@@ -1,7 +1,8 @@
 """The feature topics: which view each one fills, and how a record becomes the values of a Feast row.
 
-Records are JSON as in `protos/features.proto`; the key is the bare entity id; a null value deletes the row.
-Field layouts: `docs/design.md`, "Feature rows". Pure, without Feast: the server decodes item rows with it too.
+Records are a `FeatureRow` of `protos/features.proto`, or JSON by hand and from older jobs; the key is the bare entity
+id; a null value deletes the row. Field layouts: `docs/design.md`, "Feature rows". Pure, without Feast: the server reads
+item rows with it too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from features.config import FeaturesConfig
 from features.counter_rows import NUMBERS_PER_HALF_LIFE
 from features.declared_features import of_entity
 from features.errors import BadRowError
+from features.packed_rows import is_packed, unpack_row
 
 TOPIC_PREFIX, TOPIC_SUFFIX = "headrace.features.", ".v1"
 MAX_ID_BYTES = 128
@@ -108,7 +110,9 @@ class FeatureTopic:
     fill: Callable[[Any, FeaturesConfig], tuple[tuple[FieldValue, ...], Mapping[str, int]]]
     """Decoded record -> (values of `fields` but the last, consumed items)."""
     needs_every_row: bool = False
-    """Replaced rows count too: their consumed items may have left the newest one."""
+    """Rows name consumed items: replaced ones count too, as an item may have left the newest one."""
+    has_counters: bool = False
+    """The first field holds counters at every half-life."""
 
     @property
     def topic(self) -> str:
@@ -130,10 +134,7 @@ class FeatureTopic:
         entity_id = decode_entity_id(key)
         if value is None:
             return FeatureRow(self.view, entity_id, dict.fromkeys(self.fields_of(config)), 0, record_time_ms, {})
-        try:
-            row = self.decoder.decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadRowError(str(error)) from error
+        row = self.read(value)
         if row.entity_id not in ("", entity_id):
             raise BadRowError(f"entity_id {row.entity_id!r} is not the record's key {entity_id!r}")
         values, consumed = self.fill(row, config)
@@ -141,6 +142,19 @@ class FeatureTopic:
         if self.entity:
             fields.update(_declared_values(row.features or {}, config, self.entity))
         return FeatureRow(self.view, entity_id, fields, row.event_time_ms, record_time_ms, consumed)
+
+    def read(self, value: bytes) -> Any:
+        """Return a row as the struct of its JSON, in whichever of the two forms it came.
+
+        Raises:
+            BadRowError: it is no row of this view.
+        """
+        if is_packed(value):
+            return unpack_row(value, self.decoder.type)
+        try:
+            return self.decoder.decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadRowError(str(error)) from error
 
 
 def decode_entity_id(key: bytes | None) -> str:
@@ -240,6 +254,7 @@ FEATURE_TOPICS: tuple[FeatureTopic, ...] = (
         decoder=msgspec.json.Decoder(UserActivityJson),
         fill=_fill_user_activity,
         needs_every_row=True,
+        has_counters=True,
     ),
     FeatureTopic(
         view="user_exposure",
@@ -260,6 +275,7 @@ FEATURE_TOPICS: tuple[FeatureTopic, ...] = (
         fields={"item_counters": "double_list", "item_activity_event_time_ms": "int64"},
         decoder=msgspec.json.Decoder(ItemActivityJson),
         fill=_fill_item_activity,
+        has_counters=True,
     ),
     FeatureTopic(
         view="item_exposure",
@@ -268,6 +284,7 @@ FEATURE_TOPICS: tuple[FeatureTopic, ...] = (
         fields={"item_exposure": "double_list", "item_exposure_event_time_ms": "int64"},
         decoder=msgspec.json.Decoder(ItemExposureJson),
         fill=_fill_item_exposure,
+        has_counters=True,
     ),
     FeatureTopic(
         view="global_activity",

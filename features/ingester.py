@@ -26,7 +26,7 @@ from redis import RedisError
 from features.config import FeaturesConfig
 from features.errors import BadRowError, StoreLostError, WentBackError
 from features.feast_rows import EncodedRow
-from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_NAME, FeatureRow
+from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_NAME, FeatureRow, FeatureTopic
 from features.ingester_stats import IngesterStats
 from features.online_writer import Claim, PreparedRows
 
@@ -77,8 +77,8 @@ class Writer(Protocol):
     def rise_above(self, version_ms: int, epoch: int) -> None:
         """Never go back to a version or an epoch."""
 
-    def encode(self, row: FeatureRow) -> EncodedRow:
-        """Return the bytes of a row."""
+    def encode_record(self, entry: FeatureTopic, record: Any, config: FeaturesConfig) -> EncodedRow:
+        """Return the bytes of a record's row."""
 
     def prepare(self, rows: Sequence[EncodedRow]) -> PreparedRows:
         """Make one transaction of rows."""
@@ -271,8 +271,8 @@ class Ingester:
             if record.key in seen and not entry.needs_every_row:
                 continue
             try:
-                row = entry.decode(record.key, record.value, record.timestamp, self._config)
-                rows.append(self._writer.encode(row))  # At once: objects that die young cost least.
+                # At once: objects that die young cost least.
+                rows.append(self._writer.encode_record(entry, record, self._config))
                 seen.add(record.key)
             except BadRowError as error:
                 bad += 1

@@ -31,10 +31,11 @@ from typing import Any, Protocol
 from redis import ConnectionError as RedisConnectionError
 from redis import RedisError, WatchError
 
+from features.config import FeaturesConfig
 from features.consumed_items import consumed_commands
 from features.errors import StoreLostError, TakenOverError, WentBackError
 from features.feast_rows import EncodedRow, FeastRows, version_argument
-from features.feature_topics import FeatureRow
+from features.feature_topics import FeatureRow, FeatureTopic
 from features.process_identity import can_be_running, process_identity
 from features.redis_channel import EXEC, MULTI, RedisChannel, check_executed, pack_command
 
@@ -252,6 +253,14 @@ class OnlineWriter:
     def encode(self, row: FeatureRow) -> EncodedRow:
         """Return the bytes of a row, as far as they do not depend on when it is written."""
         return self._rows.encode(row)
+
+    def encode_record(self, entry: FeatureTopic, record: Any, config: FeaturesConfig) -> EncodedRow:
+        """Return the bytes of a record's row.
+
+        Raises:
+            BadRowError: it is no row of this view.
+        """
+        return self._rows.encode_record(entry, record, config)
 
     def prepare(self, rows: Sequence[EncodedRow]) -> PreparedRows:
         """Make one transaction of rows, at most one per view and entity."""

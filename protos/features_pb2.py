@@ -14,35 +14,41 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15protos/features.proto\x12\x14headrace.features.v1\"\x19\n\x07Numbers\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\xf6\x02\n\x0cUserActivity\x12\x11\n\tentity_id\x18\x01 \x01(\t\x12\x10\n\x08\x63ounters\x18\x02 \x03(\x01\x12\x18\n\x10history_item_ids\x18\x03 \x03(\t\x12\x17\n\x0fhistory_actions\x18\x04 \x03(\t\x12\x18\n\x10history_times_ms\x18\x05 \x03(\x03\x12\x18\n\x10history_outcomes\x18\x06 \x03(\x05\x12\x16\n\x0e\x63\x61tegory_names\x18\x07 \x03(\t\x12\x17\n\x0f\x63\x61tegory_counts\x18\x08 \x03(\x01\x12\x42\n\x08\x66\x65\x61tures\x18\t \x03(\x0b\x32\x30.headrace.features.v1.UserActivity.FeaturesEntry\x12\x15\n\revent_time_ms\x18\n \x01(\x03\x1aN\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.headrace.features.v1.Numbers:\x02\x38\x01\"\xde\x01\n\x0cItemActivity\x12\x11\n\tentity_id\x18\x01 \x01(\t\x12\x10\n\x08\x63ounters\x18\x02 \x03(\x01\x12\x42\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32\x30.headrace.features.v1.ItemActivity.FeaturesEntry\x12\x15\n\revent_time_ms\x18\x04 \x01(\x03\x1aN\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.headrace.features.v1.Numbers:\x02\x38\x01\"\xd0\x01\n\x0eGlobalActivity\x12\x11\n\tentity_id\x18\x01 \x01(\t\x12\x44\n\x08\x66\x65\x61tures\x18\x02 \x03(\x0b\x32\x32.headrace.features.v1.GlobalActivity.FeaturesEntry\x12\x15\n\revent_time_ms\x18\x03 \x01(\x03\x1aN\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.headrace.features.v1.Numbers:\x02\x38\x01\"h\n\x0cUserExposure\x12\x11\n\tentity_id\x18\x01 \x01(\t\x12\x16\n\x0eshown_item_ids\x18\x02 \x03(\t\x12\x16\n\x0eshown_times_ms\x18\x03 \x03(\x03\x12\x15\n\revent_time_ms\x18\x04 \x01(\x03\"J\n\x0cItemExposure\x12\x11\n\tentity_id\x18\x01 \x01(\t\x12\x10\n\x08\x65xposure\x18\x02 \x03(\x01\x12\x15\n\revent_time_ms\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15protos/features.proto\x12\x14headrace.features.v1\"\xb9\x01\n\nFeatureRow\x12\x11\n\tentity_id\x18\x01 \x01(\t\x12\x15\n\revent_time_ms\x18\x02 \x01(\x03\x12\x0e\n\x06values\x18\x03 \x03(\x0c\x12@\n\x08\x64\x65\x63lared\x18\x04 \x03(\x0b\x32..headrace.features.v1.FeatureRow.DeclaredEntry\x1a/\n\rDeclaredEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\x19\n\x07Numbers\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\xf6\x02\n\x0cUserActivity\x12\x11\n\tentity_id\x18\x01 \x01(\t\x12\x10\n\x08\x63ounters\x18\x02 \x03(\x01\x12\x18\n\x10history_item_ids\x18\x03 \x03(\t\x12\x17\n\x0fhistory_actions\x18\x04 \x03(\t\x12\x18\n\x10history_times_ms\x18\x05 \x03(\x03\x12\x18\n\x10history_outcomes\x18\x06 \x03(\x05\x12\x16\n\x0e\x63\x61tegory_names\x18\x07 \x03(\t\x12\x17\n\x0f\x63\x61tegory_counts\x18\x08 \x03(\x01\x12\x42\n\x08\x66\x65\x61tures\x18\t \x03(\x0b\x32\x30.headrace.features.v1.UserActivity.FeaturesEntry\x12\x15\n\revent_time_ms\x18\n \x01(\x03\x1aN\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.headrace.features.v1.Numbers:\x02\x38\x01\"\xde\x01\n\x0cItemActivity\x12\x11\n\tentity_id\x18\x01 \x01(\t\x12\x10\n\x08\x63ounters\x18\x02 \x03(\x01\x12\x42\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0b\x32\x30.headrace.features.v1.ItemActivity.FeaturesEntry\x12\x15\n\revent_time_ms\x18\x04 \x01(\x03\x1aN\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.headrace.features.v1.Numbers:\x02\x38\x01\"\xd0\x01\n\x0eGlobalActivity\x12\x11\n\tentity_id\x18\x01 \x01(\t\x12\x44\n\x08\x66\x65\x61tures\x18\x02 \x03(\x0b\x32\x32.headrace.features.v1.GlobalActivity.FeaturesEntry\x12\x15\n\revent_time_ms\x18\x03 \x01(\x03\x1aN\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.headrace.features.v1.Numbers:\x02\x38\x01\"h\n\x0cUserExposure\x12\x11\n\tentity_id\x18\x01 \x01(\t\x12\x16\n\x0eshown_item_ids\x18\x02 \x03(\t\x12\x16\n\x0eshown_times_ms\x18\x03 \x03(\x03\x12\x15\n\revent_time_ms\x18\x04 \x01(\x03\"J\n\x0cItemExposure\x12\x11\n\tentity_id\x18\x01 \x01(\t\x12\x10\n\x08\x65xposure\x18\x02 \x03(\x01\x12\x15\n\revent_time_ms\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.features_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_FEATUREROW_DECLAREDENTRY']._loaded_options = None
+  _globals['_FEATUREROW_DECLAREDENTRY']._serialized_options = b'8\001'
   _globals['_USERACTIVITY_FEATURESENTRY']._loaded_options = None
   _globals['_USERACTIVITY_FEATURESENTRY']._serialized_options = b'8\001'
   _globals['_ITEMACTIVITY_FEATURESENTRY']._loaded_options = None
   _globals['_ITEMACTIVITY_FEATURESENTRY']._serialized_options = b'8\001'
   _globals['_GLOBALACTIVITY_FEATURESENTRY']._loaded_options = None
   _globals['_GLOBALACTIVITY_FEATURESENTRY']._serialized_options = b'8\001'
-  _globals['_NUMBERS']._serialized_start=47
-  _globals['_NUMBERS']._serialized_end=72
-  _globals['_USERACTIVITY']._serialized_start=75
-  _globals['_USERACTIVITY']._serialized_end=449
-  _globals['_USERACTIVITY_FEATURESENTRY']._serialized_start=371
-  _globals['_USERACTIVITY_FEATURESENTRY']._serialized_end=449
-  _globals['_ITEMACTIVITY']._serialized_start=452
-  _globals['_ITEMACTIVITY']._serialized_end=674
-  _globals['_ITEMACTIVITY_FEATURESENTRY']._serialized_start=371
-  _globals['_ITEMACTIVITY_FEATURESENTRY']._serialized_end=449
-  _globals['_GLOBALACTIVITY']._serialized_start=677
-  _globals['_GLOBALACTIVITY']._serialized_end=885
-  _globals['_GLOBALACTIVITY_FEATURESENTRY']._serialized_start=371
-  _globals['_GLOBALACTIVITY_FEATURESENTRY']._serialized_end=449
-  _globals['_USEREXPOSURE']._serialized_start=887
-  _globals['_USEREXPOSURE']._serialized_end=991
-  _globals['_ITEMEXPOSURE']._serialized_start=993
-  _globals['_ITEMEXPOSURE']._serialized_end=1067
+  _globals['_FEATUREROW']._serialized_start=48
+  _globals['_FEATUREROW']._serialized_end=233
+  _globals['_FEATUREROW_DECLAREDENTRY']._serialized_start=186
+  _globals['_FEATUREROW_DECLAREDENTRY']._serialized_end=233
+  _globals['_NUMBERS']._serialized_start=235
+  _globals['_NUMBERS']._serialized_end=260
+  _globals['_USERACTIVITY']._serialized_start=263
+  _globals['_USERACTIVITY']._serialized_end=637
+  _globals['_USERACTIVITY_FEATURESENTRY']._serialized_start=559
+  _globals['_USERACTIVITY_FEATURESENTRY']._serialized_end=637
+  _globals['_ITEMACTIVITY']._serialized_start=640
+  _globals['_ITEMACTIVITY']._serialized_end=862
+  _globals['_ITEMACTIVITY_FEATURESENTRY']._serialized_start=559
+  _globals['_ITEMACTIVITY_FEATURESENTRY']._serialized_end=637
+  _globals['_GLOBALACTIVITY']._serialized_start=865
+  _globals['_GLOBALACTIVITY']._serialized_end=1073
+  _globals['_GLOBALACTIVITY_FEATURESENTRY']._serialized_start=559
+  _globals['_GLOBALACTIVITY_FEATURESENTRY']._serialized_end=637
+  _globals['_USEREXPOSURE']._serialized_start=1075
+  _globals['_USEREXPOSURE']._serialized_end=1179
+  _globals['_ITEMEXPOSURE']._serialized_start=1181
+  _globals['_ITEMEXPOSURE']._serialized_end=1255
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,25 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class FeatureRow(_message.Message):
+    __slots__ = ("entity_id", "event_time_ms", "values", "declared")
+    class DeclaredEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bytes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    ENTITY_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    DECLARED_FIELD_NUMBER: _ClassVar[int]
+    entity_id: str
+    event_time_ms: int
+    values: _containers.RepeatedScalarFieldContainer[bytes]
+    declared: _containers.ScalarMap[str, bytes]
+    def __init__(self, entity_id: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., values: _Optional[_Iterable[bytes]] = ..., declared: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+
 class Numbers(_message.Message):
     __slots__ = ("values",)
     VALUES_FIELD_NUMBER: _ClassVar[int]

@@ -6,6 +6,7 @@ visible only at a checkpoint, and every reader is idempotent by an id or a key.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from streams.config import StreamsConfig
@@ -19,7 +20,10 @@ SAMPLES_TOPIC = "headrace.samples.v1"
 DEAD_LETTERS_TOPIC = "headrace.events.dlq.v1"
 
 WRITTEN_JSON = "headrace-json"
-"""Format of what the jobs write (java/RowJsonFormat.java): the same JSON as Flink's own, at a third of its cost."""
+"""Format of samples and letters (java/RowJsonFormat.java): the same JSON as Flink's own, at a third of its cost."""
+
+FEATURE_ROW = "headrace-row"
+"""Format of feature rows (java/FeatureRowFormat.java): `FeatureRow` of protos/features.proto."""
 
 SAMPLE_ITEM_TYPE = (
     "ROW<`item_id` STRING, `position` INT, `propensity` DOUBLE, `row` ARRAY<DOUBLE>, `labels` MAP<STRING, DOUBLE>>"
@@ -141,7 +145,13 @@ def feature_topic(view: str, suffix: str = "") -> str:
 
 
 def feature_table(
-    bootstrap: str, streams: StreamsConfig, view: str, columns: str, folds: bool, suffix: str = ""
+    bootstrap: str,
+    streams: StreamsConfig,
+    view: str,
+    columns: str,
+    folds: bool,
+    suffix: str = "",
+    packed: Mapping[str, str] | None = None,
 ) -> str:
     """Declare the compacted topic of one feature view, its rows keyed by the bare entity id.
 
@@ -153,13 +163,16 @@ def feature_table(
         folds: whether changes of one row within `streams.row_flush_ms` become one message. Pays where a few keys have
             most of the events; elsewhere copying every row into the buffer costs more than it saves.
         suffix: of the topic's name, not of the table's: a compiled plan knows the table only.
+        packed: columns of BYTES that hold several values, and what packed them.
     """
     flush_ms = streams.row_flush_ms if folds else 0
     folded = {
         "sink.buffer-flush.interval": f"{flush_ms} ms" if flush_ms else None,
         "sink.buffer-flush.max-rows": 5000 if flush_ms else None,
     }
-    formats = {"connector": "upsert-kafka", "key.format": "raw", "value.format": WRITTEN_JSON}
+    formats = {"connector": "upsert-kafka", "key.format": "raw", "value.format": FEATURE_ROW}
+    if packed:
+        formats[f"value.{FEATURE_ROW}.packed"] = ",".join(f"{column}:{kind}" for column, kind in packed.items())
     return f"""CREATE TEMPORARY TABLE {view}_rows (
   `entity_id` STRING,
   {columns},

@@ -8,6 +8,9 @@ from streams.compiled_plan import StateRule
 from streams.counters import longest_epoch_ms
 
 _HOUR_MS = 3_600_000
+_FOREVER, _FOREVER_FROM_MS = 0, 366 * 24 * _HOUR_MS
+"""Flink's word for "kept", and from which retention on: with one, each access looks at five other keys for what
+expired, a tenth of the feature job, and a job that lives for a year would have nothing to find."""
 
 
 def feature_rules(app: AppConfig) -> list[StateRule]:
@@ -40,5 +43,9 @@ def event_window_ms(app: AppConfig) -> int:
 
 
 def entity_window_ms(app: AppConfig) -> int:
-    """Return how long a silent user or item is remembered: two of the longest epochs, when nothing is left of it."""
-    return 2 * longest_epoch_ms(app)
+    """Return how long a silent user or item is remembered: two of the longest epochs, when nothing is left of it.
+
+    0 is for ever, in place of more than a year.
+    """
+    window_ms = 2 * longest_epoch_ms(app)
+    return window_ms if window_ms < _FOREVER_FROM_MS else _FOREVER

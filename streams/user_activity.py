@@ -11,6 +11,8 @@ comes. Items never expire.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from features.config import AppConfig
 from streams.counters import decayed_sums
 from streams.declared_sql import declared_columns, declared_row
@@ -19,6 +21,8 @@ from streams.retention import event_window_ms
 from streams.sql_text import View, listed
 
 VIEW = "user_activity"
+PACKED: Mapping[str, str] = {"history": "events", "affinity": "categories"}
+"""Columns whose bytes hold several values, taken apart by the format: lists of texts are slow to copy at every step."""
 
 _MAX_CATEGORIES_PER_ITEM = 32
 _ANEW = "`sign` = 1"
@@ -32,15 +36,15 @@ _AMOUNTS = (
 
 
 def user_activity_columns(app: AppConfig) -> str:
-    """Return protos/features.proto UserActivity between `entity_id` and `event_time_ms`."""
+    """Return protos/features.proto UserActivity between `entity_id` and `event_time_ms`, as the table has it.
+
+    `history` holds history_item_ids, history_actions, history_times_ms and history_outcomes, `affinity` category_names
+    and category_counts.
+    """
     return listed(
         "`counters` ARRAY<DOUBLE>",
-        "`history_item_ids` ARRAY<STRING>",
-        "`history_actions` ARRAY<STRING>",
-        "`history_times_ms` ARRAY<BIGINT>",
-        "`history_outcomes` ARRAY<INT>",
-        "`category_names` ARRAY<STRING>",
-        "`category_counts` ARRAY<DOUBLE>",
+        "`history` BYTES",
+        "`affinity` BYTES",
         declared_columns(app.features.declared, "user"),
     )
 
@@ -63,27 +67,18 @@ def insert_user_activity(app: AppConfig) -> str:
         f"CATEGORY_SUMS({longest_ms}, {features.categories_per_user}, `event_time_ms`, `outcome`, `sign`, `categories`)"
     )
     declared = declared_row(features.declared, "user", _SIGN, _ANEW)
+    # In the order of the table: with a projection behind the aggregation every row would be copied once more.
     aggregates = listed(
-        "MAX(`event_time_ms`) AS `event_time_ms`",
         f"{decayed_sums(features.half_lives_s, _AMOUNTS)} AS `counters`",
         f"{history} FILTER (WHERE {_ANEW}) AS `history`",
         f"{affinity} FILTER (WHERE `categories` IS NOT NULL) AS `affinity`",
         declared and f"{declared} AS `features`",
-    )
-    columns = listed(
-        "`user_id`, `counters`",
-        "`history`.`item_ids`, `history`.`actions`, `history`.`event_times_ms`, `history`.`outcomes`",
-        "`affinity`.`names`, `affinity`.`counts`",
-        declared and "`features`",
-        "`event_time_ms`",
+        "MAX(`event_time_ms`) AS `event_time_ms`",
     )
     return f"""INSERT INTO {VIEW}_rows
-SELECT {columns}
-FROM (
-  SELECT `user_id`, {aggregates}
-  FROM user_changes
-  GROUP BY `user_id`
-)"""
+SELECT `user_id`, {aggregates}
+FROM user_changes
+GROUP BY `user_id`"""
 
 
 def _categorized_input() -> str:

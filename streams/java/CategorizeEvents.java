@@ -34,9 +34,12 @@ public class CategorizeEvents extends ProcessTableFunction<RowData> {
     public ArrayData categories = null;
   }
 
-  /** How many runs an item's events lie in. */
+  /** How many runs an item's events lie in, and the newest events, which lie in none yet. */
   public static class Runs {
     public int count = 0;
+
+    @DataTypeHint("BYTES")
+    public byte[] tail = new byte[0];
   }
 
   /**
@@ -69,15 +72,15 @@ public class CategorizeEvents extends ProcessTableFunction<RowData> {
       @ArgumentHint(name = "keep_ms", value = ArgumentTrait.SCALAR) Long keepMs)
       throws Exception {
     if (event != null) {
-      runs.count = EventRuns.add(kept, runs.count, event, event.getLong(7) - keepMs);
+      EventRuns.add(kept, runs, event, event.getLong(7) - keepMs);
       collect(change(event, item.categories, 1));
     } else {
-      recategorize(item, kept, record, record.getLong(2) - keepMs);
+      recategorize(item, runs.tail, kept, record, record.getLong(2) - keepMs);
     }
   }
 
-  private void recategorize(Item item, MapView<Integer, byte[]> kept, RowData record, long sinceMs)
-      throws Exception {
+  private void recategorize(
+      Item item, byte[] tail, MapView<Integer, byte[]> kept, RowData record, long sinceMs) throws Exception {
     ArrayData before = item.categories;
     ArrayData now = record.isNullAt(1) ? null : Texts.copied(record.getArray(1));
     if (Texts.areEqual(before, now)) {
@@ -86,6 +89,7 @@ public class CategorizeEvents extends ProcessTableFunction<RowData> {
     item.categories = now;
     EventRuns.forEach(
         kept,
+        tail,
         record.getString(0),
         sinceMs,
         event -> {

@@ -18,10 +18,13 @@ public class DecayedSums extends SpanSums {
    */
   public void accumulate(Sums sums, String halfLives, Long timeMs, Double... amounts) {
     double[] spans = parsed(halfLives);
+    double[] numbers = numbersOf(sums, spans.length, amounts.length);
+    int width = EpochSums.width(amounts.length);
     for (int index = 0; index < spans.length; index++) {
       long epochMs = Math.round(EPOCH_HALF_LIVES * spans[index]);
       double weight = Math.pow(2.0, (timeMs % epochMs) / spans[index]);
-      add(sums, index, spans.length, timeMs / epochMs, weight, amounts);
+      EpochSums.add(numbers, index * width, timeMs / epochMs, weight, amounts);
     }
+    keep(sums, numbers);
   }
 }

@@ -1,45 +1,34 @@
 package headrace.functions;
 
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+import java.util.function.IntToLongFunction;
 import org.apache.flink.table.annotation.DataTypeHint;
 import org.apache.flink.table.annotation.FunctionHint;
-import org.apache.flink.table.data.ArrayData;
-import org.apache.flink.table.data.GenericArrayData;
-import org.apache.flink.table.data.GenericRowData;
-import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
-import org.apache.flink.table.data.binary.BinaryStringData;
 import org.apache.flink.table.functions.AggregateFunction;
 
 /**
  * The newest N events by (time, id), newest first, whatever their order of arrival and however often one comes.
  *
- * <p>Columns lie oldest first in the accumulator, so that the usual event, the newest, is appended.
+ * <p>They lie packed in one array of bytes, which is never changed: state, rows and snapshots share it. As lists of texts
+ * they were 150 objects a user, copied one by one into every row and every checkpoint. {@link FeatureRows} writes them.
+ *
+ * <p>An event is its length (2), time (8), outcome (1), lengths of event id and item id (2 each), then event id, item id and
+ * action as UTF-8.
  */
-@FunctionHint(
-    output =
-        @DataTypeHint(
-            value =
-                "ROW<item_ids ARRAY<STRING>, `actions` ARRAY<STRING>, event_times_ms ARRAY<BIGINT NOT NULL>,"
-                    + " outcomes ARRAY<INT NOT NULL>>",
-            bridgedTo = RowData.class))
-public class NewestEvents extends AggregateFunction<RowData, NewestEvents.Entries> {
+@FunctionHint(output = @DataTypeHint("BYTES"))
+public class NewestEvents extends AggregateFunction<byte[], NewestEvents.Entries> {
+  private static final int TIME = Short.BYTES;
+  private static final int OUTCOME = TIME + Long.BYTES;
+  private static final int ID_LENGTH = OUTCOME + 1;
+  private static final int ITEM_LENGTH = ID_LENGTH + Short.BYTES;
+  private static final int ID = ITEM_LENGTH + Short.BYTES;
 
-  /** Columns of equal length, oldest first. */
+  /** The events, newest first. */
   public static class Entries {
-    @DataTypeHint("ARRAY<BIGINT NOT NULL>")
-    public long[] timesMs = new long[0];
-
-    @DataTypeHint("ARRAY<INT NOT NULL>")
-    public int[] outcomes = new int[0];
-
-    @DataTypeHint(value = "ARRAY<STRING>", bridgedTo = ArrayData.class)
-    public ArrayData ids = new GenericArrayData(new Object[0]);
-
-    @DataTypeHint(value = "ARRAY<STRING>", bridgedTo = ArrayData.class)
-    public ArrayData itemIds = new GenericArrayData(new Object[0]);
-
-    @DataTypeHint(value = "ARRAY<STRING>", bridgedTo = ArrayData.class)
-    public ArrayData actions = new GenericArrayData(new Object[0]);
+    @DataTypeHint("BYTES")
+    public byte[] packed = new byte[0];
   }
 
   @Override
@@ -56,87 +45,91 @@ public class NewestEvents extends AggregateFunction<RowData, NewestEvents.Entrie
       @DataTypeHint(value = "STRING", bridgedTo = StringData.class) StringData itemId,
       @DataTypeHint(value = "STRING", bridgedTo = StringData.class) StringData action,
       Integer outcome) {
-    int size = entries.timesMs.length;
-    int at = size;
-    while (at > 0 && isBefore(timeMs, id, entries.timesMs[at - 1], entries.ids.getString(at - 1))) {
-      at--;
+    ByteBuffer known = ByteBuffer.wrap(entries.packed);
+    byte[] idBytes = id.toBytes();
+    int at = 0;
+    int newer = 0;
+    int order = 1;
+    while (at < entries.packed.length && (order = compare(known, at, timeMs, idBytes)) > 0) {
+      at += known.getShort(at);
+      newer++;
     }
     // An event comes again when its item's categories change.
-    if (at > 0 && entries.timesMs[at - 1] == timeMs && entries.ids.getString(at - 1).equals(id)) {
+    if (newer >= limit || (at < entries.packed.length && order == 0)) {
       return;
     }
-    int drop = size >= limit ? 1 : 0;
-    if (at < drop) {
-      return;
+    int end = at;
+    for (int kept = newer + 1; kept < limit && end < entries.packed.length; kept++) {
+      end += known.getShort(end);
     }
-    entries.timesMs = inserted(entries.timesMs, at, drop, timeMs);
-    entries.outcomes = inserted(entries.outcomes, at, drop, outcome);
-    entries.ids = inserted(entries.ids, at, drop, id);
-    entries.itemIds = inserted(entries.itemIds, at, drop, itemId);
-    entries.actions = inserted(entries.actions, at, drop, action);
+    entries.packed = inserted(entries.packed, at, end, packed(timeMs, idBytes, itemId, action, outcome));
   }
 
   @Override
-  public RowData getValue(Entries entries) {
-    int size = entries.timesMs.length;
-    long[] timesMs = new long[size];
-    int[] outcomes = new int[size];
-    for (int index = 0; index < size; index++) {
-      timesMs[index] = entries.timesMs[size - 1 - index];
-      outcomes[index] = entries.outcomes[size - 1 - index];
+  public byte[] getValue(Entries entries) {
+    return entries.packed;
+  }
+
+  /** Puts the columns of a packed history: item ids, actions, times and outcomes. */
+  static void putValues(ProtoBuffer out, byte[] packed) {
+    ByteBuffer events = ByteBuffer.wrap(packed);
+    int value = out.begin(ProtoBuffer.VALUE);
+    int list = out.begin(FeastValues.STRING_LIST);
+    for (int at = 0; at < packed.length; at += events.getShort(at)) {
+      int start = at + ID + events.getShort(at + ID_LENGTH);
+      out.putBytes(FeastValues.ELEMENTS, packed, start, events.getShort(at + ITEM_LENGTH));
     }
-    return GenericRowData.of(
-        reversed(entries.itemIds), reversed(entries.actions), new GenericArrayData(timesMs), new GenericArrayData(outcomes));
+    out.end(list);
+    out.end(value);
+    value = out.begin(ProtoBuffer.VALUE);
+    list = out.begin(FeastValues.STRING_LIST);
+    for (int at = 0; at < packed.length; at += events.getShort(at)) {
+      int start = ID + events.getShort(at + ID_LENGTH) + events.getShort(at + ITEM_LENGTH);
+      out.putBytes(FeastValues.ELEMENTS, packed, at + start, events.getShort(at) - start);
+    }
+    out.end(list);
+    out.end(value);
+    putNumbers(out, events, at -> events.getLong(at + TIME));
+    putNumbers(out, events, at -> packed[at + OUTCOME]);
   }
 
-  private static boolean isBefore(long timeMs, StringData id, long otherMs, StringData otherId) {
-    return timeMs < otherMs || (timeMs == otherMs && Texts.compare(id, otherId) < 0);
+  private static void putNumbers(ProtoBuffer out, ByteBuffer events, IntToLongFunction numberAt) {
+    int value = out.begin(ProtoBuffer.VALUE);
+    int list = out.begin(FeastValues.INT64_LIST);
+    if (events.capacity() > 0) {
+      int numbers = out.begin(FeastValues.ELEMENTS);
+      for (int at = 0; at < events.capacity(); at += events.getShort(at)) {
+        out.putVarint(numberAt.applyAsLong(at));
+      }
+      out.end(numbers);
+    }
+    out.end(list);
+    out.end(value);
   }
 
-  private static long[] inserted(long[] column, int at, int drop, long value) {
-    long[] grown = new long[column.length + 1 - drop];
-    System.arraycopy(column, drop, grown, 0, at - drop);
-    grown[at - drop] = value;
-    System.arraycopy(column, at, grown, at - drop + 1, column.length - at);
+  /** Compares the event at {@code at} with another one, by time and then by id. */
+  private static int compare(ByteBuffer events, int at, long timeMs, byte[] id) {
+    int byTime = Long.compare(events.getLong(at + TIME), timeMs);
+    int end = at + ID + events.getShort(at + ID_LENGTH);
+    return byTime != 0 ? byTime : Arrays.compareUnsigned(events.array(), at + ID, end, id, 0, id.length);
+  }
+
+  private static byte[] packed(long timeMs, byte[] id, StringData itemId, StringData action, int outcome) {
+    byte[] item = itemId.toBytes();
+    byte[] what = action.toBytes();
+    int length = ID + id.length + item.length + what.length;
+    ByteBuffer event = ByteBuffer.allocate(length);
+    event.putShort((short) length).putLong(timeMs).put((byte) outcome);
+    event.putShort((short) id.length).putShort((short) item.length).put(id).put(item).put(what);
+    return event.array();
+  }
+
+  /** Returns the first {@code end} bytes with {@code event} put in at {@code at}. */
+  private static byte[] inserted(byte[] events, int at, int end, byte[] event) {
+    byte[] grown = new byte[end + event.length];
+    System.arraycopy(events, 0, grown, 0, at);
+    System.arraycopy(event, 0, grown, at, event.length);
+    System.arraycopy(events, at, grown, at + event.length, end - at);
     return grown;
-  }
-
-  private static int[] inserted(int[] column, int at, int drop, int value) {
-    int[] grown = new int[column.length + 1 - drop];
-    System.arraycopy(column, drop, grown, 0, at - drop);
-    grown[at - drop] = value;
-    System.arraycopy(column, at, grown, at - drop + 1, column.length - at);
-    return grown;
-  }
-
-  private static ArrayData inserted(ArrayData column, int at, int drop, StringData value) {
-    Object[] old = texts(column);
-    Object[] grown = new Object[old.length + 1 - drop];
-    System.arraycopy(old, drop, grown, 0, at - drop);
-    // The argument lies in a buffer that the next record overwrites.
-    grown[at - drop] = ((BinaryStringData) value).copy();
-    System.arraycopy(old, at, grown, at - drop + 1, old.length - at);
-    return new GenericArrayData(grown);
-  }
-
-  private static ArrayData reversed(ArrayData column) {
-    Object[] texts = texts(column);
-    Object[] turned = new Object[texts.length];
-    for (int index = 0; index < texts.length; index++) {
-      turned[index] = texts[texts.length - 1 - index];
-    }
-    return new GenericArrayData(turned);
-  }
-
-  /** Returns the texts of a column; after a restore they lie in one buffer and are taken out of it. */
-  private static Object[] texts(ArrayData column) {
-    if (column instanceof GenericArrayData) {
-      return ((GenericArrayData) column).toObjectArray();
-    }
-    Object[] texts = new Object[column.size()];
-    for (int index = 0; index < texts.length; index++) {
-      texts[index] = column.getString(index);
-    }
-    return texts;
   }
 }

@@ -6,12 +6,13 @@ import org.apache.flink.table.functions.AggregateFunction;
 /** What {@link DecayedSums} and {@link WindowedSums} share: spans of {@link EpochSums}, laid end to end. */
 public abstract class SpanSums extends AggregateFunction<double[], SpanSums.Sums> {
   private transient String known;
+  private transient double[] parsed;
   private transient double[] numbers;
 
-  /** The spans; empty before the first amount. */
+  /** The spans as {@link PackedDoubles}; empty before the first amount. */
   public static class Sums {
-    @DataTypeHint("ARRAY<DOUBLE NOT NULL>")
-    public double[] numbers = new double[0];
+    @DataTypeHint("BYTES")
+    public byte[] packed = new byte[0];
   }
 
   @Override
@@ -21,28 +22,39 @@ public abstract class SpanSums extends AggregateFunction<double[], SpanSums.Sums
 
   @Override
   public @DataTypeHint("ARRAY<DOUBLE NOT NULL>") double[] getValue(Sums sums) {
-    return sums.numbers.clone();
+    double[] value = new double[sums.packed.length / Double.BYTES];
+    PackedDoubles.unpack(sums.packed, 0, value);
+    return value;
   }
 
-  /** Adds {@code amounts} at {@code weight} to span number {@code span} of {@code spans}. */
-  final void add(Sums sums, int span, int spans, long epoch, double weight, Double[] amounts) {
-    int width = EpochSums.width(amounts.length);
-    if (sums.numbers.length == 0) {
-      sums.numbers = new double[spans * width];
+  /** Returns the numbers of {@code spans} spans, to be changed and given to {@link #keep} before the next call. */
+  final double[] numbersOf(Sums sums, int spans, int amounts) {
+    int length = spans * EpochSums.width(amounts);
+    if (numbers == null || numbers.length != length) {
+      numbers = new double[length];
     }
-    EpochSums.add(sums.numbers, span * width, epoch, weight, amounts);
+    if (sums.packed.length == 0) {
+      sums.packed = new byte[length * Double.BYTES];
+    }
+    PackedDoubles.unpack(sums.packed, 0, numbers);
+    return numbers;
+  }
+
+  /** Keeps what {@link #numbersOf} returned. */
+  final void keep(Sums sums, double[] changed) {
+    PackedDoubles.pack(changed, sums.packed, 0);
   }
 
   /** Returns the numbers of a list separated by commas; the same list is parsed once. */
   final double[] parsed(String list) {
     if (!list.equals(known)) {
       String[] texts = list.split(",");
-      numbers = new double[texts.length];
+      parsed = new double[texts.length];
       for (int index = 0; index < texts.length; index++) {
-        numbers[index] = Double.parseDouble(texts[index]);
+        parsed[index] = Double.parseDouble(texts[index]);
       }
       known = list;
     }
-    return numbers;
+    return parsed;
   }
 }

@@ -14,6 +14,8 @@ public class WindowedSums extends SpanSums {
    * @param amounts one or more amounts, each summed by itself
    */
   public void accumulate(Sums sums, Long windowMs, Long timeMs, Double... amounts) {
-    add(sums, 0, 1, timeMs / windowMs, 1.0, amounts);
+    double[] numbers = numbersOf(sums, 1, amounts.length);
+    EpochSums.add(numbers, 0, timeMs / windowMs, 1.0, amounts);
+    keep(sums, numbers);
   }
 }

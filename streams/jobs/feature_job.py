@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from features.config import AppConfig
 from streams import exposure, item_activity, user_activity
 from streams.config import StreamsConfig
@@ -58,12 +60,15 @@ def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: 
 
 def _feature_tables(app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: str) -> list[str]:
     """Declare a topic per view; few items and the one global row have most of the events, so their rows are folded."""
-    views = [
-        (user_activity.VIEW, user_activity.user_activity_columns(app), False),
-        (item_activity.VIEW, item_activity.item_activity_columns(app), True),
-        (exposure.USER_VIEW, exposure.USER_COLUMNS, False),
-        (exposure.ITEM_VIEW, exposure.ITEM_COLUMNS, True),
+    views: list[tuple[str, str, bool, Mapping[str, str]]] = [
+        (user_activity.VIEW, user_activity.user_activity_columns(app), False, user_activity.PACKED),
+        (item_activity.VIEW, item_activity.item_activity_columns(app), True, {}),
+        (exposure.USER_VIEW, exposure.USER_COLUMNS, False, {}),
+        (exposure.ITEM_VIEW, exposure.ITEM_COLUMNS, True, {}),
     ]
     if item_activity.has_global_features(app):
-        views.append((item_activity.GLOBAL_VIEW, declared_columns(app.features.declared, "global"), True))
-    return [feature_table(bootstrap, streams, view, columns, folds, suffix) for view, columns, folds in views]
+        views.append((item_activity.GLOBAL_VIEW, declared_columns(app.features.declared, "global"), True, {}))
+    return [
+        feature_table(bootstrap, streams, view, columns, folds, suffix, packed)
+        for view, columns, folds, packed in views
+    ]

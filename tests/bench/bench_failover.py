@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from compose.local_stack import LocalStack  # noqa: E402
+from features.feature_topics import TOPIC_BY_NAME  # noqa: E402
 from streams.flink_rest import FlinkRest  # noqa: E402
 
 EVENTS, ROWS = "headrace.events.v1", "headrace.features.user_activity.v1"
@@ -117,7 +118,7 @@ def _rows(bootstrap: str, sent: dict[str, set[str]]) -> tuple[dict[str, set[str]
         for records in consumer.poll(timeout_ms=200).values():
             quiet_since = time.monotonic()
             times_ms += [record.timestamp for record in records]
-            newest |= {r.key.decode(): set(json.loads(r.value)["history_item_ids"]) for r in records}
+            newest |= {r.key.decode(): set(TOPIC_BY_NAME[ROWS].read(r.value).history_item_ids) for r in records}
     consumer.close()
     return newest, sorted(times_ms)
 

@@ -38,6 +38,7 @@ from features.feature_topics import FEATURE_TOPICS, FeatureTopic, num_counters  
 from features.ingester import Ingester  # noqa: E402
 from features.ingester_stats import IngesterStats  # noqa: E402
 from features.online_writer import OnlineWriter, clock_ms  # noqa: E402
+from tests.features.feature_records import packed  # noqa: E402
 
 CONFIG = ROOT / "headrace.yaml"
 PARTS = ("kafka", "redis", "topics", "features-apply")
@@ -163,7 +164,7 @@ def make_records(num_rows: int, num_entities: int, num_numbers: int) -> list[Rec
         lengths = lengths_of(chance, num_numbers)
         value = {field.encode_name: sample_of(field, lengths, chance) for field in fields.fields}
         value["entity_id"] = entity_id
-        records.append(Record(entry, entity_id.encode(), msgspec.json.encode(value)))
+        records.append(Record(entry, entity_id.encode(), packed(entry, msgspec.json.encode(value))))
     return records
 
 

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,11 @@ from features.counter_rows import decay_rows
 from features.declared_features import DeclaredFeature
 from features.declared_table import CountedEvent, DeclaredTable
 from features.distinct_counts import SIZE, add_text, estimate
+from features.feast_values import LIST_TAGS, encode_value
+from features.feature_topics import FieldKind
+from features.packed_rows import unpack_list
 from features.user_state import UserState, UserTable
+from protos.features_pb2 import FeatureRow
 
 HALF_LIVES_S = (61.001, 3600.0)
 WINDOW_S, START_MS = 90.5, 1_789_999_999_999
@@ -100,6 +105,15 @@ def numbers(field: str) -> list[float]:
     return [float(number) for number in field.split(",")]
 
 
+def columns(fields: Sequence[str]) -> list[list[Any]]:
+    """Return the columns that Java packed, each read by itself and equal to Feast's bytes of what it says."""
+    values = FeatureRow.FromString(bytes.fromhex(fields[0])).values
+    found = [list(unpack_list(value)) for value in values]
+    kinds: dict[bytes, FieldKind] = {tag: kind for kind, tag in LIST_TAGS.items()}
+    assert [encode_value(kinds[value[:1]], column) for value, column in zip(values, found, strict=True)] == list(values)
+    return found
+
+
 def changes(seed: int, count: int = 200) -> Iterator[Change]:
     """Events over three epochs of the short half-life, many at equal times."""
     rng = random.Random(seed)
@@ -148,8 +162,11 @@ def test_histories_and_exposure_are_equal(java: Run, seed: int) -> None:
     """The same newest ones in the same order, ties by the bytes of the ids."""
     lines: list[Line] = [*changes(seed), *lists(seed)]
     printed, user = java(shuffled(lines, seed)), user_of(lines, START_MS)
-    assert printed["history"][0].split(",") == list(user.history_item_ids)
-    assert numbers(printed["history"][1]) == user.history_times_ms.tolist()
+    item_ids, actions, times_ms, outcomes = columns(printed["history"])
+    assert item_ids == list(user.history_item_ids)
+    assert times_ms == user.history_times_ms.tolist()
+    newest = sorted(changes(seed), key=lambda one: (one.event.event_time_ms, one.event.event_id.encode()))[:-8:-1]
+    assert (actions, outcomes) == (["click"] * 7, [one.outcome for one in newest])
     assert printed["shown"][0].split(",") == list(user.shown_item_ids)
     assert numbers(printed["shown"][1]) == user.shown_times_ms.tolist()
 
@@ -179,8 +196,8 @@ def test_counters_and_categories_are_equal(java: Run, seed: int) -> None:
     printed, user = java(lines), user_of(shuffled(lines, seed), now_ms)
     counters = np.array(numbers(printed["decayed"][0])).reshape(1, 2, 7)
     np.testing.assert_allclose(decay_rows(counters, HALF_LIVES_S, now_ms)[0], user.counts, rtol=1e-9, atol=1e-9)
-    names, flat = printed["categories"][0].split(","), np.array(numbers(printed["categories"][1]))
-    counts = decay_rows(flat.reshape(-1, 1, 7), HALF_LIVES_S[-1:], now_ms)[:, 0]
+    names, flat = columns(printed["categories"])
+    counts = decay_rows(np.array(flat).reshape(-1, 1, 7), HALF_LIVES_S[-1:], now_ms)[:, 0]
     assert names == list(user.category_names)
     np.testing.assert_allclose(counts, user.category_counts, rtol=1e-9)
 
@@ -194,9 +211,11 @@ def test_an_event_whose_categories_change_moves_and_counts_once(java: Run) -> No
     assert moved["history"] == once["history"]
     assert moved["distinct"] == once["distinct"]
     assert moved["value"] == once["value"]
-    assert moved["categories"][0] == "new,newer"
-    for name in ("decayed", "windowed", "categories"):
+    assert columns(moved["categories"])[0] == ["new", "newer"]
+    for name in ("decayed", "windowed"):
         np.testing.assert_allclose(numbers(moved[name][-1]), numbers(once[name][-1]), rtol=1e-9, atol=1e-6)
+    moved_sums, once_sums = (np.array(columns(one["categories"])[1]) for one in (moved, once))
+    np.testing.assert_allclose(moved_sums, once_sums, rtol=1e-9, atol=1e-6)
 
 
 def test_what_fell_out_of_its_category_is_not_taken_back(java: Run) -> None:
@@ -205,7 +224,7 @@ def test_what_fell_out_of_its_category_is_not_taken_back(java: Run) -> None:
         CountedEvent(name, "u", "i", "click", 1.0, START_MS * (name == "late") + 1) for name in ("a", "late")
     )
     both = [Change(event, 1, ("old",), sign) for sign in (1, -1) for event in (early, late)]
-    assert java([*both[:2], both[3], both[2]])["categories"][0] == ""
+    assert columns(java([*both[:2], both[3], both[2]])["categories"]) == [[], []]
 
 
 def test_distinct_registers_are_those_of_java(java: Run) -> None:

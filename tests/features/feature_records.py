@@ -1,4 +1,4 @@
-"""Records of the feature topics, as Flink writes them."""
+"""Records of the feature topics: in JSON, as by hand, and packed, as the jobs write them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 from features.config import FeaturesConfig
 from features.declared_table import CountedEvent
-from features.feature_topics import TOPIC_BY_VIEW, FeatureRow
+from features.feast_values import encode_value
+from features.feature_topics import TOPIC_BY_VIEW, FeatureRow, FeatureTopic
+from protos import features_pb2
 
 NOW_MS = 1_790_000_000_000
 NUM_HALF_LIVES = len(FeaturesConfig().half_lives_s)
@@ -116,6 +118,21 @@ def exposure_value(item_id: str, lists: float, expected: float = 0.0, clicks: fl
 def global_value(**features: Any) -> bytes:
     """The one `GlobalActivity`."""
     return json.dumps({"entity_id": "all", "features": features, "event_time_ms": NOW_MS}).encode()
+
+
+def packed(entry: FeatureTopic, value: bytes) -> bytes:
+    """A JSON row as a job writes it: a `FeatureRow`, absent lists empty."""
+    row = entry.decoder.decode(value)
+    names = [name for name in row.__struct_fields__ if name not in ("event_time_ms", "features", "entity_id")]
+    kinds = list(entry.fields.values())[:-1]
+    values = [encode_value(kind, getattr(row, name) or []) for name, kind in zip(names, kinds, strict=True)]
+    declared = getattr(row, "features", None) or {}
+    return features_pb2.FeatureRow(
+        entity_id=row.entity_id,
+        event_time_ms=row.event_time_ms,
+        values=values,
+        declared={name: encode_value("double_list", numbers) for name, numbers in declared.items() if numbers},
+    ).SerializeToString()
 
 
 def decoded(

@@ -14,7 +14,8 @@ from feast.protos.feast.types.Value_pb2 import DoubleList, Int64List, StringList
 
 from features.apply import VIEWS
 from features.config import FeaturesConfig
-from features.feast_rows import FeastRows, decode_version, encode_value, encode_version, feast_project, version_argument
+from features.feast_rows import FeastRows, decode_version, encode_version, feast_project, version_argument
+from features.feast_values import encode_value
 from features.feature_topics import TOPIC_BY_VIEW, FeatureRow
 from features.redis_channel import RedisChannel
 from tests.features.feature_records import (

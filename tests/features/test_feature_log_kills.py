@@ -16,7 +16,8 @@ import pytest
 from kafka import TopicPartition
 
 from features.config import FeaturesConfig
-from features.feast_rows import FeastRows, decode_version, encode_value, version_field
+from features.feast_rows import FeastRows, decode_version, version_field
+from features.feast_values import encode_value
 from features.feature_log_files import LOG_FOLDER
 from tests.features.feature_log_parts import logged
 from tests.features.ingest_until_killed import NUM_USERS, TOPIC, user_records

@@ -20,7 +20,7 @@ from features.config import AppConfig, FeaturesConfig
 from features.consumed_items import consumed_key
 from features.errors import WentBackError
 from features.feast_rows import FeastRows
-from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_VIEW, FeatureRow
+from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_VIEW, FeatureRow, FeatureTopic
 from features.ingester import Ingester, backoff_s, newest_rows, next_poll_size
 from features.ingester_stats import IngesterStats
 from features.model_inputs import user_service
@@ -78,10 +78,10 @@ class FakeWriter:
     def rise_above(self, version_ms: int, epoch: int) -> None:
         """Nothing to rise above."""
 
-    def encode(self, row: Any) -> Any:
-        """Keep the row as it is."""
+    def encode_record(self, entry: FeatureTopic, record: Any, config: FeaturesConfig) -> Any:
+        """Read the row and keep it as it is."""
         self.calls.append("encode")
-        return row
+        return entry.decode(record.key, record.value, record.timestamp, config)
 
     def prepare(self, rows: Sequence[Any]) -> Any:
         """Keep the rows as they are."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from streams.kafka_tables import dead_letters_topic
 from tests.oracle.checker import is_same, is_same_category
 from tests.oracle.oracle_stack import VIEWS, OracleStack, TopicLog
 from tests.running_stack import ROOT
+from tests.streams.topic_io import row_reader
 
 Rows = dict[tuple[str, str], bytes]
 
@@ -60,7 +60,7 @@ def differences(left: Rows, right: Rows, but: Sequence[str] = ()) -> list[str]:
     lines = [f"{name}: only on one side" for name in left.keys() ^ right.keys()]
     for name in left.keys() & right.keys():
         if left[name] != right[name]:
-            pair = _fields(left[name], but), _fields(right[name], but)
+            pair = _fields(name[0], left[name], but), _fields(name[0], right[name], but)
             lines += [f"{name} {key}: {a} and {b}" for key, a, b in _pairs(*pair) if not _is_equal(key, a, b)]
     return sorted(lines)
 
@@ -74,8 +74,8 @@ def _pairs(left: Any, right: Any) -> Iterator[tuple[str, Any, Any]]:
         yield key, left.get(key, ()), right.get(key, ())
 
 
-def _fields(row: bytes, but: Sequence[str]) -> dict[str, Any]:
-    fields = json.loads(row)
+def _fields(view: str, row: bytes, but: Sequence[str]) -> dict[str, Any]:
+    fields = row_reader(topic_of(view))(row)
     declared = fields.pop("features", None) or {}
     names, counts = fields.pop("category_names", ()), fields.pop("category_counts", ())
     categories = {f"category {name}": counts[7 * n : 7 * n + 7] for n, name in enumerate(names or ())}

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from features.config import Endpoints
+from features.feature_topics import FEATURE_TOPICS, TOPIC_PREFIX
 
 EVENTS, BACKFILL = "headrace.events.v1", "headrace.events.backfill.v1"
 ITEMS, SERVED, SAMPLES = "headrace.items.v1", "headrace.served.v1", "headrace.samples.v1"
@@ -34,6 +36,7 @@ class TopicIo:
     """Writes to the jobs' inputs and follows one output topic from now on."""
 
     def __init__(self, endpoints: Endpoints, output: str) -> None:
+        self._read = row_reader(output)
         self._producer = KafkaProducer(bootstrap_servers=endpoints.kafka)
         self._consumer = KafkaConsumer(bootstrap_servers=endpoints.kafka, enable_auto_commit=False)
         partitions = [TopicPartition(output, number) for number in range(_PARTITIONS)]
@@ -67,13 +70,19 @@ class TopicIo:
         while not is_complete(rows):
             assert time.monotonic() < deadline, f"incomplete after {_WAIT_S:g} s: {str(rows[-2:])[:1000]}"
             for records in self._consumer.poll(timeout_ms=100).values():
-                rows += [json.loads(r.value) for r in records if r.value and key in (None, (r.key or b"").decode())]
+                rows += [self._read(r.value) for r in records if r.value and key in (None, (r.key or b"").decode())]
         return rows
 
     def close(self) -> None:
         """Let go of both clients."""
         self._producer.close()
         self._consumer.close()
+
+
+def row_reader(topic: str) -> Callable[[bytes], dict[str, Any]]:
+    """Return what makes a dictionary of a record of `topic`: feature rows are packed, all else is JSON."""
+    view = next((entry for entry in FEATURE_TOPICS if topic.startswith(f"{TOPIC_PREFIX}{entry.view}.")), None)
+    return json.loads if view is None else lambda value: dict(msgspec.to_builtins(view.read(value)))
 
 
 def restarts(endpoints: Endpoints) -> int:

@@ -6,6 +6,7 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.apache.flink.table.data.ArrayData;
@@ -19,8 +20,8 @@ import org.apache.flink.table.data.StringData;
  *
  * <p>Lines are separated by tabs: {@code event time_ms id item_id outcome value sign categories} and {@code list time_ms
  * request_id item_ids}, the last field of each separated by commas; an empty line asks for the results and starts anew.
- * Arguments: half-lives in milliseconds, the longest of them, window in milliseconds, events, shown items and categories
- * kept.
+ * Histories and categories are printed as the packed columns of a row, in hexadecimal digits. Arguments: half-lives in
+ * milliseconds, the longest of them, window in milliseconds, events, shown items and categories kept.
  */
 public final class Twins {
   private final DecayedSums decayed = new DecayedSums();
@@ -84,15 +85,17 @@ public final class Twins {
   }
 
   private void print(PrintStream out) {
-    RowData history = events.getValue(entries);
     RowData exposure = shown.getValue(lists);
-    RowData affinity = categories.getValue(categorySums);
+    ProtoBuffer history = new ProtoBuffer();
+    NewestEvents.putValues(history, events.getValue(entries));
+    ProtoBuffer affinity = new ProtoBuffer();
+    CategorySums.putValues(affinity, categories.getValue(categorySums));
     out.println("decayed\t" + numbers(decayed.getValue(decayedSums)));
     out.println("windowed\t" + numbers(windowed.getValue(windowedSums)));
-    out.println("history\t" + texts(history.getArray(0)) + "\t" + longs(history.getArray(2)));
+    out.println("history\t" + HexFormat.of().formatHex(history.toBytes()));
     out.println("shown\t" + texts(exposure.getArray(0)) + "\t" + longs(exposure.getArray(1)));
     out.println("value\t" + numbers(value.getValue(newest)));
-    out.println("categories\t" + texts(affinity.getArray(0)) + "\t" + numbers(affinity.getArray(1).toDoubleArray()));
+    out.println("categories\t" + HexFormat.of().formatHex(affinity.toBytes()));
     out.println("distinct\t" + distinct.getValue(registers));
     out.println();
   }
