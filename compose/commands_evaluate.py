@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,12 +46,19 @@ def evaluate(
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="OUT.html", help="Draw the curves: .html or .svg.")
     ] = None,
+    ips: Annotated[
+        bool,
+        typer.Option("--ips", help="Only: reward a list and arm, as shown and without exploration, from --served."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Replay files through the trainer's own code in time order, predict before learn, and print the metrics.
 
     Needs no running stack. `docs/evaluate.md` says who is scored, on what, and what every figure means.
     """
+    if ips:
+        _estimate_arms(events, served, config, json_path)
+        return
     # The trainer's code needs torch, which takes seconds: only this command pays for it.
     from trainer.evaluation.errors import MissingPackageError
     from trainer.evaluation.picture import check_picture, write_picture
@@ -70,9 +77,24 @@ def evaluate(
         typer.echo(f"headrace: {warning}", err=True)
     if picture is not None:
         write_picture(picture, found.outcomes, f"headrace evaluate {events.name}")
-    _write_json(found, json_path)
+    _write_json(found.to_json(), json_path)
     if json_path != Path("-"):
         _print(found)
+
+
+def _estimate_arms(events: Path, served: Path | None, config: Path, json_path: Path | None) -> None:
+    from rich.console import Console
+
+    from trainer.evaluation.errors import EvaluationError
+    from trainer.evaluation.inverse_propensity import as_json, estimate_file
+    from trainer.evaluation.report import print_arms
+
+    if served is None:
+        raise EvaluationError("--ips needs --served SERVED.parquet: the shown lists with their propensities")
+    estimates = estimate_file(events, served, config)
+    _write_json(as_json(estimates), json_path)
+    if json_path != Path("-"):
+        print_arms(Console(width=None if sys.stdout.isatty() else 160), estimates)
 
 
 def _print(found: Evaluation) -> None:
@@ -85,10 +107,10 @@ def _print(found: Evaluation) -> None:
     print_days(console, found.learner)
 
 
-def _write_json(found: Evaluation, path: Path | None) -> None:
+def _write_json(found: dict[str, Any], path: Path | None) -> None:
     if path is None:
         return
-    text = json.dumps(found.to_json(), indent=2)
+    text = json.dumps(found, indent=2)
     if path == Path("-"):
         typer.echo(text)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,3 +71,21 @@ def test_mistakes_are_one_sentence(
     write_events(tmp_path / "events.parquet", _EVENTS)
     assert run("evaluate", *words, "--config", str(config)) == code
     assert said in capsys.readouterr().err
+
+
+def test_reward_of_arms_is_printed_and_written(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--ips` learns nothing: a row an arm, and its JSON alone; without lists it says what it needs."""
+    events = write_events(tmp_path / "events.parquet", _EVENTS, request_id=["", "", "r", ""])
+    lists: dict[str, Any] = {"request_id": ["r", "r"], "user_id": ["b", "b"], "item_id": ["y", "x"], "position": [0, 1]}
+    chances = {"served_time_ms": [1, 1], "propensity": [0.5, 1.0], "explored": [False, False]}
+    served = write_table(tmp_path / "served.parquet", lists | chances)
+    words = ["evaluate", str(events), "--ips", "--config", str(config)]
+    assert run(*words, "--served", str(served), "--json", "-") == 0
+    (arm,) = json.loads(capsys.readouterr().out)["ips"].items()
+    assert (arm[0], arm[1]["lists"]) == ("default", 1)
+    assert run(*words, "--served", str(served)) == 0
+    assert "without draws" in capsys.readouterr().out
+    assert run(*words) == 2
+    assert "--ips needs --served" in capsys.readouterr().err

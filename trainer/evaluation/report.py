@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from trainer.evaluation.inverse_propensity import ArmEstimate
 from trainer.evaluation.outcome import Outcome, parts_of
 
 MAX_DAYS = 31
@@ -42,6 +43,21 @@ def print_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
             _print_slices(console, part, rows[0][1].get("slices", {}))
     if not any(parts for _, parts in found):
         console.print("nothing was scored: no known user had a positive event, no list settled, no event had a label")
+
+
+def print_arms(console: Console, estimates: Mapping[str, ArmEstimate]) -> None:
+    """Print a row an arm: reward a list as shown, and as it would be without draws."""
+    table = _table("reward a list", ["arm", "lists", "observed", "without draws", "self-normalised", "effective lists"])
+    for arm, one in estimates.items():
+        observed = _interval(one.observed, one.observed_low, one.observed_high)
+        without = _interval(one.without_draws, one.without_draws_low, one.without_draws_high)
+        effective = f"{one.effective_lists:,.0f}"
+        table.add_row(arm, f"{one.lists:,}", observed, without, f"{one.self_normalised:.4f}", effective)
+    console.print(table)
+
+
+def _interval(middle: float, low: float, high: float) -> str:
+    return f"{middle:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def _print_slices(console: Console, part: str, slices: Mapping[str, Mapping[str, float]]) -> None:
