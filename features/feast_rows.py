@@ -16,6 +16,7 @@ import mmh3
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from features.config import AppConfig, FeaturesConfig
+from features.consumed_items import NO_ITEMS, ConsumedItems, pack_items
 from features.errors import BadRowError
 from features.feast_values import ENCODERS
 from features.feature_topics import (
@@ -40,8 +41,8 @@ class EncodedRow:
     view: str
     entity_id: str
     event_time_ms: int
-    consumed: Mapping[str, int]
-    """item_id -> newest event time, for the user's consumed set."""
+    consumed: ConsumedItems
+    """For the user's consumed set."""
     names: Sequence[str]
     """Feast field names, shared by rows of one layout."""
     values: Sequence[bytes]
@@ -90,7 +91,8 @@ class FeastRows:
         """Return the bytes of a row but its version, which it gets when it is written."""
         layout = self._layout(row.view, tuple(row.fields))
         values = layout.encode(row)
-        return self._encoded(row.view, row.entity_id, row.event_time_ms, row.consumed, layout, values)
+        consumed = pack_items(row.consumed) if row.consumed else NO_ITEMS
+        return self._encoded(row.view, row.entity_id, row.event_time_ms, consumed, layout, values)
 
     def encode_record(self, entry: FeatureTopic, record: Any, config: FeaturesConfig) -> EncodedRow:
         """Return the bytes of a record's row; those that a job packed are passed on unread.
@@ -121,7 +123,7 @@ class FeastRows:
         view: str,
         entity_id: str,
         event_time_ms: int,
-        consumed: Mapping[str, int],
+        consumed: ConsumedItems,
         layout: _HashLayout,
         values: Sequence[bytes],
     ) -> EncodedRow:

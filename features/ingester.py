@@ -17,7 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from kafka import TopicPartition
 from kafka.errors import KafkaError
@@ -26,7 +26,7 @@ from redis import RedisError
 from features.config import FeaturesConfig
 from features.errors import BadRowError, StoreLostError, WentBackError
 from features.feast_rows import EncodedRow
-from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_NAME, FeatureRow, FeatureTopic
+from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_NAME, FeatureTopic
 from features.ingester_stats import IngesterStats
 from features.online_writer import Claim, PreparedRows
 
@@ -41,9 +41,6 @@ PARTITIONS_EVERY_S = 30.0
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.05, 1.0
 
 _log = logging.getLogger(__name__)
-
-
-Row = TypeVar("Row", FeatureRow, EncodedRow)
 
 
 class StopSignal(Protocol):
@@ -129,17 +126,17 @@ def next_poll_size(size: int, exchange_ms: float) -> int:
     return min(max(grown, MIN_POLL_RECORDS), MAX_POLL_RECORDS)
 
 
-def newest_rows(rows: Iterable[Row]) -> list[Row]:
+def newest_rows(rows: Iterable[EncodedRow]) -> list[EncodedRow]:
     """Keep the last row of every (view, entity), which is the newest: a key lives in one partition.
 
     Consumed items of the rows left out are kept: the newest row may no longer name them.
     """
-    newest: dict[tuple[str, str], Row] = {}
+    newest: dict[tuple[str, str], EncodedRow] = {}
     for row in rows:
         key = (row.view, row.entity_id)
         earlier = newest.get(key)
-        if earlier is not None and earlier.consumed:
-            row = replace(row, consumed={**earlier.consumed, **row.consumed})
+        if earlier is not None and earlier.consumed.num_items:
+            row = replace(row, consumed=earlier.consumed.before(row.consumed))
         newest[key] = row
     return list(newest.values())
 

@@ -270,7 +270,7 @@ class OnlineWriter:
         for row in rows:
             commands.append(between + row.head)
             between = row.tail
-            if row.consumed:
+            if row.consumed.num_items:
                 between += consumed_commands(self._name, row.entity_id, row.consumed, self._consumed_limit)
                 num_commands += 2
         commands.append(between)

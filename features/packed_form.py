@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from features.config import FeaturesConfig
+from features.consumed_items import NO_ITEMS, ConsumedItems, pack_history
 from features.declared_features import of_entity
 from features.errors import BadRowError
 from features.feast_values import LIST_TAGS, encode_int64, encode_value
@@ -13,6 +12,8 @@ from features.packed_rows import unpack_list
 from protos import features_pb2
 
 _HISTORY = ("user_history_item_ids", "user_history_times_ms")
+_EMPTY_LIST = 2
+"""Bytes of a list without elements."""
 
 
 class PackedForm:
@@ -36,7 +37,7 @@ class PackedForm:
         }
         self._history = tuple(self._columns.index(name) for name in _HISTORY) if entry.needs_every_row else None
 
-    def values_of(self, row: features_pb2.FeatureRow) -> tuple[list[bytes], Mapping[str, int]]:
+    def values_of(self, row: features_pb2.FeatureRow) -> tuple[list[bytes], ConsumedItems]:
         """Return the bytes of every field in the order of `names`, and the consumed items.
 
         Raises:
@@ -47,7 +48,9 @@ class PackedForm:
             raise BadRowError(f"{len(values)} columns that are not {', '.join(self._columns)}")
         if self._zeros and len(values[0]) != len(self._zeros):
             values[0] = self._counters(values[0])
-        consumed = _consumed(*(values[at] for at in self._history)) if self._history else {}
+        consumed = NO_ITEMS
+        if self._history and len(values[self._history[0]]) > _EMPTY_LIST:
+            consumed = pack_history(*(values[at] for at in self._history))
         values.append(encode_int64(row.event_time_ms))
         for name, zeros in self._declared.items():
             numbers = row.declared.get(name, b"")
@@ -60,10 +63,3 @@ class PackedForm:
         if sent:
             raise BadRowError(f"{sent} counters, {self._num_counters} are configured: the job has other half-lives")
         return self._zeros
-
-
-def _consumed(item_ids: bytes, times_ms: bytes) -> Mapping[str, int]:
-    ids, times = unpack_list(item_ids), unpack_list(times_ms)
-    if len(ids) != len(times):
-        raise BadRowError(f"history columns of lengths {[len(ids), len(times)]}")
-    return dict(zip(reversed(ids), reversed(times), strict=True))  # The newest of an item stays.

@@ -19,12 +19,13 @@ from redis import Redis, RedisError
 from features.config import AppConfig, FeaturesConfig
 from features.consumed_items import consumed_key
 from features.errors import WentBackError
-from features.feast_rows import FeastRows
-from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_VIEW, FeatureRow, FeatureTopic
+from features.feast_rows import EncodedRow, FeastRows
+from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_VIEW, FeatureTopic
 from features.ingester import Ingester, backoff_s, newest_rows, next_poll_size
 from features.ingester_stats import IngesterStats
 from features.model_inputs import user_service
 from features.online_writer import Claim, OnlineWriter, PreparedRows
+from features.packed_rows import unpack_list
 from features.store import open_store
 from tests.fakes import FakeFeatureConsumer
 from tests.features.feature_records import NOW_MS, Record, counter_value, decoded, history_value, shown_value
@@ -55,7 +56,7 @@ class FakeWriter:
     """A store in memory whose next calls raise the errors it is given."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], FeatureRow] = {}
+        self.rows: dict[tuple[str, str], EncodedRow] = {}
         self.offsets: dict[str, int] = {}
         self.errors: list[Exception] = []
         self.refused_claims = 0
@@ -81,7 +82,7 @@ class FakeWriter:
     def encode_record(self, entry: FeatureTopic, record: Any, config: FeaturesConfig) -> Any:
         """Read the row and keep it as it is."""
         self.calls.append("encode")
-        return entry.decode(record.key, record.value, record.timestamp, config)
+        return FeastRows("p").encode_record(entry, record, config)
 
     def prepare(self, rows: Sequence[Any]) -> Any:
         """Keep the rows as they are."""
@@ -130,28 +131,32 @@ def run_ingester(
     return stop
 
 
+def encoded(view: str, key: str, value: bytes) -> EncodedRow:
+    """The row of a record as it is written."""
+    return FeastRows("p").encode_record(TOPIC_BY_VIEW[view], Record(key.encode(), value), FeaturesConfig())
+
+
 def events_of(writer: FakeWriter) -> dict[str, float]:
     """The stored number of events by user."""
     found: dict[str, float] = {}
     for (_, user_id), row in writer.rows.items():
-        numbers = row.fields["user_counters"]
-        assert isinstance(numbers, list)
-        found[user_id] = float(numbers[1])
+        found[user_id] = float(unpack_list(row.values[0])[1])
     return found
 
 
 def test_the_newest_row_of_a_key_is_kept() -> None:
     """Views do not shadow each other."""
-    rows = [decoded("user_activity", "u1", counter_value("u1", n)) for n in (1.0, 2.0)]
-    other = decoded("item_activity", "u1", counter_value("u1", 9.0))
+    rows = [encoded("user_activity", "u1", counter_value("u1", n)) for n in (1.0, 2.0)]
+    other = encoded("item_activity", "u1", counter_value("u1", 9.0))
     assert newest_rows([rows[0], other, rows[1]]) == [rows[1], other]
 
 
 def test_consumed_items_of_left_out_rows_are_kept() -> None:
     """More events than a history holds may arrive between two rounds."""
     histories = [[("a", 1, "e1")], [("b", 2, "e2")], [("a", 3, "e3")]]
-    rows = [decoded("user_activity", "u1", history_value("u1", entries)) for entries in histories]
-    assert newest_rows(rows)[0].consumed == {"a": 3, "b": 2}
+    rows = [encoded("user_activity", "u1", history_value("u1", entries)) for entries in histories]
+    scores = newest_rows(rows)[0].consumed.arguments.split(b"\r\n")
+    assert list(zip(scores[3::4], scores[1::4], strict=True)) == [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]
 
 
 def test_waits_double_up_to_a_second() -> None:

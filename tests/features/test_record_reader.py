@@ -71,3 +71,13 @@ def test_wrong_lengths_are_refused(at: int) -> None:
     records = QuickRecords(0, PARTITION, MemoryRecords(bytes(data)), check_crcs=False)
     with pytest.raises(CorruptRecordError):
         records.take(100)
+
+
+def test_a_wrong_number_of_records_is_refused() -> None:
+    """One more than there are, and more than could be; also where no checksum is looked at."""
+    for at in (60, 57):  # The last and the first byte of the count.
+        data = bytearray(batches(0))
+        data[at] += 1
+        records = QuickRecords(0, PARTITION, MemoryRecords(bytes(data)), check_crcs=False)
+        with pytest.raises(CorruptRecordError):  # Whole records that stand before the damage are handed out.
+            records.take(1000) + records.take(1)
