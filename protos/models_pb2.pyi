@@ -57,7 +57,7 @@ class TensorEntry(_message.Message):
     def __init__(self, dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("format", "name", "version", "parent_version", "created_time_ms", "feature_service", "feature_schema_hash", "config_hash", "sample_offsets", "metrics", "files", "tensors", "canary_scores", "newest_event_time_ms", "newest_broker_time_ms")
+    __slots__ = ("format", "name", "version", "parent_version", "created_time_ms", "feature_service", "feature_schema_hash", "config_hash", "sample_offsets", "metrics", "files", "tensors", "canary_scores", "newest_event_time_ms", "newest_broker_time_ms", "heads")
     class SampleOffsetsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,7 @@ class Manifest(_message.Message):
     CANARY_SCORES_FIELD_NUMBER: _ClassVar[int]
     NEWEST_EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     NEWEST_BROKER_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    HEADS_FIELD_NUMBER: _ClassVar[int]
     format: int
     name: str
     version: str
@@ -116,7 +117,8 @@ class Manifest(_message.Message):
     canary_scores: _containers.RepeatedScalarFieldContainer[float]
     newest_event_time_ms: int
     newest_broker_time_ms: int
-    def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., parent_version: _Optional[str] = ..., created_time_ms: _Optional[int] = ..., feature_service: _Optional[str] = ..., feature_schema_hash: _Optional[str] = ..., config_hash: _Optional[str] = ..., sample_offsets: _Optional[_Mapping[str, int]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., files: _Optional[_Mapping[str, FileEntry]] = ..., tensors: _Optional[_Mapping[str, TensorEntry]] = ..., canary_scores: _Optional[_Iterable[float]] = ..., newest_event_time_ms: _Optional[int] = ..., newest_broker_time_ms: _Optional[int] = ...) -> None: ...
+    heads: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., parent_version: _Optional[str] = ..., created_time_ms: _Optional[int] = ..., feature_service: _Optional[str] = ..., feature_schema_hash: _Optional[str] = ..., config_hash: _Optional[str] = ..., sample_offsets: _Optional[_Mapping[str, int]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., files: _Optional[_Mapping[str, FileEntry]] = ..., tensors: _Optional[_Mapping[str, TensorEntry]] = ..., canary_scores: _Optional[_Iterable[float]] = ..., newest_event_time_ms: _Optional[int] = ..., newest_broker_time_ms: _Optional[int] = ..., heads: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Order(_message.Message):
     __slots__ = ("idempotency_key", "name", "order", "version", "role", "time_ms", "reason", "window_start_ms", "window_end_ms")

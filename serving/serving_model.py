@@ -1,6 +1,6 @@
 """One immutable model as it serves: built from a version, proven by its canary, placed beside the item table.
 
-Letters: `N` items, `D` embedding, `L` history, `n` candidates, `F` ranker inputs.
+Letters: `N` items, `D` embedding, `L` history, `n` candidates, `F` ranker inputs, `K` heads.
 """
 
 from __future__ import annotations
@@ -95,6 +95,15 @@ class ServingModel:
             raise FloatingPointError(f"version {self.version} gives scores that are not finite")
         return scores
 
+    @property
+    def head_names(self) -> Sequence[str]:
+        """Names of the heads, in the order of `head_chances`; empty where they are switched off."""
+        return self.manifest.heads
+
+    def head_chances(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the chance of each head that the trainer declares, (n, F) -> (n, K)."""
+        return self.network.head_chances(inputs)
+
     def similarity(self, row: int) -> NDArray[np.float64]:
         """Score every item by likeness to `row`: cosine of the vectors plus weighted co-visitation, (N,)."""
         norms = np.maximum(np.linalg.norm(self.item_vectors, axis=1), 1e-6)
@@ -158,6 +167,10 @@ class ModelLoader:
         if found != wanted:
             raise VersionError(
                 "dense_tensors", f"{name}: inputs, dim, canary and pre-ranker inputs are {found}, must be {wanted}"
+            )
+        if read.manifest.heads and len(read.manifest.heads) != network.heads.num_heads:
+            raise VersionError(
+                "dense_tensors", f"{name}: {network.heads.num_heads} heads, its manifest names {read.manifest.heads}"
             )
         expected = np.array(read.manifest.canary_scores, dtype=np.float64)
         scores = network.rank(read.canary_inputs) if len(expected) else np.zeros(0, dtype=np.float32)

@@ -67,6 +67,9 @@ class LearnerConfig(StrictConfig):
     Normal steps of Adam stay well below it: about three learning rates."""
     softmax_weight: float = Field(0.3, ge=0, le=10.0)
     """Weight of the listwise softmax beside BCE: BCE calibrates, softmax ranks."""
+    heads_weight: float = Field(1.0, ge=0, le=10.0)
+    """Weight of the heads' losses (`labels.heads`, each a chance of its own) in the layers that they share with the
+    ranker; 0 switches heads off: their chances then mean nothing."""
     retrieval_negatives: int = Field(256, ge=1, le=10_000)
     """Uniformly drawn items beside the in-batch ones in the sampled softmax."""
     replay_rows: int = Field(100_000, ge=0, le=10_000_000)
@@ -96,14 +99,16 @@ class LearnerConfig(StrictConfig):
     seed: int = Field(17, ge=0)
     """Of initial rows, drawn negatives and replay."""
 
-    def step_config(self) -> StepConfig:
-        """Return what the weights' learner takes of this."""
+    def step_config(self, head_scales: tuple[float, ...]) -> StepConfig:
+        """Return what the weights' learner takes of this, and of the app's heads."""
         return StepConfig(
             embedding_dim=self.embedding_dim,
             embedding_learning_rate=self.embedding_learning_rate,
             embedding_scale=self.embedding_scale,
             learning_rate=self.learning_rate,
             softmax_weight=self.softmax_weight,
+            heads_weight=self.heads_weight,
+            head_scales=head_scales,
             replay_rows=self.replay_rows,
             corrects_fake_negatives=self.fake_negatives == "corrected",
             mixed_precision=self.mixed_precision,

@@ -45,8 +45,8 @@ class Learner:
     ) -> None:
         prepare_device(device)
         torch.manual_seed(config.seed)
-        self.model = Model(config.embedding_dim, num_inputs, num_pre_ranker_inputs).to(device)
-        self.ranker = RankerLearner(self.model.ranker, config, device, workers)
+        self.model = Model(config.embedding_dim, num_inputs, num_pre_ranker_inputs, config.head_scales).to(device)
+        self.ranker = RankerLearner(self.model.ranker, self.model.heads, config, device, workers)
         self.tower = TowerLearner(self.model.tower, config, device, workers)
 
     def learn_lists(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> StepOutcome:

@@ -47,19 +47,28 @@ def measure_lists(
         )
 
 
-def shown_list(sample: Sample, open_list: OpenList, scores: NDArray[np.float32], slices: tuple[str, ...]) -> ShownList:
+def shown_list(
+    sample: Sample,
+    open_list: OpenList,
+    scores: NDArray[np.float32],
+    head_scores: NDArray[np.float32],
+    slices: tuple[str, ...],
+) -> ShownList:
     """Return a served list as it waits for its labels to settle.
 
     Args:
         sample: that showed or corrected it.
         open_list: the same list.
         scores: (n,) in the order of `open_list`.
+        head_scores: (n, K) likewise.
         slices: of the sample.
     """
     served_ms = sample.served_time_ms or sample.event_time_ms
     # A correction begins with its item: items are put in the order of their ids.
     order = [row for _, row in sorted(open_list.row_of.items())]
-    return ShownList(served_ms, scores[order], open_list.labels[order], sample.user_id, slices)
+    happened = (open_list.head_labels[order] > 0).astype(np.int8)
+    labels, told = open_list.labels[order], (head_scores[order], happened)
+    return ShownList(served_ms, scores[order], labels, sample.user_id, slices, *told)
 
 
 def mean_loss(lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]]) -> float:
@@ -70,7 +79,8 @@ def mean_loss(lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]]) 
     labels = np.concatenate([open_list.labels for open_list in lists])
     weights = np.concatenate([open_list.weights for open_list in lists])
     losses = np.logaddexp(0.0, np.where(labels > 0, -scores, scores))
-    return float((weights * losses).sum() / weights.sum())
+    total = float(weights.sum())
+    return float((weights * losses).sum()) / total if total else math.nan
 
 
 def rank_of(scores: NDArray[np.floating[Any]], target: int) -> int:

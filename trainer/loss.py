@@ -1,6 +1,6 @@
 """What the model is trained on, formula beside the line.
 
-Letters: `T` ranker rows of all lists in a batch, `R` lists, `B` positives, `C` drawn candidates, `N` items.
+Letters: `T` ranker rows of all lists in a batch, `R` lists, `K` heads, `B` positives, `C` drawn candidates, `N` items.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+UNTOLD = -1
+"""A head of a row of which nothing new is known."""
 TRUSTED_LABEL, FIRST_LABEL, CHANGED_LABEL = 0, 1, 2
 """How sure a label is: it stays; it is the first word on an item that was shown a moment ago; it is a positive whose
 item had been learnt as negative."""
@@ -32,6 +34,23 @@ def ranker_loss(
     pointwise = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     pointwise = (weights * pointwise).sum() / weights.sum().clamp(min=1.0)
     return pointwise + softmax_weight * listwise_softmax(logits, labels, list_of, num_lists)
+
+
+def heads_loss(logits: Tensor, labels: Tensor, kinds: Tensor, corrects_fake_negatives: bool) -> Tensor:
+    """Return the mean BCE over all labels that are told; 0 where none is.
+
+    Args:
+        logits: (T, K)
+        labels: (T, K) 1, 0 or `UNTOLD`.
+        kinds: (T, K) how sure each is.
+        corrects_fake_negatives: whether labels of shown lists are importance-weighted, head by head.
+    """
+    is_told = labels != UNTOLD
+    told, wanted = logits[is_told], labels[is_told].to(logits.dtype)
+    losses = functional.binary_cross_entropy_with_logits(told, wanted, reduction="none")
+    if corrects_fake_negatives:
+        losses = losses * fake_negative_weights(told, kinds[is_told])
+    return losses.sum() / max(1, len(losses))
 
 
 def listwise_softmax(logits: Tensor, labels: Tensor, list_of: Tensor, num_lists: int) -> Tensor:

@@ -1,7 +1,8 @@
 """Prequential metrics: what the model said before it learnt, over the recent past and since the start.
 
 Four kinds of judgement: `organic` (rank of what a user chose by himself), `served` (feedback as it comes), `settled`
-(shown lists judged when their window has closed) and `labelled` (events that carry their label, such as a rating).
+(shown lists judged when their window has closed; `head_NAME[HEAD]` the same of one head) and `labelled` (events that
+carry their label, such as a rating).
 All sums are additive: what lies between two `totals()` has metrics of its own.
 """
 
@@ -51,7 +52,7 @@ class Totals:
         """Return every metric that has a value, by name."""
         found = {name: float(pair[0] / pair[1]) for name, pair in self.means.items() if pair[1]}
         for name, curve in self.curves.items():
-            found |= {f"{name}_{what}": value for what, value in curve.values().items()}
+            found |= {_told(name, what): value for what, value in curve.values().items()}
         return found
 
 
@@ -60,10 +61,12 @@ class PrequentialMetrics:
 
     Args:
         window_ms: from serving a list to judging it.
+        heads: names of the heads that are judged beside the score, in the order of their columns.
     """
 
-    def __init__(self, window_ms: int = DEFAULT_WINDOW_MS) -> None:
+    def __init__(self, window_ms: int = DEFAULT_WINDOW_MS, heads: Sequence[str] = ()) -> None:
         self._window_ms = window_ms
+        self._heads = tuple(f"head[{name}]" for name in heads)
         self.restart()
 
     def restart(self) -> None:
@@ -73,8 +76,8 @@ class PrequentialMetrics:
         self.settling = SettlingLists(self._window_ms)
         self._areas = UserAreas()
         self._means = MeanWindows()
-        self._curves = {name: Curve() for name in CURVES}
-        self._recent = {name: RecentScores() for name in CURVES}
+        self._curves = {name: Curve() for name in (*CURVES, *self._heads)}
+        self._recent = {name: RecentScores() for name in self._curves}
 
     def observe(self, name: str, values: Sequence[float]) -> None:
         """Fold the values of one batch in."""
@@ -157,7 +160,7 @@ class PrequentialMetrics:
         means = {name for name in self._means.sums if name not in ("predicted", "observed")}
         result = {name: self._means.rolling(name) for name in means}
         for name, recent in self._recent.items():
-            result |= {f"{name}_{what}": value for what, value in recent.values().items()}
+            result |= {_told(name, what): value for what, value in recent.values().items()}
         result |= {f"{name}_overall": overall[name] for name in sorted(result)}
         predicted, observed = self._means.recent_sum("predicted"), self._means.recent_sum("observed")
         if observed:
@@ -180,7 +183,7 @@ class PrequentialMetrics:
         """Take over what `state` returned; the inputs of river's windows are fed again."""
         saved: Mapping[str, Any] = json.loads(state)
         self._means.restore(saved["means"])
-        for name in CURVES:
+        for name in self._curves:
             self._curves[name].restore(saved["curves"][name])
             self._recent[name].restore(saved["recent"][name])
         self.settling.restore(saved["settling"])
@@ -190,6 +193,10 @@ class PrequentialMetrics:
     def _judge(self, shown: ShownList) -> None:
         chances = 1.0 / (1.0 + np.exp(-np.clip(shown.scores.astype(np.float64), -50.0, 50.0)))
         self._observe_curve("settled", chances, shown.labels)
+        if shown.head_scores.size:
+            of_heads = 1.0 / (1.0 + np.exp(-np.clip(shown.head_scores.astype(np.float64), -50.0, 50.0)))
+            for column, name in enumerate(self._heads):
+                self._observe_curve(name, of_heads[:, column], shown.head_labels[:, column])
         self.observe("settled_wanted", [float((shown.labels > 0).any())])
         area = auc(shown.scores, shown.labels)
         measures = ranking_measures(shown.scores, shown.labels, TOP)
@@ -204,7 +211,13 @@ class PrequentialMetrics:
             for told in ("settled_user_gauc", *(f"settled_user_gauc[{name}]" for name in shown.slices)):
                 self._means.observe(told, size * of_user, size)
 
-    def _observe_curve(self, name: str, chances: NDArray[np.floating[Any]], labels: NDArray[np.floating[Any]]) -> None:
+    def _observe_curve(self, name: str, chances: NDArray[np.floating[Any]], labels: NDArray[Any]) -> None:
         if len(labels):
             self._curves[name].observe(chances, labels)
             self._recent[name].observe(chances, labels)
+
+
+def _told(curve: str, what: str) -> str:
+    """Name a figure of a curve: `settled_auc`, and `head_auc[click]` of `head[click]`."""
+    name, bracket, rest = curve.partition("[")
+    return f"{name}_{what}{bracket}{rest}"

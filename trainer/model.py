@@ -1,12 +1,13 @@
 """The model: two towers for retrieval and a small ranker over real-time counters.
 
-Letters: `B` batch, `n` candidates (any leading shape), `F` ranker inputs, `L` history, `D` embedding, `M` categories.
+Letters: `B` batch, `n` candidates (any leading shape), `F` ranker inputs, `L` history, `D` embedding, `M` categories,
+`K` heads.
 Serving builds a `Model` from the dense tensors of a version with `Model.from_dense`; embeddings stay outside of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.errors import VersionError
+from trainer.heads import Heads
 
 HIDDEN_SIZES = (64, 32)
 HISTORY_LENGTH = 20
@@ -149,11 +151,15 @@ class Ranker(nn.Module):
             is_organic: (...,) bool in training: rows of lists that nobody was shown have a base rate of their own,
                 which must not move the calibration of the served ones.
         """
+        return self.layers(inputs, is_organic)[0]
+
+    def layers(self, inputs: Tensor, is_organic: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `forward` does, and what heads build on: scaled inputs (..., F), last hidden layer (..., H)."""
         scaled = scaled_inputs(inputs, self.input_mean, self.input_variance)  # (..., F)
         hidden = self._hidden(scaled)
         learnt = self.linear(scaled) + self.output(hidden)  # (..., 1)
         logits: Tensor = self.skip_scale * inputs[..., -1] + self.bias + learnt.squeeze(-1)
-        return logits if is_organic is None else logits + self.organic_bias * is_organic
+        return logits if is_organic is None else logits + self.organic_bias * is_organic, scaled, hidden
 
     def _hidden(self, scaled: Tensor) -> Tensor:
         """Return the last hidden layer, (..., F) -> (..., H) float32."""
@@ -230,16 +236,20 @@ class Model(nn.Module):
         embedding_dim: D.
         num_inputs: F.
         num_pre_ranker_inputs: P.
+        first_scales: (K,) of the heads, see `Heads`.
     """
 
     pre_ranker: Tensor
     """(P,) weights that cut the pool to a list: numpy learns and applies them, torch only carries them."""
 
-    def __init__(self, embedding_dim: int, num_inputs: int, num_pre_ranker_inputs: int) -> None:
+    def __init__(
+        self, embedding_dim: int, num_inputs: int, num_pre_ranker_inputs: int, first_scales: Sequence[float] = (1.0,)
+    ) -> None:
         super().__init__()
         self.register_buffer("pre_ranker", torch.zeros(num_pre_ranker_inputs))
         self.tower = TwoTower(embedding_dim)
         self.ranker = Ranker(num_inputs)
+        self.heads = Heads(num_inputs, HIDDEN_SIZES[-1], first_scales)
 
     def dense(self) -> dict[str, NDArray[np.float32]]:
         """Return a copy of all weights and buffers by name, as a version holds them."""
@@ -256,9 +266,10 @@ class Model(nn.Module):
             embedding_dim = dense["tower.history_projection.weight"].shape[0]
             num_inputs = dense["ranker.linear.weight"].shape[1]
             (num_pre_ranker_inputs,) = dense["pre_ranker"].shape
+            (num_heads,) = dense["heads.bias"].shape
         except (KeyError, IndexError, ValueError) as error:
             raise VersionError("dense_tensors", f"dense weights lack {error}; they are of another model") from error
-        model = cls(embedding_dim, num_inputs, num_pre_ranker_inputs)
+        model = cls(embedding_dim, num_inputs, num_pre_ranker_inputs, [0.0] * num_heads)
         try:
             model.load_state_dict({name: torch.from_numpy(np.array(tensor)) for name, tensor in dense.items()})
         except RuntimeError as error:
@@ -279,3 +290,10 @@ class Model(nn.Module):
         """Return logits of a positive for candidates; (..., F) float32 -> (...,)."""
         scores: NDArray[np.float32] = self.ranker(torch.from_numpy(np.ascontiguousarray(inputs))).numpy()
         return scores
+
+    @torch.inference_mode()
+    def head_chances(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the chance of every head for candidates; (..., F) float32 -> (..., K)."""
+        layers = self.ranker.layers(torch.from_numpy(np.ascontiguousarray(inputs)))
+        chances: NDArray[np.float32] = torch.sigmoid(self.heads(*layers)).numpy()
+        return chances

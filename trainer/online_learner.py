@@ -2,7 +2,7 @@
 
 Prediction comes strictly before learning, here and nowhere else. Tables are fed sample by sample, each after the list
 that its event will be judged on is built; weights change once a micro-batch, after all its predictions are taken.
-Letters: `n` items of a list, `F` ranker inputs, `T` rows of all lists of a batch.
+Letters: `n` items of a list, `F` ranker inputs, `T` rows of all lists of a batch, `K` heads.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from features.model_inputs import feature_schema_hash, ranker_input_names
 from trainer.config import LearnerConfig, SlicesConfig
 from trainer.drift import DriftMonitor
 from trainer.errors import SampleError
+from trainer.head_targets import HeadTargets
 from trainer.learner import Learner
 from trainer.learner_state import LearnerState, Progress
 from trainer.list_builder import ListBuilder, UserMoment
@@ -58,6 +59,9 @@ _PARTS = (
 
 _HELD, _RELEASED = "held", "released"
 """Heads of the keys of events that were counted while held, and of those learnt since."""
+
+_TOLD = "told"
+"""Head of the key of a request of which feedback was learnt."""
 
 _SLACK_MS = 3_600_000
 """What was learnt is remembered this much longer than a list can be corrected."""
@@ -101,7 +105,9 @@ class OnlineLearner:
         self.schema_hash = feature_schema_hash(app.features)
         self.num_inputs = len(ranker_input_names(app.features))
         self.builder = ListBuilder(app.features, lists_only_seen)
-        self.weights = Learner(config.step_config(), self.num_inputs, len(self.builder.pre_ranker), device)
+        self.heads = HeadTargets(self.labels)
+        steps = config.step_config(self.heads.first_scales)
+        self.weights = Learner(steps, self.num_inputs, len(self.builder.pre_ranker), device)
         self.model, self.ranker = self.weights.model, self.weights.ranker
         self.retrieval = RetrievalLearner(self.weights.tower, self.builder.items, config)
         self.model.pre_ranker.copy_(torch.from_numpy(self.builder.pre_ranker))
@@ -111,13 +117,18 @@ class OnlineLearner:
         self.user_cap = UserCap(
             config.user_weight_cap, config.user_weight_window_s, round(3_600_000 * app.features.horizon_h) + _SLACK_MS
         )
-        self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s))
+        self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s), self.judged_heads)
         self.slices = Slices(slices or SlicesConfig())
         self.drift = DriftMonitor(config.drift)
         self.progress = Progress()
         self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
         """Rows of the newest list, for the canary of a version."""
         self.refused_steps: deque[RefusedStep] = deque(maxlen=_KEPT_REFUSED)
+
+    @property
+    def judged_heads(self) -> tuple[str, ...]:
+        """Names of the heads whose chances are judged: all, or none where they are not learnt."""
+        return self.heads.names if self.config.heads_weight else ()
 
     def learn_batch(self, samples: Sequence[Sample], held: Sequence[bool] = ()) -> None:
         """Predict, measure and learn one micro-batch in sample order; duplicates and bad samples change nothing.
@@ -149,10 +160,11 @@ class OnlineLearner:
         self.progress.released += len(samples)
 
     def _learn_prepared(self, prepared: _Prepared, samples: Sequence[Sample], new_events: int) -> None:
-        lists = [open_list for open_list in prepared.lists if open_list.weights.any()]
+        lists = [open_list for open_list in prepared.lists if open_list.teaches]
         logits = self._predict(lists)
         measure_lists(self.metrics, lists, logits, prepared.missed)
-        self._measure_settling(dict(zip(map(id, lists), logits, strict=True)), prepared.served, samples)
+        scores = {id(open_list): one for open_list, one in zip(lists, logits, strict=True)}
+        self._measure_settling(scores, self._predict_heads(lists), prepared.served, samples)
         rate = len(prepared.positives) / new_events if new_events else math.nan
         self.drift.observe(mean_loss(lists, logits), rate, self.progress.step + 1)
         self._learn(lists, prepared.positives)
@@ -251,10 +263,11 @@ class OnlineLearner:
             except SampleError as error:  # The list is of no use, what the user did still counts.
                 self.refuse(error.reason)
         if is_new:
-            if 1 in known.values():
+            if weight := self._weight(known):
                 moment = self.builder.moment(event.user_id, event.event_time_ms)
                 if sample.kind == "organic":
-                    self._open_organic(event, self._weight(known), moment, prepared, self.slices_of(sample))
+                    heads = self.heads.happened(known)
+                    self._open_organic(event, weight, heads, moment, prepared, self.slices_of(sample))
                 self._add_positive(event, moment, prepared)
             self._count_event(event, sample, is_held=False)
 
@@ -325,7 +338,7 @@ class OnlineLearner:
             except SampleError as error:
                 self.refuse(error.reason)
         was_held = label_key(event.event_id, event.item_id, _HELD, event.outcome) in self.learnt_once
-        if not was_held or 1 not in known.values():
+        if not was_held or not self._weight(known):
             return
         if self.learnt_once.add(label_key(event.event_id, event.item_id, _RELEASED, event.outcome)):
             self._add_positive(event, self.builder.moment_before(event), prepared)
@@ -350,10 +363,12 @@ class OnlineLearner:
         self._count_shown(sample)
         open_list = self._served(sample, prepared)
         assert sample.request_id
+        is_told = label_key(sample.request_id, "", _TOLD, 0) in self.learnt_once
         for item in sample.items:
             row = open_list.row(item.item_id)
             if self.learnt_once.add(label_key(sample.request_id, item.item_id, HEAD, 0)):
                 open_list.assume_negative(row)
+                open_list.assume_heads(row, self._happened(sample.request_id, item.item_id) if is_told else ())
 
     def _open_correction(self, sample: Sample, known: Mapping[str, int], prepared: _Prepared) -> None:
         item_id = sample.items[0].item_id
@@ -363,15 +378,24 @@ class OnlineLearner:
             row = open_list.row(item_id)
             if not self.learnt_once.add(label_key(sample.request_id, item_id, head, value)):
                 continue
-            if open_list.contradicts(row, value):
+            self.learnt_once.add(label_key(sample.request_id, "", _TOLD, 0))
+            weight = self.labels.weight_of(head, value)
+            if weight and open_list.contradicts(row, value):
                 del prepared.served[sample.request_id]
                 open_list = self._served(sample, prepared)
-            if value:
+            was_negative = label_key(sample.request_id, item_id, HEAD, 0) in self.learnt_once
+            if (told := self.heads.target(head, value)) is not None:
+                open_list.take_head(row, *told, was_negative)
+            if weight and value:
                 self.learnt_once.add(label_key(sample.request_id, item_id, HEAD, 1))
-                was_negative = label_key(sample.request_id, item_id, HEAD, 0) in self.learnt_once
-                open_list.take_positive(row, self.labels.weight_of(head, 1), was_negative)
-            else:
-                open_list.take_negative(row, self.labels.weight_of(head, 0))
+                open_list.take_positive(row, weight, was_negative)
+            elif weight:
+                open_list.take_negative(row, weight)
+
+    def _happened(self, request_id: str, item_id: str) -> set[int]:
+        """Return the heads of a shown item that were learnt as having happened."""
+        keys = (label_key(request_id, item_id, name, self.heads.value_of(k)) for k, name in enumerate(self.heads.names))
+        return {column for column, key in enumerate(keys) if key in self.learnt_once}
 
     def _served(self, sample: Sample, prepared: _Prepared) -> OpenList:
         """Return this batch's list of the request: impression and correction in one batch are one list."""
@@ -380,7 +404,7 @@ class OnlineLearner:
         if found is None:
             shown = served_list(sample, self.num_inputs, self.schema_hash)
             known = self._wanted(sample.request_id, shown)
-            found = OpenList.of_served(shown, known, sample.is_immediate)
+            found = OpenList.of_served(shown, known, len(self.heads), sample.is_immediate)
             prepared.served[sample.request_id] = found
             prepared.lists.append(found)
         return found
@@ -391,7 +415,13 @@ class OnlineLearner:
         return np.array([float(key in self.learnt_once) for key in keys], dtype=np.float32)
 
     def _open_organic(
-        self, event: Event, weight: float, moment: UserMoment, prepared: _Prepared, slices: tuple[str, ...]
+        self,
+        event: Event,
+        weight: float,
+        heads: Sequence[int],
+        moment: UserMoment,
+        prepared: _Prepared,
+        slices: tuple[str, ...],
     ) -> None:
         """Build the list this user would have been ranked on; the ranker learns it only if it holds the target."""
         is_scored = moment.state.is_known and event.item_id not in moment.state.consumed
@@ -404,7 +434,8 @@ class OnlineLearner:
         if candidates is None or not len(found):
             prepared.missed += [slices] if is_scored else []
             return
-        organic = OpenList.of_organic(candidates.inputs, candidates.rows, int(found[0]), weight, is_scored)
+        target, num_heads = int(found[0]), len(self.heads)
+        organic = OpenList.of_organic(candidates.inputs, candidates.rows, target, weight, heads, num_heads, is_scored)
         organic.slices = slices
         prepared.lists.append(organic)
 
@@ -416,6 +447,7 @@ class OnlineLearner:
         prepared.positives.append(Positive(event.user_id, row, moment.history_rows, moment.state.history_outcomes))
 
     def _weight(self, known: Mapping[str, int]) -> float:
+        """Return what the positives of an event weigh together; 0: it is no positive."""
         return sum(self.labels.weight_of(head, 1) for head, value in known.items() if value)
 
     def _predict(self, lists: Sequence[OpenList]) -> list[NDArray[np.float32]]:
@@ -426,15 +458,29 @@ class OnlineLearner:
         ends = np.cumsum([len(open_list.labels) for open_list in lists])
         return np.split(logits, ends[:-1])
 
+    def _predict_heads(self, lists: Sequence[OpenList]) -> dict[int, NDArray[np.float32]]:
+        """Score the heads of served lists, which are judged; identity of the list -> (n, K)."""
+        served = [open_list for open_list in lists if open_list.is_served]
+        if not served:
+            return {}
+        logits = self.ranker.predict_heads(np.concatenate([open_list.inputs for open_list in served]))
+        ends = np.cumsum([len(open_list.labels) for open_list in served])
+        return dict(zip(map(id, served), np.split(logits, ends[:-1]), strict=True))
+
     def _measure_settling(
-        self, logits_of: Mapping[int, NDArray[np.float32]], served: Mapping[str, OpenList], samples: Sequence[Sample]
+        self,
+        logits_of: Mapping[int, NDArray[np.float32]],
+        heads_of: Mapping[int, NDArray[np.float32]],
+        served: Mapping[str, OpenList],
+        samples: Sequence[Sample],
     ) -> None:
-        """Keep the first scores of shown lists until their labels settle; `logits_of` is by identity of the list."""
+        """Keep the first scores of shown lists until their labels settle; scores are by identity of the list."""
         now_ms = self.progress.newest_event_time_ms
         for sample in samples:
             open_list = served.get(sample.request_id or "")
             if open_list is not None and id(open_list) in logits_of:
-                shown = shown_list(sample, open_list, logits_of[id(open_list)], self.slices_of(sample))
+                name, slices = id(open_list), self.slices_of(sample)
+                shown = shown_list(sample, open_list, logits_of[name], heads_of[name], slices)
                 is_impression = sample.kind == "impression"
                 self.metrics.settling.observe(
                     sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms

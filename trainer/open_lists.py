@@ -1,17 +1,18 @@
 """A list of the current micro-batch, while samples still say what is known of its items.
 
-Letters: `n` items of a list, `F` ranker inputs.
+Letters: `n` items of a list, `F` ranker inputs, `K` heads.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import SampleError
-from trainer.loss import CHANGED_LABEL, FIRST_LABEL, TRUSTED_LABEL
+from trainer.loss import CHANGED_LABEL, FIRST_LABEL, TRUSTED_LABEL, UNTOLD
 from trainer.ranker_learner import LabelledList
 from trainer.samples import ServedList
 
@@ -31,6 +32,10 @@ class OpenList:
     positions: NDArray[np.int64]
     """(n,) places from 0, -1 where nobody was shown the list."""
     is_served: bool
+    head_labels: NDArray[np.int8]
+    """(n, K) 1, 0 or `UNTOLD`: what is newly known of each head."""
+    head_kinds: NDArray[np.int8]
+    """(n, K) how sure it is."""
     is_immediate: bool = False
     """Whether its negatives were assumed at once, so that some of them are wrong."""
     target: int = -1
@@ -46,7 +51,7 @@ class OpenList:
     _refused: set[int] = field(default_factory=set)
 
     @classmethod
-    def of_served(cls, shown: ServedList, known: NDArray[np.float32], is_immediate: bool) -> OpenList:
+    def of_served(cls, shown: ServedList, known: NDArray[np.float32], num_heads: int, is_immediate: bool) -> OpenList:
         """Open a list that was shown; `known` (n,) says which items were learnt as wanted before."""
         size = len(shown.item_ids)
         return cls(
@@ -56,21 +61,58 @@ class OpenList:
             kinds=np.full(size, TRUSTED_LABEL, dtype=np.int8),
             positions=shown.positions,
             is_served=True,
+            head_labels=np.full((size, num_heads), UNTOLD, dtype=np.int8),
+            head_kinds=np.full((size, num_heads), TRUSTED_LABEL, dtype=np.int8),
             is_immediate=is_immediate,
             row_of={item_id: row for row, item_id in enumerate(shown.item_ids)},
         )
 
     @classmethod
     def of_organic(
-        cls, inputs: NDArray[np.float32], rows: NDArray[np.int64], target: int, weight: float, is_scored: bool
+        cls,
+        inputs: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        target: int,
+        weight: float,
+        heads: Sequence[int],
+        num_heads: int,
+        is_scored: bool,
     ) -> OpenList:
-        """Open the list that an organic positive would have been ranked on."""
+        """Open the list that an organic positive would have been ranked on.
+
+        Args:
+            inputs: (n, F)
+            rows: (n,) of the catalogue.
+            target: where what the user chose stands.
+            weight: of the positive.
+            heads: columns of what the user did with it; of other heads nothing is known.
+            num_heads: K.
+            is_scored: whether its rank counts.
+        """
         size = len(rows)
         labels, weights = np.zeros(size, dtype=np.float32), np.ones(size, dtype=np.float32)
         labels[target], weights[target] = 1.0, weight
-        kinds = np.full(size, TRUSTED_LABEL, dtype=np.int8)
-        nowhere = np.full(size, -1, dtype=np.int64)
-        return cls(inputs, labels, weights, kinds, nowhere, False, target=target, rows=rows, is_scored=is_scored)
+        head_labels = np.full((size, num_heads), UNTOLD, dtype=np.int8)
+        head_labels[:, heads] = 0
+        head_labels[target, heads] = 1
+        return cls(
+            inputs,
+            labels,
+            weights,
+            kinds=np.full(size, TRUSTED_LABEL, dtype=np.int8),
+            positions=np.full(size, -1, dtype=np.int64),
+            is_served=False,
+            head_labels=head_labels,
+            head_kinds=np.full((size, num_heads), TRUSTED_LABEL, dtype=np.int8),
+            target=target,
+            rows=rows,
+            is_scored=is_scored,
+        )
+
+    @property
+    def teaches(self) -> bool:
+        """Whether anything new is known of its items."""
+        return bool(self.weights.any() or (self.head_labels != UNTOLD).any())
 
     def row(self, item_id: str) -> int:
         """Return where an item stands.
@@ -118,6 +160,39 @@ class OpenList:
         self.weights[row] += weight
         self.kinds[row] = TRUSTED_LABEL
 
+    def assume_heads(self, row: int, happened: Collection[int]) -> None:
+        """Take it that nothing was done with a shown item, but for the heads that are known to have happened."""
+        kind = FIRST_LABEL if self.is_immediate else TRUSTED_LABEL
+        for column in range(self.head_labels.shape[1]):
+            if self.head_labels[row, column] == UNTOLD and column not in happened:
+                self.head_labels[row, column] = 0
+                self.head_kinds[row, column] = kind
+
+    def take_head(self, row: int, column: int, target: int, was_assumed: bool) -> None:
+        """Learn what became of one head of an item.
+
+        Args:
+            row: the item.
+            column: the head.
+            target: 1 it happened, 0 it is certain that it did not.
+            was_assumed: whether an earlier batch learnt that it did not.
+        """
+        self.head_labels[row, column] = target
+        if self.is_immediate and target:
+            is_change = was_assumed and row not in self._assumed
+            self.head_kinds[row, column] = CHANGED_LABEL if is_change else FIRST_LABEL
+        else:
+            self.head_kinds[row, column] = TRUSTED_LABEL
+
     def labelled(self) -> LabelledList:
         """Return the list as the ranker learns it."""
-        return LabelledList(self.inputs, self.labels, self.weights, self.kinds, self.positions, self.is_served)
+        return LabelledList(
+            self.inputs,
+            self.labels,
+            self.weights,
+            self.kinds,
+            self.positions,
+            self.is_served,
+            self.head_labels,
+            self.head_kinds,
+        )

@@ -1,6 +1,6 @@
 """Learns the ranker from lists: one step on the new ones together with one replayed recent batch.
 
-Letters: `R` lists of a batch, `T` their rows, `F` ranker inputs.
+Letters: `R` lists of a batch, `T` their rows, `F` ranker inputs, `K` heads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from trainer.device import on_device
 from trainer.guarded_step import clipped_step, fault_of, named_gradients
-from trainer.loss import fake_negative_weights, ranker_loss
+from trainer.heads import Heads
+from trainer.loss import fake_negative_weights, heads_loss, ranker_loss
 from trainer.model import PositionBias, Ranker
 from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
 from trainer.step_config import StepConfig
@@ -41,6 +42,10 @@ class LabelledList:
     """(n,) places from 0, -1 where nobody was shown the list."""
     is_served: bool
     """True for a list a person saw."""
+    head_labels: NDArray[np.int8]
+    """(n, K) 1, 0 or `UNTOLD`, whatever weight the label has for the ranker."""
+    head_kinds: NDArray[np.int8]
+    """(n, K) how sure each is."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,10 @@ class ListBatch:
     """(T,)"""
     is_served: NDArray[np.bool_]
     """(R,)"""
+    head_labels: NDArray[np.int8]
+    """(T, K)"""
+    head_kinds: NDArray[np.int8]
+    """(T, K)"""
 
     @classmethod
     def of_lists(cls, lists: Sequence[LabelledList]) -> ListBatch:
@@ -74,6 +83,8 @@ class ListBatch:
             positions=np.concatenate([labelled.positions for labelled in lists]),
             list_of=np.repeat(np.arange(len(lists)), sizes),
             is_served=np.array([labelled.is_served for labelled in lists]),
+            head_labels=np.concatenate([labelled.head_labels for labelled in lists]),
+            head_kinds=np.concatenate([labelled.head_kinds for labelled in lists]),
         )
 
     @classmethod
@@ -90,6 +101,8 @@ class ListBatch:
                 [batch.list_of + end - len(batch.is_served) for batch, end in zip(batches, ends, strict=True)]
             ),
             is_served=np.concatenate([batch.is_served for batch in batches]),
+            head_labels=np.concatenate([batch.head_labels for batch in batches]),
+            head_kinds=np.concatenate([batch.head_kinds for batch in batches]),
         )
 
     def split(self, sizes: Sequence[int]) -> list[ListBatch]:
@@ -106,6 +119,8 @@ class ListBatch:
                     positions=self.positions[first:last],
                     list_of=self.list_of[first:last] - start,
                     is_served=self.is_served[start : start + size],
+                    head_labels=self.head_labels[first:last],
+                    head_kinds=self.head_kinds[first:last],
                 )
             )
             start += size
@@ -113,23 +128,27 @@ class ListBatch:
 
 
 class RankerLearner:
-    """The ranker with its optimiser and the recent batches it replays.
+    """The ranker and its heads with their optimiser and the recent batches they replay.
 
     Args:
         ranker: the module to train.
+        heads: trained with it.
         config: rates, loss and replay size.
         device: where the ranker lives.
         workers: who takes each step together with this one; nobody by default.
     """
 
-    def __init__(self, ranker: Ranker, config: StepConfig, device: str, workers: WorkerGroup | None = None) -> None:
+    def __init__(
+        self, ranker: Ranker, heads: Heads, config: StepConfig, device: str, workers: WorkerGroup | None = None
+    ) -> None:
         self.ranker = ranker
+        self.heads = heads
         self._workers = workers
         self.ranker.has_mixed_precision = config.mixed_precision
         self._config = config
         self._device = device
         self.position_bias = PositionBias().to(device)
-        self._modules = torch.nn.ModuleDict({"ranker": ranker, "position_bias": self.position_bias})
+        self._modules = torch.nn.ModuleDict({"ranker": ranker, "heads": heads, "position_bias": self.position_bias})
         self.optimizer = torch.optim.Adam(self._modules.parameters(), lr=config.learning_rate)
         self.recent: deque[ListBatch] = deque()
 
@@ -137,6 +156,12 @@ class RankerLearner:
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits, (T, F) -> (T,)."""
         logits: NDArray[np.float32] = self.ranker(self._tensor(inputs)).cpu().numpy()
+        return logits
+
+    @torch.no_grad()
+    def predict_heads(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits of every head, (T, F) -> (T, K)."""
+        logits: NDArray[np.float32] = self.heads(*self.ranker.layers(self._tensor(inputs))).cpu().numpy()
         return logits
 
     def learn_batch(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> StepOutcome:
@@ -177,13 +202,19 @@ class RankerLearner:
 
     def _step(self, batch: ListBatch) -> StepOutcome:
         labels, list_of = self._tensor(batch.labels), self._tensor(batch.list_of)
-        logits = self.ranker(self._tensor(batch.inputs), ~self._tensor(batch.is_served)[list_of])
+        is_organic = ~self._tensor(batch.is_served)[list_of]
+        logits, scaled, hidden = self.ranker.layers(self._tensor(batch.inputs), is_organic)
         if self._config.learns_position_bias:
             logits = logits + self.position_bias(self._tensor(batch.positions))
         weights = self._tensor(batch.weights)
         if self._config.corrects_fake_negatives:
             weights = weights * fake_negative_weights(logits, self._tensor(batch.kinds))
         loss = ranker_loss(logits, labels, weights, list_of, len(batch.is_served), self._config.softmax_weight)
+        if self._config.heads_weight:
+            told = self.heads(logits, scaled, hidden, is_organic)
+            head_labels, head_kinds = self._tensor(batch.head_labels), self._tensor(batch.head_kinds)
+            of_heads = heads_loss(told, head_labels, head_kinds, self._config.corrects_fake_negatives)
+            loss = loss + self._config.heads_weight * of_heads
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self._workers:

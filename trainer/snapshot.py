@@ -52,6 +52,7 @@ def build_version(learner: OnlineLearner, label: VersionLabel) -> Version:
             "steps": float(progress.step),
         },
         canary_scores=tuple(Model.from_dense(dense).rank(canary_inputs).tolist()),
+        heads=learner.judged_heads,
         newest_event_time_ms=progress.newest_event_time_ms,
         newest_broker_time_ms=progress.newest_broker_time_ms,
     )

@@ -27,6 +27,9 @@ class StepConfig:
     embedding_scale: float = 0.1
     learning_rate: float = 2e-3
     softmax_weight: float = 0.3
+    heads_weight: float = 1.0
+    head_scales: tuple[float, ...] = (1.0,)
+    """What the ranker's score counts for in each head at first: as many as there are heads."""
     replay_rows: int = 100_000
     corrects_fake_negatives: bool = True
     """Whether labels of lists under `labels.policy: immediate` are importance-weighted."""

@@ -51,7 +51,7 @@ __all__ = [
     "write_version",
 ]
 
-FORMAT = 2
+FORMAT = 3
 MAX_ID_BYTES = 128
 _MANIFEST_BYTES_LIMIT = 16 * 2**20
 
@@ -116,6 +116,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, FileEntry] = {}
     tensors: dict[str, TensorEntry] = {}
     canary_scores: tuple[float, ...] = ()
+    heads: tuple[str, ...] = ()
     newest_event_time_ms: int = 0
     newest_broker_time_ms: int = 0
 

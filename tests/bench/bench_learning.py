@@ -90,6 +90,8 @@ INGREDIENTS = (
     Ingredient("one half-life (1 d)", {"features.half_lives_s": [86400.0]}),
     Ingredient("history of 1", {"features.history_length": 1}),
     Ingredient("no replay", {"trainer.learner.replay_rows": 0}),
+    Ingredient("no heads", {"trainer.learner.heads_weight": 0.0}),
+    Ingredient("no update clip", {"trainer.learner.update_clip": 0.0}),
     Ingredient("no listwise softmax", {"trainer.learner.softmax_weight": 0.0}),
     Ingredient("embeddings of 2", {"trainer.learner.embedding_dim": 2}),
     Ingredient("frozen after 20 %", {}, freeze_share=EARLY_SHARE),

@@ -52,7 +52,8 @@ def _lists(random: np.random.Generator, lists: int = 16, size: int = 20) -> List
         kinds = np.where(random.random(size) < 0.5, first, TRUSTED_LABEL).astype(np.int8)
         is_served = bool(random.random() < 0.5)
         positions = np.arange(size) if is_served else np.full(size, -1)
-        drawn.append(LabelledList(inputs, labels, np.ones(size, dtype=np.float32), kinds, positions, is_served))
+        weights, heads = np.ones(size, dtype=np.float32), (labels.astype(np.int8)[:, None], kinds[:, None])
+        drawn.append(LabelledList(inputs, labels, weights, kinds, positions, is_served, *heads))
     return ListBatch.of_lists(drawn)
 
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from trainer.config import DriftConfig
 from trainer.drift import MEMORY_STEPS, DriftMonitor, DriftState
-from trainer.loss import TRUSTED_LABEL
+from trainer.loss import TRUSTED_LABEL, UNTOLD
 from trainer.measures.curve import auc
-from trainer.model import Ranker
+from trainer.model import Model
 from trainer.ranker_learner import ListBatch, RankerLearner
 from trainer.step_config import StepConfig
 
@@ -137,6 +137,8 @@ def _lists(random: np.random.Generator, sign: float, inputs: int = 8, size: int 
         positions=np.full(count, -1, dtype=np.int64),
         list_of=np.repeat(np.arange(lists), size),
         is_served=np.ones(lists, dtype=np.bool_),
+        head_labels=np.full((count, 1), UNTOLD, dtype=np.int8),
+        head_kinds=np.full((count, 1), TRUSTED_LABEL, dtype=np.int8),
     )
 
 
@@ -144,7 +146,8 @@ def _batches_to_recover(has_policy: bool, seed: int) -> tuple[int, int]:
     """Return the batches from the reversal until the area is back at .8, and the alarms before the reversal."""
     torch.manual_seed(seed)
     config = StepConfig(replay_rows=20_000)
-    learner = RankerLearner(Ranker(8), config, "cpu")
+    model = Model(embedding_dim=2, num_inputs=8, num_pre_ranker_inputs=1)
+    learner = RankerLearner(model.ranker, model.heads, config, "cpu")
     monitor, random = DriftMonitor(DriftConfig(is_enabled=has_policy)), np.random.default_rng(seed)
     areas: list[float] = []
     reversal, early_alarms = 700, 0

@@ -23,9 +23,9 @@ def lists(size: int, seed: int, flip: bool = False) -> ListBatch:
         rows = random.normal(size=(5, _INPUTS)).astype(np.float32)
         labels = (rows[:, 0] > 0).astype(np.float32)
         wanted = 1 - labels if flip else labels
-        found.append(
-            LabelledList(rows, wanted, np.ones(5, dtype=np.float32), np.zeros(5, dtype=np.int8), np.arange(5), True)
-        )
+        weights, kinds = np.ones(5, dtype=np.float32), np.zeros(5, dtype=np.int8)
+        heads = wanted.astype(np.int8)[:, None], kinds[:, None]
+        found.append(LabelledList(rows, wanted, weights, kinds, np.arange(5), True, *heads))
     return ListBatch.of_lists(found)
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from trainer.loss import TRUSTED_LABEL
-from trainer.model import MAX_POSITIONS, PositionBias, Ranker
+from trainer.loss import TRUSTED_LABEL, UNTOLD
+from trainer.model import MAX_POSITIONS, Model, PositionBias
 from trainer.ranker_learner import ListBatch, RankerLearner
 from trainer.step_config import StepConfig
 
@@ -33,14 +33,22 @@ def shown_lists(random: np.random.Generator) -> ListBatch:
         positions=np.tile(np.arange(SIZE), LISTS),
         list_of=np.repeat(np.arange(LISTS), SIZE),
         is_served=np.ones(LISTS, dtype=np.bool_),
+        head_labels=np.full((count, 1), UNTOLD, dtype=np.int8),
+        head_kinds=np.full((count, 1), TRUSTED_LABEL, dtype=np.int8),
     )
+
+
+def new_learner(config: StepConfig) -> RankerLearner:
+    """A ranker of three inputs that has learnt nothing."""
+    model = Model(embedding_dim=2, num_inputs=3, num_pre_ranker_inputs=1)
+    return RankerLearner(model.ranker, model.heads, config, "cpu")
 
 
 def learnt(has_bias: bool) -> RankerLearner:
     """A ranker after 800 batches of such lists."""
     torch.manual_seed(1)
     random = np.random.default_rng(1)
-    learner = RankerLearner(Ranker(3), StepConfig(replay_rows=20_000, learns_position_bias=has_bias), "cpu")
+    learner = new_learner(StepConfig(replay_rows=20_000, learns_position_bias=has_bias))
     for step in range(800):
         learner.learn_batch(shown_lists(random), step)
     return learner
@@ -85,7 +93,7 @@ def test_a_row_without_a_place_gets_nothing() -> None:
 def test_it_is_learnt_on_after_a_restart() -> None:
     """Bias and places seen are part of the state."""
     random = np.random.default_rng(2)
-    first, second = (RankerLearner(Ranker(3), StepConfig(), "cpu") for _ in range(2))
+    first, second = (new_learner(StepConfig()) for _ in range(2))
     for step in range(5):
         first.learn_batch(shown_lists(random), step)
     second.restore(first.arrays())

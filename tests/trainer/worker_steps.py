@@ -57,7 +57,8 @@ def list_batch(rank: int, step: int, is_bad: bool = False) -> ListBatch:
         labels[inputs[:, 0].argmax()] = 1.0
         weights = np.full(5, np.nan if is_bad else 1.0, dtype=np.float32)
         kinds, positions = np.full(5, TRUSTED_LABEL, dtype=np.int8), random.permutation(5)
-        lists.append(LabelledList(inputs, labels, weights, kinds, positions, True))
+        heads = labels.astype(np.int8)[:, None], kinds[:, None]
+        lists.append(LabelledList(inputs, labels, weights, kinds, positions, True, *heads))
     return ListBatch.of_lists(lists)
 
 

@@ -127,10 +127,13 @@ def observe_shown(
 ) -> None:
     """Keep what the model says now of a shown list, with the labels known now; items in the order of their ids."""
     items = sorted({item.item_id: item for item in reversed(sample.items)}.values(), key=lambda item: item.item_id)
-    scores = learner.ranker.predict(np.array([item.row for item in items], dtype=np.float32))
+    inputs = np.array([item.row for item in items], dtype=np.float32)
+    scores, head_scores = learner.ranker.predict(inputs), learner.ranker.predict_heads(inputs)
     labels = np.array([float(item.label == 1) for item in items], dtype=np.float32)
+    happened = np.array([learner.heads.row(item.known) for item in items])
     served_ms = sample.served_time_ms or sample.event_time_ms
-    shown = ShownList(served_ms, scores, labels, sample.user_id, learner.slices_of(sample))
+    slices = learner.slices_of(sample)
+    shown = ShownList(served_ms, scores, labels, sample.user_id, slices, head_scores, happened)
     metrics.settling.observe(sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms)
 
 

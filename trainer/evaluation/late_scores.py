@@ -42,7 +42,7 @@ class LateScorer:
         self._learner = learner
         self._lists = lists
         self.rules = Rules(learner.labels)
-        self.metrics = PrequentialMetrics(round(1000 * learner.labels.window_s))
+        self.metrics = PrequentialMetrics(round(1000 * learner.labels.window_s), learner.judged_heads)
 
     def score_batch(self, entries: Sequence[Entry]) -> None:
         """Predict and measure; of a list that was shown the first scores are kept until its labels settle."""

@@ -12,7 +12,7 @@ from trainer.metrics import Totals
 
 _ORGANIC = ("hr@10", "ndcg@10", "mrr@10")
 _SERVED = ("auc", "gauc", "mrr", "ndcg@10", "logloss", "ece")
-_SLICED = re.compile(r"(settled_)?(.+?)\[(.+)\]")
+_SLICED = re.compile(r"(settled_|head_)?(.+?)\[(.+)\]")
 _LABELLED = ("auc", "logloss", "ece")
 
 
@@ -71,19 +71,21 @@ def parts_of(
     if totals.count("labelled"):
         parts["labelled"] = {"events": totals.count("labelled")}
         parts["labelled"] |= {name: values.get(f"labelled_{name}") for name in _LABELLED}
-    for part, slices in _sliced(values).items():
+    for (part, kind), told in _told_apart(values).items():
         if part in parts:
-            parts[part]["slices"] = slices
+            parts[part][kind] = told
     return parts
 
 
-def _sliced(values: Mapping[str, float]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return part -> slice -> metric -> value."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+_TOLD_APART = {None: ("organic", "slices"), "settled_": ("served", "slices"), "head_": ("served", "heads")}
+
+
+def _told_apart(values: Mapping[str, float]) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
+    """Return (part, `slices` or `heads`) -> name of it -> metric -> value."""
+    found: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
     for name, value in values.items():
         if match := _SLICED.fullmatch(name):
-            part = "served" if match[1] else "organic"
-            found.setdefault(part, {}).setdefault(match[3], {})[match[2]] = value
+            found.setdefault(_TOLD_APART[match[1]], {}).setdefault(match[3], {})[match[2]] = value
     return found
 
 

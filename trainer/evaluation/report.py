@@ -34,13 +34,14 @@ def print_outcomes(console: Console, outcomes: Sequence[Outcome]) -> None:
     for part in ("organic", "served", "labelled"):
         rows = [(outcome, parts[part]) for outcome, parts in found if part in parts]
         if rows:
-            names = [name for name in rows[0][1] if name != "slices"]
+            names = [name for name in rows[0][1] if name not in ("slices", "heads")]
             table = _table(part, ["", *names, "events/s"])
             for outcome, values in rows:
                 cells = [_cell(values.get(name)) for name in names]
                 table.add_row(outcome.name, *cells, f"{outcome.events_per_s:,.0f}")
             console.print(table)
-            _print_slices(console, part, rows[0][1].get("slices", {}))
+            _print_told_apart(console, f"{part} by slice", rows[0][1].get("slices", {}))
+            _print_told_apart(console, f"{part} by head", rows[0][1].get("heads", {}))
     if not any(parts for _, parts in found):
         console.print("nothing was scored: no known user had a positive event, no list settled, no event had a label")
 
@@ -60,14 +61,14 @@ def _interval(middle: float, low: float, high: float) -> str:
     return f"{middle:.4f} [{low:.4f}, {high:.4f}]"
 
 
-def _print_slices(console: Console, part: str, slices: Mapping[str, Mapping[str, float]]) -> None:
-    """Print a row a slice of the traffic, of the learner alone."""
-    if not slices:
+def _print_told_apart(console: Console, title: str, told: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a row a slice of the traffic, or a head, of the learner alone."""
+    if not told:
         return
-    names = list(dict.fromkeys(name for values in slices.values() for name in values))
-    table = _table(f"{part} by slice", ["", *names])
-    for slice_name, values in sorted(slices.items()):
-        table.add_row(slice_name, *[_cell(values.get(name)) for name in names])
+    names = list(dict.fromkeys(name for values in told.values() for name in values))
+    table = _table(title, ["", *names])
+    for name_apart, values in sorted(told.items()):
+        table.add_row(name_apart, *[_cell(values.get(name)) for name in names])
     console.print(table)
 
 

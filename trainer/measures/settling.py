@@ -1,13 +1,13 @@
 """Shown lists between scores and labels: scored before they are learnt, judged when their window has closed.
 
-Letters: `n` items of a list.
+Letters: `n` items of a list, `K` heads.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,10 @@ class ShownList:
     user_id: str = ""
     slices: tuple[str, ...] = ()
     """Where its measures are also told, see `trainer.slices`."""
+    head_scores: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    """(n, K) logits of every head, (0, 0) where nothing predicts them."""
+    head_labels: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int8))
+    """(n, K) 1 where it happened by now."""
 
 
 class SettlingLists:
@@ -62,6 +66,7 @@ class SettlingLists:
         known = self._open.get(request_id)
         if known is not None:
             known.labels = np.maximum(known.labels, shown.labels)
+            known.head_labels = np.maximum(known.head_labels, shown.head_labels)
         elif is_impression and request_id in self._early:
             del self._early[request_id]
         elif is_impression:
@@ -91,16 +96,27 @@ class SettlingLists:
             "labels": pack_array(_joined([shown.labels for shown in lists])),
             "user_ids": [shown.user_id for shown in lists],
             "slices": [list(shown.slices) for shown in lists],
+            "heads": [list(shown.head_scores.shape) for shown in lists],
+            "head_scores": pack_array(_joined([shown.head_scores.reshape(-1) for shown in lists])),
+            "head_labels": pack_array(_joined([shown.head_labels.reshape(-1).astype(np.float32) for shown in lists])),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned."""
         ends = np.cumsum(state["sizes"], dtype=np.int64)[:-1]
-        scores = np.split(unpack_array(state["scores"]), ends)
-        labels = np.split(unpack_array(state["labels"]), ends)
-        told = zip(state["user_ids"], map(tuple, state["slices"]), strict=True)
-        lists = zip(state["request_ids"], state["served_times_ms"], scores, labels, told, strict=False)
-        self._open = OrderedDict((name, ShownList(time_ms, s, known, *of)) for name, time_ms, s, known, of in lists)
+        head_ends = np.cumsum([rows * heads for rows, heads in state["heads"]], dtype=np.int64)[:-1]
+        columns = zip(
+            state["served_times_ms"],
+            np.split(unpack_array(state["scores"]), ends),
+            np.split(unpack_array(state["labels"]), ends),
+            state["user_ids"],
+            map(tuple, state["slices"]),
+            _shaped(np.split(unpack_array(state["head_scores"]), head_ends), state["heads"]),
+            _shaped(np.split(unpack_array(state["head_labels"]).astype(np.int8), head_ends), state["heads"]),
+            strict=False,
+        )
+        shown = (ShownList(*fields) for fields in columns)
+        self._open = OrderedDict(zip(state["request_ids"], shown, strict=False))
         self._early = OrderedDict.fromkeys(state["early"])
 
     def _remember_early(self, request_id: str) -> None:
@@ -131,3 +147,7 @@ def ranking_measures(scores: NDArray[np.float32], labels: NDArray[np.float32], t
 
 def _joined(arrays: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.float32)
+
+
+def _shaped(arrays: Sequence[NDArray[Any]], shapes: Sequence[Sequence[int]]) -> Iterator[NDArray[Any]]:
+    return (array.reshape(shape) for array, shape in zip(arrays, shapes, strict=False))

@@ -68,8 +68,10 @@ def test_lists_are_scored_before_they_are_learnt(app: AppConfig, tmp_path: Path)
     parts = _run(app, path, served=served).parts()
     assert parts["served"]["requests"] == 2
     assert set(parts["served"]) == {
-        *("requests", "auc", "gauc", "mrr", "ndcg@10", "logloss", "ece", "user_gauc", "slices")
+        *("requests", "auc", "gauc", "mrr", "ndcg@10", "logloss", "ece", "user_gauc", "slices", "heads")
     }
+    assert set(parts["served"]["heads"]) == {"like", "rate"}
+    assert parts["served"]["heads"]["like"]["auc"] is not None
     assert "organic" not in parts
 
 
