@@ -53,9 +53,9 @@ class Learner:
         """Take the ranker's step `step`."""
         return self.ranker.learn_batch(batch, step, rate_factor)
 
-    def learn_positives(self, batch: TowerBatch, rate_factor: float = 1.0) -> StepOutcome:
+    def learn_positives(self, batch: TowerBatch) -> StepOutcome:
         """Take a step of the tower."""
-        return self.tower.learn_batch(batch, rate_factor)
+        return self.tower.learn_batch(batch)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return a copy of all weights, rows and optimisers; ids of the rows are `tower.names()`."""

@@ -505,7 +505,7 @@ class OnlineLearner:
             self.recent_inputs = lists[-1].inputs[:32]
         if positives:
             drawn = self.retrieval.batch_of(positives, step, self.progress.newest_event_time_ms)
-            self._note_step("tower", self.weights.learn_positives(drawn, rate_factor))
+            self._note_step("tower", self.weights.learn_positives(drawn))
 
     def _note_step(self, part: str, outcome: StepOutcome) -> None:
         self.progress.clipped_steps += outcome.was_clipped

@@ -79,11 +79,8 @@ class TowerLearner:
         vectors = self.tower.item_vectors(self.item_rows.weight, self.category_rows.weight, rows, starts)
         return vectors.cpu().numpy()
 
-    def learn_batch(self, batch: TowerBatch, rate_factor: float = 1.0) -> StepOutcome:
+    def learn_batch(self, batch: TowerBatch) -> StepOutcome:
         """Take one step of sampled softmax, unless it would not be finite."""
-        self.optimizer.learning_rate = rate_factor * self._config.learning_rate
-        for table in self.tables().values():
-            table.learning_rate = rate_factor * self._config.embedding_learning_rate
         users, touched = self._tensor(batch.users), self._tensor(batch.touched)
         categories = ItemCategories.of_rows(batch.categories, self._device)
         loss, gradients = tower_step(

@@ -132,7 +132,8 @@ def from_memory(samples: list[bytes], batch_size: int) -> MemoryRun:
     for start in range(0, len(samples), batch_size):
         learner.learn_batch([decode_sample(value) for value in samples[start : start + batch_size]])
     spent_s = time.perf_counter() - started_s
-    return MemoryRun(len(samples) / spent_s, recorder.spent_s / spent_s, recorder.newest(KEPT), config.step_config())
+    steps = config.step_config(learner.heads.first_scales)
+    return MemoryRun(len(samples) / spent_s, recorder.spent_s / spent_s, recorder.newest(KEPT), steps)
 
 
 if __name__ == "__main__":

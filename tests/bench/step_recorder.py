@@ -35,11 +35,11 @@ class Recorder:
         self.spent_s += time.perf_counter() - began_s
         return outcome
 
-    def learn_positives(self, batch: TowerBatch, rate_factor: float = 1.0) -> StepOutcome:
+    def learn_positives(self, batch: TowerBatch) -> StepOutcome:
         """Keep and learn."""
         self.towers.append(batch)
         began_s = time.perf_counter()
-        outcome = self._learn_positives(batch, rate_factor)
+        outcome = self._learn_positives(batch)
         self.spent_s += time.perf_counter() - began_s
         return outcome
 
