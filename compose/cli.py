@@ -194,6 +194,7 @@ def recommend(
     user: Annotated[str, typer.Argument(help="User id.")],
     num: Annotated[int, typer.Option("--num", min=1, max=500, help="Items wanted.")] = 10,
     surface: Annotated[str, typer.Option(help="A surface of headrace.yaml; `probe` leaves no trace.")] = "probe",
+    heads: Annotated[bool, typer.Option("--heads", help="Tell the chance of each head of headrace.yaml.")] = False,
     state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
     as_json: JsonOption = False,
@@ -202,7 +203,7 @@ def recommend(
     from compose.serving_client import recommend as ask
     from compose.serving_tables import print_recommendations, to_json
 
-    answer = ask(addresses(state, endpoints).serving, user, num, surface)
+    answer = ask(addresses(state, endpoints).serving, user, num, surface, heads)
     if as_json:
         print_json(to_json(answer))
     else:

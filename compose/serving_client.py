@@ -20,7 +20,9 @@ _TIMEOUT_S = 10.0
 _UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-def recommend(address: str, user_id: str, num_items: int, surface: str) -> pb.RecommendResponse:
+def recommend(
+    address: str, user_id: str, num_items: int, surface: str, include_heads: bool = False
+) -> pb.RecommendResponse:
     """Ask the Recommender.
 
     Raises:
@@ -28,7 +30,9 @@ def recommend(address: str, user_id: str, num_items: int, surface: str) -> pb.Re
         AdminError: it refuses the request.
     """
     with _errors_in_words(address), grpc.insecure_channel(address) as channel:
-        request = pb.RecommendRequest(user_id=user_id, num_items=num_items, surface=surface)
+        request = pb.RecommendRequest(
+            user_id=user_id, num_items=num_items, surface=surface, include_heads=include_heads
+        )
         stub: Any = serving_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
         answer: pb.RecommendResponse = stub.Recommend(request, timeout=_TIMEOUT_S)
         return answer

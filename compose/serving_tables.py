@@ -23,9 +23,11 @@ def to_json(message: Any) -> dict[str, Any]:
 
 def print_recommendations(answer: pb.RecommendResponse) -> None:
     """Print one answered list."""
-    table = Table("#", "item", "score", "source", box=None, pad_edge=False)
+    heads = sorted({name for item in answer.items for name in item.heads})
+    table = Table("#", "item", "score", "source", *heads, box=None, pad_edge=False)
     for item in answer.items:
-        table.add_row(str(item.position + 1), item.item_id, f"{item.score:.4f}", item.source)
+        chances = [f"{item.heads[name]:.4f}" if name in item.heads else "-" for name in heads]
+        table.add_row(str(item.position + 1), item.item_id, f"{item.score:.4f}", item.source, *chances)
     console = Console(highlight=False)
     console.print(table)
     model = f"model {answer.model_version}, {answer.model_age_s:.1f} s old" if answer.model_version else "no model yet"

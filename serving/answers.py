@@ -41,6 +41,8 @@ class RecommendQuery:
     exclude_item_ids: Sequence[str] = ()
     category_filter: Sequence[str] = ()
     is_prefetch: bool = False
+    include_heads: bool = False
+    """Whether the answer tells the chance of each head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Answer:
     model_age_s: float
     degraded_reasons: tuple[str, ...]
     served_time_ms: int
+    heads: tuple[Mapping[str, float], ...] = ()
+    """Head -> chance of the first items, as many as a model ranked; empty where nobody asked."""
 
 
 @dataclass(frozen=True)

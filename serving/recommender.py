@@ -126,7 +126,7 @@ class Recommender:
         model = self._ready_model()
         ranked = self._ranked_or_fallback(model, query, user, budget, now_ms, clock)
         reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
-        answer = make_answer(ranked, model, reasons, now_ms)
+        answer = make_answer(ranked, model, reasons, now_ms, query.include_heads)
         clock.passed("answer")
         self._served.put(served_list(query, answer, ranked, self._app.surfaces[query.surface].learn))
         clock.passed("log")
@@ -210,7 +210,9 @@ class Recommender:
             logger.exception("version %s failed to rank; answering by popularity", model.version)
             return self._fallback.rank(query, user, now_ms, (RANKER_FAILED,))
 
-    async def rank(self, user_id: str, item_ids: Sequence[str], budget: Budget | None = None) -> Answer:
+    async def rank(
+        self, user_id: str, item_ids: Sequence[str], budget: Budget | None = None, include_heads: bool = False
+    ) -> Answer:
         """Score exactly these items, consumed ones too, best first; unknown ones stand last with the lowest score."""
         budget = budget or Budget.of(self._deadline_s)
         clock = self._times.start()
@@ -220,7 +222,7 @@ class Recommender:
         model = self._ready_model()
         ranked = self._scored(model, query, user, now_ms, clock)
         reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
-        answer = make_answer(_with_missing(ranked, item_ids), model, reasons, now_ms)
+        answer = make_answer(_with_missing(ranked, item_ids), model, reasons, now_ms, include_heads)
         clock.passed("answer")
         self._count(clock, reasons)
         return answer

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import zip_longest
 from typing import Any
 
 import grpc
@@ -78,7 +79,7 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
                 answer = await self._recommender.recommend(query, budget)
             return pb.RecommendResponse(
                 request_id=answer.request_id,
-                items=_items_of(answer.items),
+                items=_items_of(answer.items, answer.heads),
                 model_version=answer.model_version,
                 model_age_s=answer.model_age_s,
                 degraded_reasons=answer.degraded_reasons,
@@ -97,7 +98,8 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
             _check_ids("item_ids", request.item_ids)
             budget = self._budget_of(context)
             with self._admission.admit(_token_of(context), False, budget):
-                answer = await self._recommender.rank(request.user_id, list(request.item_ids), budget)
+                item_ids = list(request.item_ids)
+                answer = await self._recommender.rank(request.user_id, item_ids, budget, request.include_heads)
             return _rank_response(answer)
         raise AssertionError("abort raises")
 
@@ -135,6 +137,7 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
             exclude_item_ids=tuple(request.exclude_item_ids),
             category_filter=tuple(request.category_filter),
             is_prefetch=request.priority == pb.PRIORITY_PREFETCH,
+            include_heads=request.include_heads,
         )
 
     def _budget_of(self, context: Any) -> Budget:
@@ -204,7 +207,7 @@ def _check_context(context: Any) -> None:
 def _rank_response(answer: Answer) -> pb.RankResponse:
     return pb.RankResponse(
         request_id=answer.request_id,
-        items=_items_of(answer.items),
+        items=_items_of(answer.items, answer.heads),
         model_version=answer.model_version,
         model_age_s=answer.model_age_s,
         degraded_reasons=answer.degraded_reasons,
@@ -212,7 +215,7 @@ def _rank_response(answer: Answer) -> pb.RankResponse:
     )
 
 
-def _items_of(items: Iterable[RankedItem]) -> list[pb.RankedItem]:
+def _items_of(items: Iterable[RankedItem], heads: Iterable[Mapping[str, float]] = ()) -> list[pb.RankedItem]:
     return [
         pb.RankedItem(
             item_id=item.item_id,
@@ -220,6 +223,7 @@ def _items_of(items: Iterable[RankedItem]) -> list[pb.RankedItem]:
             position=position,
             source=item.source,
             propensity=item.propensity,
+            heads=chances,
         )
-        for position, item in enumerate(items)
+        for position, (item, chances) in enumerate(zip_longest(items, heads))
     ]

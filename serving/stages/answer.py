@@ -11,8 +11,10 @@ _draw_bits = random.SystemRandom().getrandbits
 """Request ids must differ between processes that started from one image."""
 
 
-def make_answer(ranked: RankedList, model: ServingModel | None, reasons: tuple[str, ...], now_ms: int) -> Answer:
-    """Return the answer; a fallback names no version."""
+def make_answer(
+    ranked: RankedList, model: ServingModel | None, reasons: tuple[str, ...], now_ms: int, include_heads: bool = False
+) -> Answer:
+    """Return the answer; a fallback names no version, and has no chances of heads."""
     return Answer(
         request_id=f"{_draw_bits(128):032x}",
         items=ranked.items,
@@ -20,4 +22,13 @@ def make_answer(ranked: RankedList, model: ServingModel | None, reasons: tuple[s
         model_age_s=max(0.0, (now_ms - model.created_time_ms) / 1000.0) if model is not None else 0.0,
         degraded_reasons=reasons,
         served_time_ms=now_ms,
+        heads=_heads(ranked, model) if include_heads else (),
     )
+
+
+def _heads(ranked: RankedList, model: ServingModel | None) -> tuple[dict[str, float], ...]:
+    """Return head -> chance of each item that has ranker inputs: none from a fallback or a cached ranking."""
+    if model is None or not len(ranked.rows):
+        return ()
+    chances = model.head_chances(ranked.rows).tolist()
+    return tuple(dict(zip(model.head_names, row, strict=False)) for row in chances)

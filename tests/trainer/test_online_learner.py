@@ -301,7 +301,7 @@ def test_learning_raises_the_score_of_what_is_clicked(app: AppConfig) -> None:
 
 
 def test_drift_raises_the_rate_of_what_ranks(learner: OnlineLearner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ranker learns faster behind an alarm, and as before after it; rows would be spoilt for good by a false one."""
+    """The ranker learns faster behind an alarm, then as before; rows would be spoilt for good by a false one."""
     monkeypatch.setattr(learner.drift, "rate_factor", lambda step: 3.0 if step == 1 else 1.0)
     wanted = learner.config.learning_rate, learner.config.embedding_learning_rate
     for factor, batch in ((3.0, sample_stream(learner, 40)), (1.0, sample_stream(learner, 40, seed=2))):

@@ -44,17 +44,27 @@ class AsyncRecommender:
         exclude_item_ids: Sequence[str] = (),
         category_filter: Sequence[str] = (),
         is_prefetch: bool = False,
+        include_heads: bool = False,
         deadline_s: float | None = None,
     ) -> RecommendResponse:
         """Return a list for a user; put its `request_id` into the events that react to it.
 
-        Calls made ahead of need say `is_prefetch`: an overloaded server drops them first.
+        Calls made ahead of need say `is_prefetch`: an overloaded server drops them first. With `include_heads` each
+        item's `heads` tells the chance of a click, a purchase or whatever else the app declares.
 
         Raises:
             RecommendError: no answer; see its subclasses.
         """
         request = recommend_request(
-            user_id, num_items, surface, context, candidate_item_ids, exclude_item_ids, category_filter, is_prefetch
+            user_id,
+            num_items,
+            surface,
+            context,
+            candidate_item_ids,
+            exclude_item_ids,
+            category_filter,
+            is_prefetch,
+            include_heads,
         )
         reply: RecommendResponse = await self._call("Recommend", request, deadline_s)
         return reply
@@ -66,14 +76,21 @@ class AsyncRecommender:
         surface: str = "",
         context: Mapping[str, str] | None = None,
         *,
+        include_heads: bool = False,
         deadline_s: float | None = None,
     ) -> RankResponse:
-        """Return the given items best first.
+        """Return the given items best first; with `include_heads` each with the chance of every head.
 
         Raises:
             RecommendError: no answer; see its subclasses.
         """
-        request = RankRequest(user_id=user_id, item_ids=item_ids, surface=surface, context=dict(context or {}))
+        request = RankRequest(
+            user_id=user_id,
+            item_ids=item_ids,
+            surface=surface,
+            context=dict(context or {}),
+            include_heads=include_heads,
+        )
         reply: RankResponse = await self._call("Rank", request, deadline_s)
         return reply
 

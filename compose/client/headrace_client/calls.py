@@ -72,6 +72,7 @@ def recommend_request(
     exclude_item_ids: Sequence[str],
     category_filter: Sequence[str],
     is_prefetch: bool,
+    include_heads: bool,
 ) -> RecommendRequest:
     """Build the request of `recommend`."""
     return RecommendRequest(
@@ -83,6 +84,7 @@ def recommend_request(
         exclude_item_ids=exclude_item_ids,
         category_filter=category_filter,
         priority=PRIORITY_PREFETCH if is_prefetch else PRIORITY_INTERACTIVE,
+        include_heads=include_heads,
     )
 
 

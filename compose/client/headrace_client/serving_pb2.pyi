@@ -31,7 +31,7 @@ MODEL_STATE_REJECTED: ModelState
 MODEL_STATE_UNLOADED: ModelState
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("user_id", "num_items", "surface", "context", "priority", "candidate_item_ids", "exclude_item_ids", "category_filter")
+    __slots__ = ("user_id", "num_items", "surface", "context", "priority", "candidate_item_ids", "exclude_item_ids", "category_filter", "include_heads")
     class ContextEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,7 @@ class RecommendRequest(_message.Message):
     CANDIDATE_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     CATEGORY_FILTER_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_HEADS_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     num_items: int
     surface: str
@@ -55,21 +56,31 @@ class RecommendRequest(_message.Message):
     candidate_item_ids: _containers.RepeatedScalarFieldContainer[str]
     exclude_item_ids: _containers.RepeatedScalarFieldContainer[str]
     category_filter: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, user_id: _Optional[str] = ..., num_items: _Optional[int] = ..., surface: _Optional[str] = ..., context: _Optional[_Mapping[str, str]] = ..., priority: _Optional[_Union[Priority, str]] = ..., candidate_item_ids: _Optional[_Iterable[str]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., category_filter: _Optional[_Iterable[str]] = ...) -> None: ...
+    include_heads: bool
+    def __init__(self, user_id: _Optional[str] = ..., num_items: _Optional[int] = ..., surface: _Optional[str] = ..., context: _Optional[_Mapping[str, str]] = ..., priority: _Optional[_Union[Priority, str]] = ..., candidate_item_ids: _Optional[_Iterable[str]] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., category_filter: _Optional[_Iterable[str]] = ..., include_heads: bool = ...) -> None: ...
 
 class RankedItem(_message.Message):
-    __slots__ = ("item_id", "score", "position", "source", "propensity")
+    __slots__ = ("item_id", "score", "position", "source", "propensity", "heads")
+    class HeadsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    HEADS_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     score: float
     position: int
     source: str
     propensity: float
-    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., position: _Optional[int] = ..., source: _Optional[str] = ..., propensity: _Optional[float] = ...) -> None: ...
+    heads: _containers.ScalarMap[str, float]
+    def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., position: _Optional[int] = ..., source: _Optional[str] = ..., propensity: _Optional[float] = ..., heads: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
     __slots__ = ("request_id", "items", "model_version", "model_age_s", "arm", "degraded_reasons", "request_token", "served_time_ms")
@@ -92,7 +103,7 @@ class RecommendResponse(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., model_version: _Optional[str] = ..., model_age_s: _Optional[float] = ..., arm: _Optional[str] = ..., degraded_reasons: _Optional[_Iterable[str]] = ..., request_token: _Optional[str] = ..., served_time_ms: _Optional[int] = ...) -> None: ...
 
 class RankRequest(_message.Message):
-    __slots__ = ("user_id", "item_ids", "surface", "context")
+    __slots__ = ("user_id", "item_ids", "surface", "context", "include_heads")
     class ContextEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -104,11 +115,13 @@ class RankRequest(_message.Message):
     ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     SURFACE_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_HEADS_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     item_ids: _containers.RepeatedScalarFieldContainer[str]
     surface: str
     context: _containers.ScalarMap[str, str]
-    def __init__(self, user_id: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., surface: _Optional[str] = ..., context: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    include_heads: bool
+    def __init__(self, user_id: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., surface: _Optional[str] = ..., context: _Optional[_Mapping[str, str]] = ..., include_heads: bool = ...) -> None: ...
 
 class RankResponse(_message.Message):
     __slots__ = ("request_id", "items", "model_version", "model_age_s", "degraded_reasons", "served_time_ms")
