@@ -1,4 +1,4 @@
-"""Chances of heads come with an answer where somebody asks and a model ranked, and are those of the answer's version."""
+"""Chances of heads come with an answer where somebody asks and a model ranked."""
 
 from __future__ import annotations
 
