@@ -151,7 +151,7 @@ class _HashLayout:
 
     def __init__(self, view: str, fields: Mapping[str, FieldKind]) -> None:
         self.fields = tuple(fields)
-        self.names = [version_field(view), *(_hashed_name(view, field) for field in fields)]
+        self.names = [version_field(view), *(hashed_name(view, field) for field in fields)]
         self._encoders = [(field, ENCODERS[kind]) for field, kind in fields.items()]
         # Two formatting calls a row: a third of the time of packing its arguments one by one.
         version, *others = (b"$%d\r\n%b\r\n" % (len(name), name.replace(b"%", b"%%")) for name in self.names)
@@ -166,7 +166,8 @@ class _HashLayout:
         ]
 
 
-def _hashed_name(view: str, field: str) -> bytes:
+def hashed_name(view: str, field: str) -> bytes:
+    """Return the hash field that holds a column of `view`."""
     return struct.pack("<I", mmh3.hash(f"{view}:{field}", signed=False))
 
 

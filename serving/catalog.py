@@ -18,8 +18,14 @@ from serving.placed_rules import PlacedRules, SurfaceRules
 from serving.rules import RulesConfig
 from serving.serving_model import ServingModel
 
-_SHARE_OF_TIME = 0.1
+_SHARE_OF_TIME = 0.05
 """Most of the process's time that goes into summaries: a pass over a million items must not come every 50 ms."""
+
+
+_FIRST_S = 0.001
+"""What making one is believed to take before it was measured."""
+_OLDEST_MS = 1000.0
+"""Items that may no longer be shown are gone after this even where a summary takes long."""
 
 
 class SummaryKeeper:
@@ -34,14 +40,14 @@ class SummaryKeeper:
         self._items = items
         self._max_age_ms = max_age_ms
         self._kept: ItemSummary | None = None
-        self._cost = CostEstimate(0.0)
-        self._cost_behind = CostEstimate(0.0)
+        self._cost = CostEstimate(_FIRST_S)
+        self._cost_behind = CostEstimate(_FIRST_S)
 
     def at(self, now_ms: int, num_items: int = 0) -> ItemSummary:
         """Return the sums as of about now, over the first `num_items` of the table at least."""
         kept = self._kept
         cost_ms = 1000.0 * (self._cost.mean_s + self._cost_behind.mean_s)
-        max_age_ms = max(self._max_age_ms, cost_ms / _SHARE_OF_TIME)
+        max_age_ms = max(self._max_age_ms, min(cost_ms / _SHARE_OF_TIME, _OLDEST_MS))
         if kept is None or not 0 <= now_ms - kept.now_ms < max_age_ms or kept.num_items < num_items:
             started_s = time.perf_counter()
             kept = self._kept = ItemSummary.of_table(self._items, now_ms)

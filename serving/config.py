@@ -107,15 +107,14 @@ class ServingConfig(StrictConfig):
     max_user_reads: int = Field(4, ge=1, le=1024)
     """User reads in flight; further requests queue before theirs. One core ranks: more would only wait behind it."""
     catalog_ms: int = Field(50, ge=0, le=10_000)
-    """Requests share item counters this old; decaying every item anew for each would cost a third of the request."""
+    """Requests share item counters this old; decaying every item anew for each would cost a third of the request. On
+    large catalogues they are older, a second at most, as no more than a twentieth of the time goes into them."""
     breaker_after_ms: float = Field(100.0, ge=0)
     """Time without a successful read, counted from the first failure, after which the store is left alone."""
     breaker_pause_ms: float = Field(250.0, gt=0)
     """How long the store is left alone before one request probes it: full quality returns well within 2 s."""
     catch_up_s: float = Field(10.0, ge=0)
     """How long the start waits for item features to be read to the end before it serves with what is there."""
-    store_open_s: float = Field(10.0, ge=0)
-    """How long the start waits for the Feast registry before it serves without user features."""
     served_log_queue: int = Field(4096, ge=1)
     """Served lists waiting for Kafka; more are dropped and counted, no caller waits."""
     cold_start_versions: int = Field(3, ge=1)

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib
 import logging
 import math
 import time
 from collections.abc import Mapping, Set
 from typing import Any, Protocol
 
-from redis.asyncio import Redis
-
-from features.config import AppConfig, Endpoints
-from features.consumed_items import consumed_key
-from features.model_inputs import user_service
+from features.config import AppConfig
 from features.user_state import UserState, cold_user_state, user_state_from_row
 from serving.circuit_breaker import CircuitBreaker
 from serving.config import ServingConfig
@@ -36,11 +30,8 @@ class UserRows(Protocol):
     def is_open(self) -> bool:
         """Whether rows can be read at all."""
 
-    async def read_row(self, user_id: str) -> Mapping[str, Any]:
-        """Return Feast field -> value or None."""
-
-    async def read_consumed(self, user_id: str) -> Set[str]:
-        """Return the items the user had an event with."""
+    async def read(self, user_id: str) -> tuple[Mapping[str, Any], Set[str]]:
+        """Return Feast field -> value or None, and the items the user had an event with."""
 
 
 class UserFeatures:
@@ -73,9 +64,9 @@ class UserFeatures:
         try:
             row, consumed = await _within(
                 min(self._budget_s, budget_s),
-                asyncio.gather(self._rows.read_row(user_id), self._rows.read_consumed(user_id)),
+                asyncio.ensure_future(self._rows.read(user_id)),
             )
-        except Exception as error:  # Feast and redis raise many kinds; none may cost the caller its answer.
+        except Exception as error:  # Redis and its rows fail in many ways; none may cost the caller its answer.
             self._breaker.count_failure()
             if self._breaker.is_open and not was_open:
                 logger.warning("the feature store does not answer (%r); serving without user features", error)
@@ -104,84 +95,3 @@ async def _within(budget_s: float, reading: asyncio.Future[Any]) -> Any:
     finally:
         reading.cancel()  # Also where the caller hung up; nothing where the read is done.
     raise TimeoutError(f"no answer within {budget_s * 1000:.0f} ms")
-
-
-class RedisUserRows:
-    """The user rows of a running stack: Feast's asynchronous read beside the consumed set, one round trip each.
-
-    Args:
-        endpoints: where Redis and the Feast registry are.
-        app: the app's name.
-    """
-
-    def __init__(self, endpoints: Endpoints, app: AppConfig) -> None:
-        host, _, port = endpoints.redis.rpartition(":")
-        self._endpoints = endpoints
-        self._app = app
-        self._redis = Redis(
-            host=host,
-            port=int(port),
-            socket_timeout=_SOCKET_TIMEOUT_S,
-            socket_connect_timeout=_SOCKET_TIMEOUT_S,
-            retry=None,
-        )
-        self._store: Any = None
-        self._service: Any = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the registry was found."""
-        return self._store is not None
-
-    async def prepare(self) -> None:
-        """Import Feast; done before requests come, as it holds the interpreter for seconds."""
-        await asyncio.to_thread(importlib.import_module, "features.store")
-
-    def open(self) -> None:
-        """Open the Feast store, from files only.
-
-        Raises:
-            Exception: the registry does not hold the service yet (`headrace features apply` writes it).
-        """
-        from features.store import open_store  # Importing Feast takes 4.6 s: only where a real store is read.
-
-        store = open_store(self._endpoints, self._app)
-        timeouts = f"socket_timeout={_SOCKET_TIMEOUT_S},socket_connect_timeout={_SOCKET_TIMEOUT_S},retry=null"
-        store.config.online_store.connection_string = f"{self._endpoints.redis},{timeouts}"
-        self._service = store.get_feature_service(user_service(self._app.features))
-        self._store = store
-
-    async def open_when_applied(self, retry_s: float = 1.0) -> None:
-        """Open the store, trying again until the registry holds the service."""
-        while self._store is None:
-            try:
-                await asyncio.to_thread(self.open)
-            except Exception as error:  # Feast's errors share no base; until it opens, users are cold and flagged.
-                logger.warning("cannot open the feature store (%s); trying again in %.0f s", error, retry_s)
-                await asyncio.sleep(retry_s)
-        with contextlib.suppress(Exception):  # Connects and builds what Feast makes on first use, if Redis is there.
-            await asyncio.wait_for(self.read_row("warm-up"), _SOCKET_TIMEOUT_S)
-
-    async def read_row(self, user_id: str) -> Mapping[str, Any]:
-        """Return Feast field -> value or None.
-
-        Raises:
-            ConnectionError: the store is not open yet.
-        """
-        if self._store is None:
-            raise ConnectionError("the feature store is not open yet")
-        response = await self._store.get_online_features_async(
-            features=self._service, entity_rows=[{"user_id": user_id}]
-        )
-        return {name: values[0] for name, values in response.to_dict().items()}
-
-    async def read_consumed(self, user_id: str) -> Set[str]:
-        """Return the items the user had an event with."""
-        members = await self._redis.zrange(consumed_key(self._app.name, user_id), 0, -1)
-        return {member.decode() for member in members}
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._redis.aclose()
-        if self._store is not None:
-            await self._store.close()

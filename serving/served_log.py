@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from features.short_floats import shorten_floats
 from serving.answers import RankedItem
 from serving.kafka_writer import KafkaWriter, Record
 
@@ -58,29 +58,6 @@ class _Served(msgspec.Struct):
     context: dict[str, str]
     items: list[_Item]
     learn: bool
-
-
-def shorten_floats(values: NDArray[np.float32]) -> list[Any]:
-    """Return the shortest decimal of every float32 as a float (nested like `values`); reading it back is exact.
-
-    A float32 needs at most nine digits, but its double prints with seventeen: this halves the record.
-    """
-    wide = values.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        exponents = np.floor(np.log10(np.abs(wide)))
-    exponents = np.where(np.isfinite(exponents), exponents, 0.0)
-    shortest = wide.copy()
-    is_open = np.ones(wide.shape, dtype=np.bool_)
-    for digits in range(6, 10):
-        places = digits - 1 - exponents
-        # Multiplying and dividing by a whole power of ten keeps the quotient the double nearest to that decimal.
-        scale = np.power(10.0, np.abs(places))
-        rounded = np.where(places >= 0, np.rint(wide * scale) / scale, np.rint(wide / scale) * scale)
-        fits = is_open & (rounded.astype(np.float32) == values)
-        shortest[fits] = rounded[fits]
-        is_open &= ~fits
-    listed: list[Any] = shortest.tolist()
-    return listed
 
 
 def encode_served(served: ServedList) -> bytes:

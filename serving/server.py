@@ -29,7 +29,7 @@ from serving.admin import AdminServicer, TokenGuard, read_or_make_token
 from serving.admission import Admission
 from serving.config import ServingConfig
 from serving.errors import StartupError
-from serving.feature_client import RedisUserRows, UserFeatures
+from serving.feature_client import UserFeatures
 from serving.health import Health
 from serving.item_features import ItemFeatures
 from serving.kafka_writer import KafkaWriter, Producer, connect_producer
@@ -43,6 +43,7 @@ from serving.stage_times import StageTimes
 from serving.standing_order import StandingOrderFile
 from serving.status_file import ServingStatus, write_status
 from serving.topic_reader import TopicReader, connect_consumer
+from serving.user_rows import RedisUserRows
 
 logger = logging.getLogger(__name__)
 
@@ -149,11 +150,9 @@ class Server:
         catching_up = asyncio.create_task(self.items.start(self._settings.serving.catch_up_s))
         await self._announcements.wait_until_caught_up(_ANNOUNCEMENTS_S)  # They tell which versions on disk are held.
         await self.models.start(self._settings.serving.cold_start_versions)
-        await self._user_rows.prepare()
-        self._tasks.append(asyncio.create_task(self._user_rows.open_when_applied(), name="open feature store"))
+        self._tasks.append(asyncio.create_task(self._user_rows.keep_open(), name="keep Redis open"))
         if not await catching_up:
             logger.warning("item features are not read to the end yet; serving with %d items", len(self.items.table))
-        await asyncio.wait(self._tasks, timeout=self._settings.serving.store_open_s)
         await self._grpc.start()
         if self._admin_grpc is not None:
             await self._admin_grpc.start()
@@ -175,7 +174,7 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self.models.stop(), self._announcements.stop(), self.items.stop())
         await asyncio.to_thread(self.writer.stop, _WRITER_STOP_S)
-        await self._user_rows.close()
+        self._user_rows.close()
 
     def _make_grpc_server(self, interceptors: tuple[Any, ...]) -> Any:
         serving = self._settings.serving

@@ -167,9 +167,9 @@ async def serve_recommender(endpoints: Endpoints, num_items: int) -> None:
     import torch
 
     from serving.config import ServingConfig
-    from serving.feature_client import RedisUserRows
     from serving.item_features import ITEMS_TOPIC, ROW_TOPICS
     from serving.server import MODELS_TOPIC, Connections, Server, ServerSettings
+    from serving.user_rows import RedisUserRows
     from tests.fakes import FakeBroker, FakeProducer
     from tests.serving.serving_parts import APP
 

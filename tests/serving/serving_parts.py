@@ -91,16 +91,12 @@ class FakeUserRows:
     reads: int = 0
     is_open: bool = True
 
-    async def read_row(self, user_id: str) -> Mapping[str, Any]:
-        """Return the row, or fail as told."""
+    async def read(self, user_id: str) -> tuple[Mapping[str, Any], Set[str]]:
+        """Return row and consumed items, or fail as told."""
         self.reads += 1
         if self.error is not None:
             raise self.error
-        return self.rows.get(user_id, {})
-
-    async def read_consumed(self, user_id: str) -> Set[str]:
-        """Return the consumed items."""
-        return self.consumed.get(user_id, frozenset())
+        return self.rows.get(user_id, {}), self.consumed.get(user_id, frozenset())
 
 
 @dataclass

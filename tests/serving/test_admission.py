@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,11 @@ class GatedRows(FakeUserRows):
         super().__init__()
         self.gate = asyncio.Event()
 
-    async def read_row(self, user_id: str) -> Mapping[str, Any]:
+    async def read(self, user_id: str) -> tuple[Mapping[str, Any], Set[str]]:
         """Wait for the gate."""
         self.reads += 1
         await self.gate.wait()
-        return {}
+        return {}, frozenset()
 
 
 def admitted(admission: Admission, *, is_prefetch: bool = False, budget: Budget = LONG, at_most: int = 50) -> int:

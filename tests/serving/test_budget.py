@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,10 @@ def test_one_stall_hardly_moves_an_estimate() -> None:
 class SlowRows(FakeUserRows):
     """A store that takes its time."""
 
-    async def read_row(self, user_id: str) -> Mapping[str, Any]:
+    async def read(self, user_id: str) -> tuple[Mapping[str, Any], Set[str]]:
         """Wait for good."""
         await asyncio.Event().wait()
-        return {}
+        return {}, frozenset()
 
 
 async def test_deadline_of_the_client_bounds_the_user_read(tmp_path: Path) -> None:

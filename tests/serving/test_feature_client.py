@@ -5,22 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
-import pytest
-from redis import Redis, RedisError
-
-from compose.redis_server import redis_binary
 from features.config import Endpoints
-from features.consumed_items import consumed_key
 from serving.circuit_breaker import CircuitBreaker
 from serving.config import ServingConfig
-from serving.feature_client import STORE_UNAVAILABLE, RedisUserRows, UserFeatures
+from serving.feature_client import STORE_UNAVAILABLE, UserFeatures
+from serving.user_rows import RedisUserRows
 from tests.serving.serving_parts import APP, FakeUserRows
 
 NOW_MS = 1_790_000_000_000
@@ -29,47 +24,16 @@ NOW_MS = 1_790_000_000_000
 class HangingRows(FakeUserRows):
     """A store that never answers."""
 
-    async def read_consumed(self, user_id: str) -> Set[str]:
+    async def read(self, user_id: str) -> tuple[Mapping[str, Any], Set[str]]:
         """Wait for good."""
         await asyncio.Event().wait()
-        return frozenset()
+        return {}, frozenset()
 
 
-class RowsFromConsumed(RedisUserRows):
-    """The real Redis client without the Feast part, whose import takes seconds."""
-
-    async def read_row(self, user_id: str) -> Mapping[str, Any]:
-        """Say that Feast has no row."""
-        return {}
-
-
-@pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A real Redis on a free port, with its process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(redis_binary()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        with Redis("127.0.0.1", port) as client:
-            for _ in range(200):
-                try:
-                    client.zadd(consumed_key(APP.name, "ann"), {"item-1": 1, "item-2": 2})
-                    break
-                except RedisError:
-                    time.sleep(0.02)  # A real process starts; there is no clock to inject.
-        yield server, port
-    finally:
-        server.send_signal(signal.SIGCONT)
-        server.kill()
-        server.wait()
-
-
-def rows_at(port: int, tmp_path: Path) -> RowsFromConsumed:
+def rows_at(port: int, tmp_path: Path) -> RedisUserRows:
     """Return a client of the Redis at `port`."""
     endpoints = Endpoints(kafka="", redis=f"127.0.0.1:{port}", model_store=str(tmp_path), state=str(tmp_path))
-    return RowsFromConsumed(endpoints, APP)
+    return RedisUserRows(endpoints, APP)
 
 
 async def test_row_and_consumed_items_become_one_state() -> None:
@@ -158,4 +122,4 @@ async def test_paused_redis_is_flagged_and_heals(
         while (found := await users.read("ann", NOW_MS))[1] is not None:
             await asyncio.sleep(0.05)
     assert found[0].consumed == {"item-1", "item-2"}
-    await rows.close()
+    rows.close()

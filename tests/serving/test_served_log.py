@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import msgspec
 import numpy as np
 from google.protobuf import json_format
 from kafka.errors import KafkaTimeoutError
@@ -12,7 +11,7 @@ from kafka.errors import KafkaTimeoutError
 from protos import samples_pb2
 from serving.answers import RankedItem
 from serving.kafka_writer import KafkaWriter
-from serving.served_log import SERVED_TOPIC, ServedList, ServedLog, encode_served, shorten_floats
+from serving.served_log import SERVED_TOPIC, ServedList, ServedLog, encode_served
 from tests.fakes import FakeProducer
 
 
@@ -41,16 +40,6 @@ def test_record_is_the_proto_of_record() -> None:
         ("item-1", 1, 1.0),
     ]
     assert (served.learn, served.feature_schema_hash, dict(served.context)) == (True, "abc", {"page": "home"})
-
-
-def test_floats_are_short_and_read_back_exactly() -> None:
-    """Every float32 survives JSON bit by bit, at nine digits or fewer."""
-    random = np.random.default_rng(3)
-    values = (random.normal(size=20_000) * 10.0 ** random.integers(-30, 30, size=20_000)).astype(np.float32)
-    values[:4] = [0.0, -0.0, 1e-45, 3.4e38]
-    text = msgspec.json.encode(shorten_floats(values))
-    assert (np.array(msgspec.json.decode(text), dtype=np.float32) == values).all()
-    assert msgspec.json.encode(shorten_floats(np.array([0.1, 2.5], dtype=np.float32))) == b"[0.1,2.5]"
 
 
 def test_fallback_list_has_items_without_rows() -> None:

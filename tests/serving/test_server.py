@@ -20,37 +20,27 @@ from protos import serving_pb2_grpc
 from serving.addresses import checked_address
 from serving.config import ServingConfig
 from serving.errors import StartupError
-from serving.feature_client import RedisUserRows
 from serving.health import ANY_QUALITY, FULL_QUALITY, Health
 from serving.server import Connections, Server, ServerSettings
+from serving.user_rows import RedisUserRows
 from tests.fakes import FakeBroker, FakeProducer
 from tests.serving.serving_parts import APP, World
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-class UnopenedUserRows(RedisUserRows):
-    """User rows whose Feast store is never opened: its import takes seconds."""
-
-    async def prepare(self) -> None:
-        """Import nothing."""
-
-    async def open_when_applied(self, retry_s: float = 1.0) -> None:
-        """Return at once."""
-
-
 def settings_for(directory: Path, address: str = "127.0.0.1:0", admin_address: str = "") -> ServerSettings:
     """Return settings with Kafka and Redis dead."""
     dead = "127.0.0.1:1"
     endpoints = Endpoints(kafka=dead, redis=dead, model_store=str(directory / "models"), state=str(directory))
-    return ServerSettings(APP, ServingConfig(catch_up_s=0.1, store_open_s=0.1), endpoints, address, admin_address)
+    return ServerSettings(APP, ServingConfig(catch_up_s=0.1), endpoints, address, admin_address)
 
 
 def make_server(settings: ServerSettings) -> Server:
     """Return a server whose Kafka and Redis are dead."""
     broker = FakeBroker(())
     broker.is_dead = True
-    user_rows = UnopenedUserRows(settings.endpoints, APP)
+    user_rows = RedisUserRows(settings.endpoints, APP)
     return Server(settings, Connections(user_rows, broker.connect, FakeProducer))
 
 
@@ -107,25 +97,20 @@ async def test_server_with_everything_dead_serves_the_last_good_version(world: W
     assert (status["address"], status["model_version"], status["is_following"]) == (server.address, "1.1", True)
 
 
-class HangingUserRows(UnopenedUserRows):
-    """User rows that are open and never come."""
+class HangingUserRows(RedisUserRows):
+    """User rows that never come."""
 
-    async def read_row(self, user_id: str) -> Mapping[str, Any]:
+    async def read(self, user_id: str) -> tuple[Mapping[str, Any], Set[str]]:
         """Wait for good."""
         await asyncio.Event().wait()
-        return {}
-
-    async def read_consumed(self, user_id: str) -> Set[str]:
-        """Wait for good."""
-        await asyncio.Event().wait()
-        return frozenset()
+        return {}, frozenset()
 
 
 async def test_full_server_still_tells_its_health(world: World) -> None:
     """Every place is taken, three times as many calls knock: health and admin have places of their own."""
     world.write("1.1")
     settings = settings_for(world.directory, admin_address="127.0.0.1:0")
-    busy = ServingConfig(catch_up_s=0.1, store_open_s=0.1, deadline_ms=60_000, feature_read_ms=60_000)
+    busy = ServingConfig(catch_up_s=0.1, deadline_ms=60_000, feature_read_ms=60_000)
     settings = dataclasses.replace(settings, serving=busy)
     broker = FakeBroker(())
     broker.is_dead = True

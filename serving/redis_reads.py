@@ -1,0 +1,134 @@
+"""Reads from Redis on the event loop: one connection, commands of many requests behind one another.
+
+What redis-py spends on a pipeline of two reads is packing argument by argument and locks; here a request is one write
+of bytes that are packed but for the user's key, and `hiredis` reads what comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import Any
+
+import hiredis
+
+_CONNECT_S = 1.0
+_STALLED_S = 1.0
+"""A connection whose oldest question is older than this is given up: who answers is gone or paused."""
+
+
+class _Connection(asyncio.Protocol):
+    """One connection and the questions that wait on it, oldest first."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._transport: asyncio.Transport | None = None
+        self._reader = hiredis.Reader()
+        self._waiting: deque[tuple[float, int, list[Any], asyncio.Future[list[Any]]]] = deque()
+        """When it was asked, how many answers it has, those that came, who waits."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.is_open = True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_open = False
+        while self._waiting:
+            future = self._waiting.popleft()[3]
+            if not future.done():
+                future.set_exception(ConnectionError(f"Redis closed the connection ({error or 'end of stream'})"))
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while self._waiting:
+            try:
+                answer = self._reader.gets()
+            except hiredis.ProtocolError as error:
+                return self.close(error)
+            if answer is False:  # The rest is still on its way.
+                return None
+            _, wanted, answers, future = self._waiting[0]
+            answers.append(answer)
+            if len(answers) == wanted:
+                self._waiting.popleft()
+                if not future.done():
+                    future.set_result(answers)
+        return None
+
+    def ask(self, packed: bytes, num_answers: int) -> asyncio.Future[list[Any]]:
+        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        assert self._transport is not None
+        self._waiting.append((time.monotonic(), num_answers, [], future))
+        self._transport.write(packed)
+        return future
+
+    def is_stalled(self) -> bool:
+        return bool(self._waiting) and time.monotonic() - self._waiting[0][0] > _STALLED_S
+
+    def close(self, error: Exception | None = None) -> None:
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+        self.connection_lost(error)
+
+
+class RedisReads:
+    """Asks Redis, connecting when it must.
+
+    Args:
+        address: `host:port`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._host, _, port = address.rpartition(":")
+        self._port = int(port)
+        self._connection = _Connection()
+        self._connecting: asyncio.Task[None] | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connection.is_open
+
+    async def connect(self) -> None:
+        """Connect where there is no connection, or one that nobody answers on; callers share one try.
+
+        Raises:
+            OSError: nobody listens.
+            TimeoutError: nobody answers.
+        """
+        if self._connection.is_open and not self._connection.is_stalled():
+            return
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._reconnect(), name="connect to Redis")
+        await asyncio.shield(self._connecting)
+
+    async def ask(self, packed: bytes, num_answers: int) -> list[Any]:
+        """Send packed commands and return their answers.
+
+        Raises:
+            OSError: nobody listens, or the connection broke.
+            TimeoutError: nobody answers.
+            hiredis.ReplyError: Redis refused a command.
+        """
+        if not self._connection.is_open or self._connection.is_stalled():
+            await self.connect()
+        answers = await self._connection.ask(packed, num_answers)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        self._connection.close()
+
+    async def _reconnect(self) -> None:
+        self._connection.close()
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(_CONNECT_S):
+            _, self._connection = await loop.create_connection(_Connection, self._host, self._port)
