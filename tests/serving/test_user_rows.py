@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 from pathlib import Path
@@ -96,13 +97,18 @@ async def test_killed_redis_fails_reads_and_a_new_one_is_found(redis_server: Ser
     assert not rows.is_open
     with pytest.raises(OSError, match=str(port)):
         await rows.read("ann")
-    listening = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", port)
+    writers: list[asyncio.StreamWriter] = []
+    listening = await asyncio.start_server(lambda _reader, writer: writers.append(writer), "127.0.0.1", port)
     keeping = asyncio.create_task(rows.keep_open(0.01))
     async with asyncio.timeout(10), listening:
-        while not rows.is_open:
+        while not (rows.is_open and writers):
             await asyncio.sleep(0.01)
-    keeping.cancel()
-    rows.close()
+        keeping.cancel()
+        rows.close()
+        for writer in writers:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 async def test_connection_that_nobody_answers_on_is_given_up(
