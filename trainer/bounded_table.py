@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainer.embedding_table import EmbeddingTable
 from trainer.id_map import UseOrder
-from trainer.optimizer_state import with_prefix
+from trainer.named_arrays import with_prefix
 from trainer.sighting_filter import SightingFilter
 from trainer.step_config import RowLimits
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-_BIAS_SCALE = 10.0
+BIAS_SCALE = 10.0
 """Adam's steps are of one size: base rates, log odds apart, must not come after all the inputs have spoken."""
 
 
@@ -52,6 +52,6 @@ class Heads(nn.Module):
             hidden: (..., H) last hidden layer.
             is_organic: (...,) bool in training: lists that nobody was shown have base rates of their own.
         """
-        learnt: Tensor = self.linear(scaled) + self.output(hidden) + _BIAS_SCALE * self.bias
+        learnt: Tensor = self.linear(scaled) + self.output(hidden) + BIAS_SCALE * self.bias
         logits = learnt + self.scale * score.detach().unsqueeze(-1)
-        return logits if is_organic is None else logits + _BIAS_SCALE * self.organic_bias * is_organic.unsqueeze(-1)
+        return logits if is_organic is None else logits + BIAS_SCALE * self.organic_bias * is_organic.unsqueeze(-1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainer.device import prepare_device
 from trainer.model import Model
-from trainer.optimizer_state import with_prefix
+from trainer.named_arrays import with_prefix
 from trainer.ranker_learner import ListBatch, RankerLearner
 from trainer.step_config import StepConfig
 from trainer.step_outcome import StepOutcome

@@ -26,7 +26,7 @@ class Progress:
     non_finite_steps: int = 0
     """Steps that were not taken, see `trainer.refused_batches`."""
     clipped_steps: int = 0
-    """Steps whose update was made smaller, see `trainer.guarded_step`."""
+    """Steps whose update was made smaller, see `trainer.flat_adam`."""
     newest_event_time_ms: int = 0
     newest_broker_time_ms: int = 0
     refused: dict[str, int] = field(default_factory=dict)

@@ -1,4 +1,6 @@
-"""What the model is trained on, formula beside the line.
+"""What ranker and heads are trained on, formula beside the line, each loss with its gradient by hand.
+
+A test holds every gradient equal to what autograd finds.
 
 Letters: `T` ranker rows of all lists in a batch, `R` lists, `K` heads, `B` positives, `C` drawn candidates, `N` items.
 """
@@ -18,10 +20,11 @@ TRUSTED_LABEL, FIRST_LABEL, CHANGED_LABEL = 0, 1, 2
 item had been learnt as negative."""
 
 
+@torch.no_grad()
 def ranker_loss(
     logits: Tensor, labels: Tensor, weights: Tensor, list_of: Tensor, num_lists: int, softmax_weight: float
-) -> Tensor:
-    """Return BCE plus `softmax_weight` times the listwise softmax.
+) -> tuple[Tensor, Tensor]:
+    """Return BCE plus `softmax_weight` times the listwise softmax, and the gradient of the logits, (T,).
 
     Args:
         logits: (T,)
@@ -31,13 +34,16 @@ def ranker_loss(
         num_lists: R.
         softmax_weight: of the listwise part.
     """
-    pointwise = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    pointwise = (weights * pointwise).sum() / weights.sum().clamp(min=1.0)
-    return pointwise + softmax_weight * listwise_softmax(logits, labels, list_of, num_lists)
+    shares = weights / weights.sum().clamp(min=1.0)
+    pointwise = functional.binary_cross_entropy_with_logits(logits, labels, shares, reduction="sum")
+    of_pointwise = (torch.sigmoid(logits) - labels).mul_(shares)
+    listwise, of_listwise = listwise_softmax(logits, labels, list_of, num_lists)
+    return pointwise + softmax_weight * listwise, of_pointwise.add_(of_listwise, alpha=softmax_weight)
 
 
-def heads_loss(logits: Tensor, labels: Tensor, kinds: Tensor, corrects_fake_negatives: bool) -> Tensor:
-    """Return the mean BCE over all labels that are told; 0 where none is.
+@torch.no_grad()
+def heads_loss(logits: Tensor, labels: Tensor, kinds: Tensor, corrects_fake_negatives: bool) -> tuple[Tensor, Tensor]:
+    """Return the mean BCE over all labels that are told, 0 where none is, and the gradient of the logits, (T, K).
 
     Args:
         logits: (T, K)
@@ -45,29 +51,35 @@ def heads_loss(logits: Tensor, labels: Tensor, kinds: Tensor, corrects_fake_nega
         kinds: (T, K) how sure each is.
         corrects_fake_negatives: whether labels of shown lists are importance-weighted, head by head.
     """
-    is_told = labels != UNTOLD
-    told, wanted = logits[is_told], labels[is_told].to(logits.dtype)
-    losses = functional.binary_cross_entropy_with_logits(told, wanted, reduction="none")
+    is_told = (labels != UNTOLD).to(logits.dtype)
+    wanted = (labels == 1).to(logits.dtype)
+    shares = is_told / is_told.sum().clamp(min=1.0)
     if corrects_fake_negatives:
-        losses = losses * fake_negative_weights(told, kinds[is_told])
-    return losses.sum() / max(1, len(losses))
+        shares *= fake_negative_weights(logits, kinds)
+    loss = functional.binary_cross_entropy_with_logits(logits, wanted, shares, reduction="sum")
+    return loss, (torch.sigmoid(logits) - wanted).mul_(shares)
 
 
-def listwise_softmax(logits: Tensor, labels: Tensor, list_of: Tensor, num_lists: int) -> Tensor:
-    """Return `-mean over lists of log softmax(logits)[positive]`, over lists that have a positive.
+@torch.no_grad()
+def listwise_softmax(logits: Tensor, labels: Tensor, list_of: Tensor, num_lists: int) -> tuple[Tensor, Tensor]:
+    """Return `-mean over lists of log softmax(logits)[positive]`, over lists that have one, and its gradient, (T,).
 
-    ListNet's top-one cross entropy (Cao et al. 2007, https://doi.org/10.1145/1273496.1273513).
+    ListNet's top-one cross entropy (Cao et al. 2007, https://doi.org/10.1145/1273496.1273513); with q the share of a
+    row in the positives of its list, the gradient of a logit is `softmax(logits) - q`.
     """
-    with torch.no_grad():
-        highest = logits.new_full((num_lists,), -torch.inf).scatter_reduce(0, list_of, logits, "amax")
-    shifted = (logits - highest[list_of]).exp()
-    sums = logits.new_zeros(num_lists).index_add(0, list_of, shifted)
-    log_softmax = logits - highest[list_of] - sums.clamp(min=1e-30).log()[list_of]
+    highest = logits.new_full((num_lists,), -torch.inf).scatter_reduce(0, list_of, logits, "amax")
+    below = logits - highest[list_of]
+    chances = below.exp()
+    sums = logits.new_zeros(num_lists).index_add(0, list_of, chances).clamp_(min=1e-30)
     positives = logits.new_zeros(num_lists).index_add(0, list_of, labels)
-    share = labels / positives.clamp(min=1.0)[list_of]
-    return -(share * log_softmax).sum() / (positives > 0).sum().clamp(min=1)
+    has_positive = (positives > 0).to(logits.dtype)
+    per_list = has_positive / has_positive.sum().clamp(min=1.0)
+    shares = labels * (per_list / positives.clamp(min=1.0))[list_of]
+    loss = -(shares * (below - sums.log()[list_of])).sum()
+    return loss, chances.mul_((per_list / sums)[list_of]).sub_(shares)
 
 
+@torch.no_grad()
 def fake_negative_weights(logits: Tensor, kinds: Tensor) -> Tensor:
     """Weight labels where every shown item was taken for a negative before its positive could come.
 
@@ -78,25 +90,10 @@ def fake_negative_weights(logits: Tensor, kinds: Tensor) -> Tensor:
     `FIRST_LABEL`. A positive that came before its negative was learnt is a first word too: with any share of those the
     true rate stays the optimum. `TRUSTED_LABEL` weighs 1. (T,), (T,) -> (T,)
     """
-    with torch.no_grad():
-        estimate = torch.sigmoid(logits)
-        changed = 1.0 + estimate
-        weights = torch.where(kinds == FIRST_LABEL, (1.0 - estimate) * changed, torch.ones_like(estimate))
-        return torch.where(kinds == CHANGED_LABEL, changed, weights)
-
-
-def sampled_softmax(scores: Tensor, log_q: Tensor, targets: Tensor) -> Tensor:
-    """Return the sampled softmax with log-Q correction over in-batch and uniformly drawn candidates.
-
-    `-log softmax(s(u, i) - log q_i)`: Bengio & Senecal 2008; mixed negatives as in Yang et al. 2020
-    (https://doi.org/10.1145/3366424.3386195).
-
-    Args:
-        scores: (B, C) dot products.
-        log_q: (C,) log of how often a candidate is expected in the sample.
-        targets: (B,) int64 column of each row's positive; every item stands in one column only.
-    """
-    return functional.cross_entropy(scores - log_q, targets)
+    estimate = torch.sigmoid(logits)
+    changed = 1.0 + estimate
+    weights = torch.where(kinds == FIRST_LABEL, (1.0 - estimate) * changed, torch.ones_like(estimate))
+    return torch.where(kinds == CHANGED_LABEL, changed, weights)
 
 
 class FrequencyEstimate:

@@ -155,11 +155,15 @@ class Ranker(nn.Module):
 
     def layers(self, inputs: Tensor, is_organic: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return what `forward` does, and what heads build on: scaled inputs (..., F), last hidden layer (..., H)."""
-        scaled = scaled_inputs(inputs, self.input_mean, self.input_variance)  # (..., F)
+        scaled = self.scaled(inputs)  # (..., F)
         hidden = self._hidden(scaled)
         learnt = self.linear(scaled) + self.output(hidden)  # (..., 1)
         logits: Tensor = self.skip_scale * inputs[..., -1] + self.bias + learnt.squeeze(-1)
         return logits if is_organic is None else logits + self.organic_bias * is_organic, scaled, hidden
+
+    def scaled(self, inputs: Tensor) -> Tensor:
+        """Return inputs as the layers take them, (..., F) float32."""
+        return scaled_inputs(inputs, self.input_mean, self.input_variance)
 
     def _hidden(self, scaled: Tensor) -> Tensor:
         """Return the last hidden layer, (..., F) -> (..., H) float32."""
@@ -175,8 +179,7 @@ class Ranker(nn.Module):
 
 def scaled_inputs(inputs: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     """Return inputs in standard deviations from their means, clipped; (..., F), (F,), (F,) -> (..., F)."""
-    scaled = (inputs - mean) * torch.rsqrt(variance + 1e-4)
-    return scaled.clamp(-INPUT_CLIP, INPUT_CLIP)
+    return (inputs - mean).mul_(torch.rsqrt(variance + 1e-4)).clamp_(-INPUT_CLIP, INPUT_CLIP)
 
 
 @torch.no_grad()
@@ -227,6 +230,14 @@ class PositionBias(nn.Module):
         mean = (self.seen * self.bias).sum() / self.seen.sum().clamp(min=1.0)
         added = _POSITION_SCALE * (self.bias[positions.clamp(0, MAX_POSITIONS - 1)] - mean)
         return torch.where(positions >= 0, added, torch.zeros_like(added))
+
+    @torch.no_grad()
+    def backward(self, positions: Tensor, of_logits: Tensor, of_bias: Tensor) -> None:
+        """Write the gradient of the bias, (MAX_POSITIONS,), from those of the logits, (T,)."""
+        of_added = _POSITION_SCALE * of_logits * (positions >= 0)
+        shares = self.seen / self.seen.sum().clamp(min=1.0)
+        torch.mul(shares, -of_added.sum(), out=of_bias)
+        of_bias.index_add_(0, positions.clamp(0, MAX_POSITIONS - 1), of_added)
 
 
 class Model(nn.Module):

@@ -32,8 +32,8 @@ from trainer.learner_state import LearnerState, Progress
 from trainer.list_builder import ListBuilder, UserMoment
 from trainer.list_measures import mean_loss, measure_lists, shown_list
 from trainer.metrics import PrequentialMetrics
+from trainer.named_arrays import with_prefix
 from trainer.open_lists import OpenList
-from trainer.optimizer_state import with_prefix
 from trainer.pre_ranker_learner import PreRankerLearner
 from trainer.ranker_learner import ListBatch
 from trainer.rating_learner import RatingLearner

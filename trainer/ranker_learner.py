@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.device import on_device
-from trainer.guarded_step import clipped_step, fault_of, named_gradients
+from trainer.flat_adam import FlatAdam
 from trainer.heads import Heads
-from trainer.loss import fake_negative_weights, heads_loss, ranker_loss
 from trainer.model import PositionBias, Ranker
-from trainer.optimizer_state import optimizer_arrays, restore_optimizer, set_learning_rate, with_prefix
+from trainer.named_arrays import with_prefix
+from trainer.ranker_step import RankerRows, ranker_step
 from trainer.step_config import StepConfig
 from trainer.step_outcome import StepOutcome
 from trainer.worker_group import WorkerGroup
@@ -149,8 +149,9 @@ class RankerLearner:
         self._device = device
         self.position_bias = PositionBias().to(device)
         self._modules = torch.nn.ModuleDict({"ranker": ranker, "heads": heads, "position_bias": self.position_bias})
-        self.optimizer = torch.optim.Adam(self._modules.parameters(), lr=config.learning_rate)
+        self.optimizer = FlatAdam(self._modules, config.learning_rate, config.update_clip)
         self.recent: deque[ListBatch] = deque()
+        self._recent_rows = 0
 
     @torch.no_grad()
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -166,7 +167,7 @@ class RankerLearner:
 
     def learn_batch(self, batch: ListBatch, step: int, rate_factor: float = 1.0) -> StepOutcome:
         """Take one step on `batch` and one replayed batch, unless it would not be finite."""
-        set_learning_rate(self.optimizer, rate_factor * self._config.learning_rate)
+        self.optimizer.learning_rate = rate_factor * self._config.learning_rate
         inputs, positions = self._tensor(batch.inputs), self._tensor(batch.positions)
         if self._workers:
             inputs, positions = self._workers.gather(inputs), self._workers.gather(positions)
@@ -180,7 +181,7 @@ class RankerLearner:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all but the ranker's weights for a checkpoint; those are saved with the model."""
-        arrays: dict[str, NDArray[Any]] = {f"optimizer.{k}": v for k, v in optimizer_arrays(self.optimizer).items()}
+        arrays: dict[str, NDArray[Any]] = {f"optimizer.{k}": v for k, v in self.optimizer.arrays().items()}
         positions = self.position_bias.state_dict()
         arrays |= {f"position_bias.{name}": tensor.cpu().numpy().copy() for name, tensor in positions.items()}
         if self.recent:
@@ -191,7 +192,7 @@ class RankerLearner:
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `arrays` returned."""
-        restore_optimizer(self.optimizer, with_prefix(arrays, "optimizer."))
+        self.optimizer.restore(with_prefix(arrays, "optimizer."))
         positions = with_prefix(arrays, "position_bias.")
         self.position_bias.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in positions.items()})
         replay = with_prefix(arrays, "replay.")
@@ -199,31 +200,18 @@ class RankerLearner:
         if replay:
             joined = ListBatch(**{name: replay[name].copy() for name in ListBatch.__dataclass_fields__})
             self.recent = deque(joined.split(replay["batch_sizes"].tolist()))
+        self._recent_rows = sum(len(batch.labels) for batch in self.recent)
 
     def _step(self, batch: ListBatch) -> StepOutcome:
-        labels, list_of = self._tensor(batch.labels), self._tensor(batch.list_of)
-        is_organic = ~self._tensor(batch.is_served)[list_of]
-        logits, scaled, hidden = self.ranker.layers(self._tensor(batch.inputs), is_organic)
-        if self._config.learns_position_bias:
-            logits = logits + self.position_bias(self._tensor(batch.positions))
-        weights = self._tensor(batch.weights)
-        if self._config.corrects_fake_negatives:
-            weights = weights * fake_negative_weights(logits, self._tensor(batch.kinds))
-        loss = ranker_loss(logits, labels, weights, list_of, len(batch.is_served), self._config.softmax_weight)
-        if self._config.heads_weight:
-            told = self.heads(logits, scaled, hidden, is_organic)
-            head_labels, head_kinds = self._tensor(batch.head_labels), self._tensor(batch.head_kinds)
-            of_heads = heads_loss(told, head_labels, head_kinds, self._config.corrects_fake_negatives)
-            loss = loss + self._config.heads_weight * of_heads
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        rows = RankerRows(**{name: self._tensor(getattr(batch, name)) for name in RankerRows._fields})
+        gradients = self.optimizer.gradients
+        loss = ranker_step(self.ranker, self.heads, self.position_bias, rows, self._config, gradients)
         if self._workers:
-            loss = self._workers.average(loss, self.optimizer.param_groups[0]["params"])
-        fault = fault_of(loss, named_gradients(self._modules))
+            loss = self._workers.average(loss, self.optimizer.flat_gradient)
+        fault = self.optimizer.fault(loss)
         if fault:
             return StepOutcome(fault, batch={name: getattr(batch, name) for name in ListBatch.__dataclass_fields__})
-        was_clipped = clipped_step(self.optimizer, list(self._modules.parameters()), self._config.update_clip)
-        return StepOutcome(was_clipped=was_clipped)
+        return StepOutcome(was_clipped=self.optimizer.step())
 
     def _drawn(self, step: int) -> ListBatch | None:
         """Draw one recent batch; a function of (seed, step), so that a restart draws the same."""
@@ -233,9 +221,9 @@ class RankerLearner:
 
     def _remember(self, batch: ListBatch) -> None:
         self.recent.append(batch)
-        rows = sum(len(kept.labels) for kept in self.recent)
-        while self.recent and rows > self._config.replay_rows:
-            rows -= len(self.recent.popleft().labels)
+        self._recent_rows += len(batch.labels)
+        while self.recent and self._recent_rows > self._config.replay_rows:
+            self._recent_rows -= len(self.recent.popleft().labels)
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         return on_device(array, self._device)

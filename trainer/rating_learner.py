@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.config import AppConfig
-from trainer.optimizer_state import with_prefix
+from trainer.named_arrays import with_prefix
 from trainer.rating_model import LearntRatings, RatingModel
 from trainer.samples import Event
 

@@ -21,11 +21,12 @@ from torch.nn import functional
 from trainer import rating_factors, rating_tables, skip_network
 from trainer.flat_adam import FlatAdam
 from trainer.model import fold_statistics, scaled_inputs
-from trainer.optimizer_state import with_prefix
+from trainer.named_arrays import with_prefix
 from trainer.rating_events import RatingEvents, count_ratings
 from trainer.rating_factors import RatingFactors
 from trainer.rating_tables import RatingTables
 from trainer.samples import Event
+from trainer.skip_network import Layers, SkipWeights
 from trainer.step_outcome import StepOutcome
 
 NUM_INPUTS = len(rating_tables.INPUT_NAMES) + len(rating_factors.INPUT_NAMES)
@@ -33,6 +34,10 @@ _HIDDEN_SIZES = (64, 32)
 _LEARNING_RATE = 2e-3
 _REPLAYED, _KEPT = 16, 20_000
 """Rows learnt again at each step, out of so many recent ones; trials in LOG.md."""
+
+
+_WEIGHTS = (*("linear.weight", "output.weight"), *(f"hidden_{n}.{part}" for n in (1, 2) for part in ("weight", "bias")))
+"""Names of the network's weights in the order of `SkipWeights`."""
 
 
 class RatingHead(nn.Module):
@@ -44,19 +49,29 @@ class RatingHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(NUM_INPUTS, 1)
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.linear = nn.Linear(NUM_INPUTS, 1, bias=False)
         self.hidden_1 = nn.Linear(NUM_INPUTS, _HIDDEN_SIZES[0])
         self.hidden_2 = nn.Linear(_HIDDEN_SIZES[0], _HIDDEN_SIZES[1])
         self.output = nn.Linear(_HIDDEN_SIZES[1], 1, bias=False)
-        for start in (self.linear.weight, self.linear.bias, self.output.weight):
+        for start in (self.linear.weight, self.output.weight):
             nn.init.zeros_(start)
         self.register_buffer("input_mean", torch.zeros(NUM_INPUTS))
         self.register_buffer("input_variance", torch.ones(NUM_INPUTS))
         self.register_buffer("input_count", torch.zeros(1))
 
-    def scaled(self, inputs: Tensor) -> Tensor:
-        """Return inputs as the network takes them, (B, F) float32."""
-        return scaled_inputs(inputs, self.input_mean, self.input_variance)
+    @torch.no_grad()
+    def layers(self, inputs: NDArray[np.float32]) -> tuple[Tensor, Layers]:
+        """Return logits of a good one, (B, F) -> (B, 1), and what the backward pass needs."""
+        scaled = scaled_inputs(torch.from_numpy(inputs), self.input_mean, self.input_variance)
+        logits, layers = skip_network.forward(self.weights(), scaled)
+        return logits.add_(self.bias), layers
+
+    def weights(self) -> SkipWeights:
+        """Return the weights of the network."""
+        first, second = self.hidden_1, self.hidden_2
+        hidden = first.weight, first.bias, second.weight, second.bias
+        return SkipWeights(self.linear.weight, self.output.weight, *hidden)
 
 
 @dataclass(frozen=True)
@@ -123,7 +138,7 @@ class RatingModel:
 
     def chances(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the chances of a good one, (B, F) -> (B,)."""
-        logits, _ = skip_network.forward(self._head, self._head.scaled(torch.from_numpy(inputs)))
+        logits, _ = self._head.layers(inputs)
         found: NDArray[np.float32] = logits.squeeze(1).sigmoid_().numpy()
         return found
 
@@ -183,10 +198,12 @@ class RatingModel:
         drawn = np.random.default_rng((self._seed, step)).integers(max(used, 1), size=_REPLAYED if used else 0)
         rows = np.concatenate([inputs, self._kept_inputs[drawn]])
         wanted = torch.from_numpy(np.concatenate([labels, self._kept_labels[drawn]])).unsqueeze(1)
-        logits, layers = skip_network.forward(head, head.scaled(torch.from_numpy(rows)))
+        logits, layers = head.layers(rows)
         loss = functional.binary_cross_entropy_with_logits(logits, wanted)
-        # d loss / d logit = (chance - label) / B
-        skip_network.backward(head, layers, logits.sigmoid_().sub_(wanted).div_(len(rows)), optimizer.gradients)
+        of_logits = logits.sigmoid_().sub_(wanted).div_(len(rows))  # d loss / d logit = (chance - label) / B
+        gradients = optimizer.gradients
+        torch.sum(of_logits, dim=0, out=gradients["bias"])
+        skip_network.backward(head.weights(), layers, of_logits, SkipWeights(*(gradients[name] for name in _WEIGHTS)))
         fault = optimizer.fault(loss)
         if fault:
             return StepOutcome(fault, batch={"inputs": rows, "labels": wanted.squeeze(1).numpy()})

@@ -2,27 +2,32 @@
 
 On a few thousand rows and less autograd's dispatch costs as much as the sums. A test holds every gradient equal to
 what autograd finds.
-Letters: `T` rows, `F` inputs, `O` outputs, `H` units of a hidden layer.
+Letters: `T` rows, `F` inputs, `O` outputs, `H` and `G` units of the hidden layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-class SkipNetwork(Protocol):
-    """What a module must have to be learnt here; other parameters are its own affair."""
+class SkipWeights(NamedTuple):
+    """Weights, or their gradients. `out = linear x + output relu(hidden_2 relu(hidden_1 x))`."""
 
-    linear: nn.Linear
-    """F -> O"""
-    hidden_1: nn.Linear
-    hidden_2: nn.Linear
-    output: nn.Linear
-    """H -> O, without bias."""
+    linear: Tensor
+    """(O, F)"""
+    output: Tensor
+    """(O, G)"""
+    hidden_1: Tensor
+    """(H, F)"""
+    bias_1: Tensor
+    """(H,)"""
+    hidden_2: Tensor
+    """(G, H)"""
+    bias_2: Tensor
+    """(G,)"""
 
 
 class Layers(NamedTuple):
@@ -33,29 +38,29 @@ class Layers(NamedTuple):
     first: Tensor
     """(T, H)"""
     second: Tensor
-    """(T, H)"""
+    """(T, G)"""
 
 
 @torch.no_grad()
-def forward(network: SkipNetwork, inputs: Tensor) -> tuple[Tensor, Layers]:
-    """Return the outputs (T, O) of inputs (T, F) and the layers between."""
-    first = torch.addmm(network.hidden_1.bias, inputs, network.hidden_1.weight.T).relu_()
-    second = torch.addmm(network.hidden_2.bias, first, network.hidden_2.weight.T).relu_()
-    linear = network.linear
-    out = inputs @ linear.weight.T if linear.bias is None else torch.addmm(linear.bias, inputs, linear.weight.T)
-    return out.addmm_(second, network.output.weight.T), Layers(inputs, first, second)
+def forward(weights: SkipWeights, inputs: Tensor, precision: torch.dtype = torch.float32) -> tuple[Tensor, Layers]:
+    """Return the outputs (T, O) of inputs (T, F) and the layers between; `precision` is that of the hidden layers."""
+    kept, hidden = inputs.to(precision), [tensor.to(precision) for tensor in weights[2:]]
+    first = torch.addmm(hidden[1], kept, hidden[0].T).relu_()
+    second = torch.addmm(hidden[3], first, hidden[2].T).relu_().to(inputs.dtype)
+    return torch.addmm(inputs @ weights.linear.T, second, weights.output.T), Layers(inputs, first, second)
 
 
 @torch.no_grad()
-def backward(network: SkipNetwork, layers: Layers, of_outputs: Tensor, gradients: Mapping[str, Tensor]) -> None:
-    """Write the gradients of all weights by name, from those of the outputs, (T, O)."""
-    torch.mm(of_outputs.T, layers.second, out=gradients["output.weight"])
-    torch.mm(of_outputs.T, layers.inputs, out=gradients["linear.weight"])
-    if network.linear.bias is not None:
-        torch.sum(of_outputs, dim=0, out=gradients["linear.bias"])
-    of_second = torch.ops.aten.threshold_backward(of_outputs @ network.output.weight, layers.second, 0)  # (T, H)
-    torch.mm(of_second.T, layers.first, out=gradients["hidden_2.weight"])
-    torch.sum(of_second, dim=0, out=gradients["hidden_2.bias"])
-    of_first = torch.ops.aten.threshold_backward(of_second @ network.hidden_2.weight, layers.first, 0)
-    torch.mm(of_first.T, layers.inputs, out=gradients["hidden_1.weight"])
-    torch.sum(of_first, dim=0, out=gradients["hidden_1.bias"])
+def backward(weights: SkipWeights, layers: Layers, of_outputs: Tensor, gradients: SkipWeights) -> None:
+    """Write the gradients of all weights, from those of the outputs, (T, O)."""
+    inputs, first, second = layers
+    precision = first.dtype
+    torch.mm(of_outputs.T, second, out=gradients.output)
+    torch.mm(of_outputs.T, inputs, out=gradients.linear)
+    of_second = torch.ops.aten.threshold_backward(of_outputs @ weights.output, second, 0)  # (T, G)
+    torch.sum(of_second, dim=0, out=gradients.bias_2)
+    of_second = of_second.to(precision)
+    gradients.hidden_2.copy_(of_second.T @ first)
+    of_first = torch.ops.aten.threshold_backward(of_second @ weights.hidden_2.to(precision), first, 0)  # (T, H)
+    gradients.hidden_1.copy_(of_first.T @ inputs.to(precision))
+    gradients.bias_1.copy_(of_first.sum(dim=0))

@@ -20,7 +20,7 @@ from trainer.device import on_device
 from trainer.embedding_table import EmbeddingTable
 from trainer.flat_adam import FlatAdam
 from trainer.model import HISTORY_LENGTH, TwoTower
-from trainer.optimizer_state import with_prefix
+from trainer.named_arrays import with_prefix
 from trainer.step_config import StepConfig
 from trainer.step_outcome import StepOutcome
 from trainer.tower_step import ItemCategories, TowerQueries, tower_step
@@ -95,7 +95,7 @@ class TowerLearner:
         rows = [users, touched, categories.distinct]  # In the order of `tables`.
         of_rows = [gradients.users, gradients.items, gradients.categories]
         if self._workers:
-            loss = self._workers.average_flat(loss, self.optimizer.flat_gradient)
+            loss = self._workers.average(loss, self.optimizer.flat_gradient)
             rows = [self._workers.gather(named) for named in rows]
             of_rows = [self._workers.gather(gradient) / self._workers.size for gradient in of_rows]
         fault = self.optimizer.fault(loss, dict(zip(("user rows", "item rows", "category rows"), of_rows, strict=True)))

@@ -9,8 +9,6 @@ Letters: `T` rows of one worker.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, distributed
 
@@ -21,25 +19,14 @@ class WorkerGroup:
     def __init__(self) -> None:
         self.size = distributed.get_world_size()
 
-    def average(self, loss: Tensor, parameters: Sequence[torch.nn.Parameter]) -> Tensor:
-        """Average gradients over the workers, in place.
+    def average(self, loss: Tensor, gradient: Tensor) -> Tensor:
+        """Average a gradient (W,) over the workers, in place.
 
         A worker whose loss or gradient is not finite makes it so for all, and all refuse the step.
 
         Returns:
             The mean loss.
         """
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = torch.cat([loss.detach().reshape(1), *(gradient.flatten() for gradient in gradients)])
-        distributed.all_reduce(flat)
-        flat /= self.size
-        parts = torch.split(flat[1:], [gradient.numel() for gradient in gradients])
-        for parameter, part in zip(parameters, parts, strict=True):
-            parameter.grad = part.view_as(parameter).clone()
-        return flat[0]
-
-    def average_flat(self, loss: Tensor, gradient: Tensor) -> Tensor:
-        """Average a gradient (W,) over the workers, in place; return the mean loss. As `average` in all else."""
         flat = torch.cat([loss.detach().reshape(1), gradient])
         distributed.all_reduce(flat)
         flat /= self.size

@@ -10,11 +10,12 @@ from trainer.loss import (
     CHANGED_LABEL,
     FIRST_LABEL,
     TRUSTED_LABEL,
+    UNTOLD,
     FrequencyEstimate,
     fake_negative_weights,
+    heads_loss,
     listwise_softmax,
     ranker_loss,
-    sampled_softmax,
 )
 
 LOGITS = torch.tensor([1.0, 2.0, -1.0, 0.5, 3.0])
@@ -26,12 +27,14 @@ def test_softmax_counts_only_lists_with_a_positive() -> None:
     """The second list has no positive, so the loss is that of the first."""
     logits = LOGITS.numpy()[:3].astype(np.float64)
     expected = np.log(np.exp(logits).sum()) - logits[1]
-    assert np.isclose(listwise_softmax(LOGITS, LABELS, LIST_OF, 2).item(), expected)
+    assert np.isclose(listwise_softmax(LOGITS, LABELS, LIST_OF, 2)[0].item(), expected)
 
 
 def test_softmax_without_any_positive_is_zero() -> None:
     """A batch of impressions alone has no listwise part."""
-    assert listwise_softmax(LOGITS, torch.zeros(5), LIST_OF, 2).item() == 0.0
+    loss, gradient = listwise_softmax(LOGITS, torch.zeros(5), LIST_OF, 2)
+    assert loss.item() == 0.0
+    assert gradient.tolist() == [0.0] * 5
 
 
 def test_ranker_loss_is_weighted_bce_plus_softmax() -> None:
@@ -40,8 +43,8 @@ def test_ranker_loss_is_weighted_bce_plus_softmax() -> None:
     chances = 1.0 / (1.0 + np.exp(-LOGITS.numpy().astype(np.float64)))
     losses = -np.log(np.where(LABELS.numpy() > 0, chances, 1.0 - chances))
     pointwise = (weights.numpy() * losses).sum() / weights.numpy().sum()
-    listwise = listwise_softmax(LOGITS, LABELS, LIST_OF, 2).item()
-    assert np.isclose(ranker_loss(LOGITS, LABELS, weights, LIST_OF, 2, 0.3).item(), pointwise + 0.3 * listwise)
+    listwise = listwise_softmax(LOGITS, LABELS, LIST_OF, 2)[0].item()
+    assert np.isclose(ranker_loss(LOGITS, LABELS, weights, LIST_OF, 2, 0.3)[0].item(), pointwise + 0.3 * listwise)
 
 
 @pytest.mark.parametrize("share_first", [0.0, 0.3, 1.0])
@@ -66,12 +69,16 @@ def test_fake_negative_weights_are_those_of_the_paper() -> None:
     assert np.allclose(weights.numpy(), [1.25, 0.75 * 1.25, 1.0])
 
 
-def test_sampled_softmax_subtracts_log_q() -> None:
-    """An item drawn often is not pushed down for being drawn often."""
-    scores, log_q = torch.tensor([[1.0, 0.0, 2.0]]), torch.tensor([0.0, -1.0, -2.0])
-    corrected = np.array([1.0, 1.0, 4.0])
-    expected = np.log(np.exp(corrected).sum()) - corrected[0]
-    assert np.isclose(sampled_softmax(scores, log_q, torch.tensor([0])).item(), expected)
+def test_heads_loss_is_the_mean_over_what_is_told() -> None:
+    """Two of three labels are told; where none is, there is no loss."""
+    logits, labels = torch.tensor([[0.5, -1.0], [2.0, 0.0]]), torch.tensor([[1, UNTOLD], [0, UNTOLD]])
+    kinds = torch.tensor([[TRUSTED_LABEL, FIRST_LABEL], [FIRST_LABEL, FIRST_LABEL]])
+    chances = 1.0 / (1.0 + np.exp(-np.array([0.5, 2.0])))
+    losses = -np.log([chances[0], 1.0 - chances[1]])
+    assert np.isclose(heads_loss(logits, labels, kinds, False)[0].item(), losses.mean())
+    losses[1] *= 1.0 - chances[1] ** 2
+    assert np.isclose(heads_loss(logits, labels, kinds, True)[0].item(), losses.mean())
+    assert heads_loss(logits, torch.full((2, 2), UNTOLD), kinds, True)[0].item() == 0.0
 
 
 def test_frequency_estimate_finds_the_rate() -> None:

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.guarded_step import clipped_step, fault_of
 from trainer.learner import Learner
 from trainer.ranker_learner import LabelledList, ListBatch
 from trainer.step_config import StepConfig
-from trainer.step_outcome import clip_factor
 
 _INPUTS = 6
 
@@ -86,22 +84,3 @@ def test_step_on_numbers_that_are_not_finite_is_refused_with_its_batch(bad: floa
     assert outcome.refusal.startswith("the loss is")
     assert outcome.batch["inputs"].shape == (15, _INPUTS)
     assert weights_of(learner).equal(before)
-
-
-def test_gradient_whose_square_overflows_is_a_fault() -> None:
-    """Adam would keep an infinite second moment and never move that weight again."""
-    small, large = torch.ones(3), torch.tensor([1.0, 1e20, 1.0])
-    assert fault_of(torch.tensor(0.5), {"small": small}) == ""
-    assert "gradient of large" in fault_of(torch.tensor(0.5), {"small": small, "large": large})
-
-
-def test_shrunk_update_keeps_its_direction() -> None:
-    """One factor for all weights, the same in torch and in numpy."""
-    parameter = torch.nn.Parameter(torch.tensor([0.1, -2.0, 0.0]))
-    optimizer = torch.optim.SGD([parameter], lr=1.0)
-    parameter.grad = torch.tensor([0.02, 0.5, 0.4])
-    before, update = parameter.detach().numpy().copy(), np.array([-0.02, -0.5, -0.4], dtype=np.float32)
-    assert clipped_step(optimizer, [parameter], absolute=0.02)
-    factor = clip_factor(before, update, 0.02)
-    np.testing.assert_allclose(parameter.detach().numpy(), before + factor * update, rtol=1e-6)
-    assert factor == pytest.approx(0.02 / 0.4)
