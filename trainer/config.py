@@ -70,6 +70,10 @@ class LearnerConfig(StrictConfig):
     heads_weight: float = Field(1.0, ge=0, le=10.0)
     """Weight of the heads' losses (`labels.heads`, each a chance of its own) in the layers that they share with the
     ranker; 0 switches heads off: their chances then mean nothing."""
+    strongest_rivals: int = Field(32, ge=0, le=2000)
+    """Of a list that nobody was shown, so many of the highest scores are learnt beside what was chosen ..."""
+    drawn_rivals: int = Field(32, ge=1, le=2000)
+    """... and so many drawn from all others, weighted for those they stand for. Shown lists are learnt whole."""
     retrieval_negatives: int = Field(256, ge=1, le=10_000)
     """Uniformly drawn items beside the in-batch ones in the sampled softmax."""
     replay_rows: int = Field(100_000, ge=0, le=10_000_000)

@@ -22,7 +22,13 @@ item had been learnt as negative."""
 
 @torch.no_grad()
 def ranker_loss(
-    logits: Tensor, labels: Tensor, weights: Tensor, list_of: Tensor, num_lists: int, softmax_weight: float
+    logits: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    copies: Tensor,
+    list_of: Tensor,
+    num_lists: int,
+    softmax_weight: float,
 ) -> tuple[Tensor, Tensor]:
     """Return BCE plus `softmax_weight` times the listwise softmax, and the gradient of the logits, (T,).
 
@@ -30,6 +36,7 @@ def ranker_loss(
         logits: (T,)
         labels: (T,) 0 or 1.
         weights: (T,) of the BCE term; 0 takes a row out of it but leaves it in its list.
+        copies: (T,) for how many rows of its list each stands in the softmax.
         list_of: (T,) int64, the list of each row.
         num_lists: R.
         softmax_weight: of the listwise part.
@@ -37,21 +44,24 @@ def ranker_loss(
     shares = weights / weights.sum().clamp(min=1.0)
     pointwise = functional.binary_cross_entropy_with_logits(logits, labels, shares, reduction="sum")
     of_pointwise = (torch.sigmoid(logits) - labels).mul_(shares)
-    listwise, of_listwise = listwise_softmax(logits, labels, list_of, num_lists)
+    listwise, of_listwise = listwise_softmax(logits, labels, copies, list_of, num_lists)
     return pointwise + softmax_weight * listwise, of_pointwise.add_(of_listwise, alpha=softmax_weight)
 
 
 @torch.no_grad()
-def heads_loss(logits: Tensor, labels: Tensor, kinds: Tensor, corrects_fake_negatives: bool) -> tuple[Tensor, Tensor]:
+def heads_loss(
+    logits: Tensor, labels: Tensor, kinds: Tensor, copies: Tensor, corrects_fake_negatives: bool
+) -> tuple[Tensor, Tensor]:
     """Return the mean BCE over all labels that are told, 0 where none is, and the gradient of the logits, (T, K).
 
     Args:
         logits: (T, K)
         labels: (T, K) 1, 0 or `UNTOLD`.
         kinds: (T, K) how sure each is.
+        copies: (T,) for how many rows of its list each stands.
         corrects_fake_negatives: whether labels of shown lists are importance-weighted, head by head.
     """
-    is_told = (labels != UNTOLD).to(logits.dtype)
+    is_told = (labels != UNTOLD) * copies.unsqueeze(1)
     wanted = (labels == 1).to(logits.dtype)
     shares = is_told / is_told.sum().clamp(min=1.0)
     if corrects_fake_negatives:
@@ -61,15 +71,18 @@ def heads_loss(logits: Tensor, labels: Tensor, kinds: Tensor, corrects_fake_nega
 
 
 @torch.no_grad()
-def listwise_softmax(logits: Tensor, labels: Tensor, list_of: Tensor, num_lists: int) -> tuple[Tensor, Tensor]:
+def listwise_softmax(
+    logits: Tensor, labels: Tensor, copies: Tensor, list_of: Tensor, num_lists: int
+) -> tuple[Tensor, Tensor]:
     """Return `-mean over lists of log softmax(logits)[positive]`, over lists that have one, and its gradient, (T,).
 
     ListNet's top-one cross entropy (Cao et al. 2007, https://doi.org/10.1145/1273496.1273513); with q the share of a
-    row in the positives of its list, the gradient of a logit is `softmax(logits) - q`.
+    row in the positives of its list, the gradient of a logit is `softmax(logits) - q`. A row that stands for several
+    counts as often in the sum below.
     """
     highest = logits.new_full((num_lists,), -torch.inf).scatter_reduce(0, list_of, logits, "amax")
     below = logits - highest[list_of]
-    chances = below.exp()
+    chances = below.exp().mul_(copies)
     sums = logits.new_zeros(num_lists).index_add(0, list_of, chances).clamp_(min=1e-30)
     positives = logits.new_zeros(num_lists).index_add(0, list_of, labels)
     has_positive = (positives > 0).to(logits.dtype)

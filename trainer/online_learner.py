@@ -31,11 +31,12 @@ from trainer.learner import Learner
 from trainer.learner_state import LearnerState, Progress
 from trainer.list_builder import ListBuilder, UserMoment
 from trainer.list_measures import mean_loss, measure_lists, shown_list
+from trainer.list_sampling import sampled_rows
 from trainer.metrics import PrequentialMetrics
 from trainer.named_arrays import with_prefix
 from trainer.open_lists import OpenList
 from trainer.pre_ranker_learner import PreRankerLearner
-from trainer.ranker_learner import ListBatch
+from trainer.ranker_learner import LabelledList, ListBatch
 from trainer.rating_learner import RatingLearner
 from trainer.retrieval_learner import Positive, RetrievalLearner
 from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
@@ -167,7 +168,7 @@ class OnlineLearner:
         self._measure_settling(scores, self._predict_heads(lists), prepared.served, samples)
         rate = len(prepared.positives) / new_events if new_events else math.nan
         self.drift.observe(mean_loss(lists, logits), rate, self.progress.step + 1)
-        self._learn(lists, prepared.positives)
+        self._learn(lists, logits, prepared.positives)
 
     def state(self) -> LearnerState:
         """Return a copy of everything, as of the batch boundary at which it is called."""
@@ -491,7 +492,9 @@ class OnlineLearner:
         """Return the slices of a sample as of now."""
         return self.slices.of(sample, len(self.builder.users.newest_item_ids(sample.user_id, NEW_USER_EVENTS)))
 
-    def _learn(self, lists: Sequence[OpenList], positives: Sequence[Positive]) -> None:
+    def _learn(
+        self, lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]], positives: Sequence[Positive]
+    ) -> None:
         step = self.progress.step = self.progress.step + 1
         rate_factor = self.drift.rate_factor(step)
         self._note_step("pre_ranker", self.pre_ranker.learn_batch(rate_factor))
@@ -500,12 +503,25 @@ class OnlineLearner:
             self.metrics.observe_labelled(learnt.chances, learnt.labels)
             self._note_step("ratings", learnt.outcome)
         if lists:
-            batch = ListBatch.of_lists([open_list.labelled() for open_list in lists])
+            batch = ListBatch.of_lists(self._labelled(lists, logits, step))
             self._note_step("ranker", self.weights.learn_lists(batch, step, rate_factor))
             self.recent_inputs = lists[-1].inputs[:32]
         if positives:
             drawn = self.retrieval.batch_of(positives, step, self.progress.newest_event_time_ms)
             self._note_step("tower", self.weights.learn_positives(drawn))
+
+    def _labelled(
+        self, lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]], step: int
+    ) -> list[LabelledList]:
+        """Return lists as they are learnt: shown ones whole, of others a sample that is a function of (seed, step)."""
+        offsets = np.random.default_rng((self.config.seed, step)).random(len(lists)).tolist()
+        strongest, drawn = self.config.strongest_rivals, self.config.drawn_rivals
+        return [
+            one.labelled()
+            if one.is_served
+            else one.sampled(*sampled_rows(scores, one.target, strongest, drawn, offset))
+            for one, scores, offset in zip(lists, logits, offsets, strict=True)
+        ]
 
     def _note_step(self, part: str, outcome: StepOutcome) -> None:
         self.progress.clipped_steps += outcome.was_clipped

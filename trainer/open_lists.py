@@ -195,4 +195,19 @@ class OpenList:
             self.is_served,
             self.head_labels,
             self.head_kinds,
+            np.ones(len(self.labels), dtype=np.float32),
+        )
+
+    def sampled(self, rows: NDArray[np.int64], copies: NDArray[np.float32]) -> LabelledList:
+        """Return some rows of the list, each standing for so many, (k,) and (k,)."""
+        return LabelledList(
+            self.inputs[rows],
+            self.labels[rows],
+            self.weights[rows] * copies,
+            self.kinds[rows],
+            self.positions[rows],
+            self.is_served,
+            self.head_labels[rows],
+            self.head_kinds[rows],
+            copies,
         )

@@ -46,6 +46,8 @@ class LabelledList:
     """(n, K) 1, 0 or `UNTOLD`, whatever weight the label has for the ranker."""
     head_kinds: NDArray[np.int8]
     """(n, K) how sure each is."""
+    copies: NDArray[np.float32]
+    """(n,) for how many rows of its list each stands, which `weights` hold already."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class ListBatch:
     """(T, K)"""
     head_kinds: NDArray[np.int8]
     """(T, K)"""
+    copies: NDArray[np.float32]
+    """(T,)"""
 
     @classmethod
     def of_lists(cls, lists: Sequence[LabelledList]) -> ListBatch:
@@ -85,6 +89,7 @@ class ListBatch:
             is_served=np.array([labelled.is_served for labelled in lists]),
             head_labels=np.concatenate([labelled.head_labels for labelled in lists]),
             head_kinds=np.concatenate([labelled.head_kinds for labelled in lists]),
+            copies=np.concatenate([labelled.copies for labelled in lists]),
         )
 
     @classmethod
@@ -103,6 +108,7 @@ class ListBatch:
             is_served=np.concatenate([batch.is_served for batch in batches]),
             head_labels=np.concatenate([batch.head_labels for batch in batches]),
             head_kinds=np.concatenate([batch.head_kinds for batch in batches]),
+            copies=np.concatenate([batch.copies for batch in batches]),
         )
 
     def split(self, sizes: Sequence[int]) -> list[ListBatch]:
@@ -121,6 +127,7 @@ class ListBatch:
                     is_served=self.is_served[start : start + size],
                     head_labels=self.head_labels[first:last],
                     head_kinds=self.head_kinds[first:last],
+                    copies=self.copies[first:last],
                 )
             )
             start += size

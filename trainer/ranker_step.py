@@ -41,6 +41,8 @@ class RankerRows(NamedTuple):
     """(T, K)"""
     head_kinds: Tensor
     """(T, K)"""
+    copies: Tensor
+    """(T,)"""
 
 
 @torch.no_grad()
@@ -73,13 +75,17 @@ def ranker_step(
     trust = rows.weights
     if config.corrects_fake_negatives:
         trust = trust * fake_negative_weights(logits, rows.kinds)
-    loss, of_logits = ranker_loss(logits, rows.labels, trust, rows.list_of, len(rows.is_served), config.softmax_weight)
+    loss, of_logits = ranker_loss(
+        logits, rows.labels, trust, rows.copies, rows.list_of, len(rows.is_served), config.softmax_weight
+    )
     of_outputs = torch.zeros_like(outputs)
     of_outputs[:, 0] = of_logits
     if config.heads_weight:
         base = BIAS_SCALE * (heads.bias + heads.organic_bias * is_organic.unsqueeze(1))
         told = outputs[:, 1:] + base + heads.scale * logits.unsqueeze(1)  # (T, K)
-        of_heads_loss, of_told = heads_loss(told, rows.head_labels, rows.head_kinds, config.corrects_fake_negatives)
+        of_heads_loss, of_told = heads_loss(
+            told, rows.head_labels, rows.head_kinds, rows.copies, config.corrects_fake_negatives
+        )
         loss = loss + config.heads_weight * of_heads_loss
         of_outputs[:, 1:] = of_told.mul_(config.heads_weight)
     # What adds to all logits at once: sums of gradients against the score, nothing, organic lists and the skip.

@@ -6,6 +6,7 @@ import numpy as np
 
 from features.compiled import drop_old_caches
 from features.warm_up import PACKAGE, warm_up
+from trainer.list_sampling import sampled_rows
 from trainer.pre_ranker_learner import PreRankerLearner
 from trainer.rating_events import RatingEvents, count_ratings
 from trainer.rating_factors import RatingFactors
@@ -17,6 +18,7 @@ def warm_up_trainer() -> None:
     """Learn a made-up pool and two made-up ratings."""
     warm_up()
     PreRankerLearner(np.zeros(2, dtype=np.float32), 0.1).add_list(np.zeros((2, 2), dtype=np.float32), 0)
+    sampled_rows(np.zeros(9, dtype=np.float32), target=1, strongest=2, drawn=2, offset=0.5)
     tables, factors = RatingTables(), RatingFactors(seed=0)
     inputs, some, times = np.zeros((1, NUM_INPUTS), dtype=np.float32), np.ones(1), np.zeros(1, dtype=np.int64)
     for row in range(2000):  # Beyond the first size of the table of pairs.

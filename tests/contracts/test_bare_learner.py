@@ -25,7 +25,7 @@ learner = Learner(StepConfig(embedding_dim=4), num_inputs=3, num_pre_ranker_inpu
 labels = np.array([1, 0], dtype=np.float32)
 kinds, positions = np.zeros(2, dtype=np.int8), np.arange(2)
 heads = labels.astype(np.int8)[:, None], kinds[:, None]
-rows = LabelledList(np.ones((2, 3), dtype=np.float32), labels, labels + 1, kinds, positions, True, *heads)
+rows = LabelledList(np.ones((2, 3), dtype=np.float32), labels, labels + 1, kinds, positions, True, *heads, labels + 1)
 print("learnt", learner.learn_lists(ListBatch.of_lists([rows]), step=1).is_taken)
 """
 

@@ -53,7 +53,8 @@ def _lists(random: np.random.Generator, lists: int = 16, size: int = 20) -> List
         is_served = bool(random.random() < 0.5)
         positions = np.arange(size) if is_served else np.full(size, -1)
         weights, heads = np.ones(size, dtype=np.float32), (labels.astype(np.int8)[:, None], kinds[:, None])
-        drawn.append(LabelledList(inputs, labels, weights, kinds, positions, is_served, *heads))
+        copies = np.ones(size, dtype=np.float32) if is_served else random.integers(1, 4, size).astype(np.float32)
+        drawn.append(LabelledList(inputs, labels, weights, kinds, positions, is_served, *heads, copies))
     return ListBatch.of_lists(drawn)
 
 

@@ -139,6 +139,7 @@ def _lists(random: np.random.Generator, sign: float, inputs: int = 8, size: int 
         is_served=np.ones(lists, dtype=np.bool_),
         head_labels=np.full((count, 1), UNTOLD, dtype=np.int8),
         head_kinds=np.full((count, 1), TRUSTED_LABEL, dtype=np.int8),
+        copies=np.ones(count, dtype=np.float32),
     )
 
 

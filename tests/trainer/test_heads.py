@@ -152,7 +152,8 @@ def shown_lists(random: np.random.Generator) -> tuple[ListBatch, NDArray[np.floa
         kinds = np.zeros(SIZE, dtype=np.int8)
         positions = np.arange(SIZE)
         heads = done.astype(np.int8), np.zeros((SIZE, 2), dtype=np.int8)
-        lists.append(LabelledList(rows, labels, np.ones(SIZE, dtype=np.float32), kinds, positions, True, *heads))
+        ones = np.ones(SIZE, dtype=np.float32)
+        lists.append(LabelledList(rows, labels, ones, kinds, positions, True, *heads, ones))
     return ListBatch.of_lists(lists), happened.reshape(-1, 2).astype(np.float64)
 
 

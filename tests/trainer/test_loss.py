@@ -20,6 +20,7 @@ from trainer.loss import (
 
 LOGITS = torch.tensor([1.0, 2.0, -1.0, 0.5, 3.0])
 LABELS = torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0])
+ONES = torch.ones(5)
 LIST_OF = torch.tensor([0, 0, 0, 1, 1])
 
 
@@ -27,12 +28,12 @@ def test_softmax_counts_only_lists_with_a_positive() -> None:
     """The second list has no positive, so the loss is that of the first."""
     logits = LOGITS.numpy()[:3].astype(np.float64)
     expected = np.log(np.exp(logits).sum()) - logits[1]
-    assert np.isclose(listwise_softmax(LOGITS, LABELS, LIST_OF, 2)[0].item(), expected)
+    assert np.isclose(listwise_softmax(LOGITS, LABELS, ONES, LIST_OF, 2)[0].item(), expected)
 
 
 def test_softmax_without_any_positive_is_zero() -> None:
     """A batch of impressions alone has no listwise part."""
-    loss, gradient = listwise_softmax(LOGITS, torch.zeros(5), LIST_OF, 2)
+    loss, gradient = listwise_softmax(LOGITS, torch.zeros(5), ONES, LIST_OF, 2)
     assert loss.item() == 0.0
     assert gradient.tolist() == [0.0] * 5
 
@@ -43,8 +44,22 @@ def test_ranker_loss_is_weighted_bce_plus_softmax() -> None:
     chances = 1.0 / (1.0 + np.exp(-LOGITS.numpy().astype(np.float64)))
     losses = -np.log(np.where(LABELS.numpy() > 0, chances, 1.0 - chances))
     pointwise = (weights.numpy() * losses).sum() / weights.numpy().sum()
-    listwise = listwise_softmax(LOGITS, LABELS, LIST_OF, 2)[0].item()
-    assert np.isclose(ranker_loss(LOGITS, LABELS, weights, LIST_OF, 2, 0.3)[0].item(), pointwise + 0.3 * listwise)
+    listwise = listwise_softmax(LOGITS, LABELS, ONES, LIST_OF, 2)[0].item()
+    assert np.isclose(ranker_loss(LOGITS, LABELS, weights, ONES, LIST_OF, 2, 0.3)[0].item(), pointwise + 0.3 * listwise)
+
+
+def test_a_row_that_stands_for_three_counts_as_three() -> None:
+    """In the softmax and in the loss of heads, as the row written three times."""
+    copies, repeated = torch.tensor([1.0, 1.0, 3.0, 1.0, 1.0]), torch.tensor([0, 1, 2, 2, 2, 3, 4])
+    loss, gradient = listwise_softmax(LOGITS, LABELS, copies, LIST_OF, 2)
+    whole, of_whole = listwise_softmax(LOGITS[repeated], LABELS[repeated], torch.ones(7), LIST_OF[repeated], 2)
+    torch.testing.assert_close(loss, whole)
+    torch.testing.assert_close(gradient, torch.zeros(5).index_add(0, repeated, of_whole))
+    heads, told = LOGITS.unsqueeze(1), LABELS.unsqueeze(1)
+    loss, gradient = heads_loss(heads, told, torch.zeros_like(told), copies, True)
+    whole, of_whole = heads_loss(heads[repeated], told[repeated], torch.zeros(7, 1), torch.ones(7), True)
+    torch.testing.assert_close(loss, whole)
+    torch.testing.assert_close(gradient, torch.zeros(5, 1).index_add(0, repeated, of_whole))
 
 
 @pytest.mark.parametrize("share_first", [0.0, 0.3, 1.0])
@@ -75,10 +90,10 @@ def test_heads_loss_is_the_mean_over_what_is_told() -> None:
     kinds = torch.tensor([[TRUSTED_LABEL, FIRST_LABEL], [FIRST_LABEL, FIRST_LABEL]])
     chances = 1.0 / (1.0 + np.exp(-np.array([0.5, 2.0])))
     losses = -np.log([chances[0], 1.0 - chances[1]])
-    assert np.isclose(heads_loss(logits, labels, kinds, False)[0].item(), losses.mean())
+    assert np.isclose(heads_loss(logits, labels, kinds, ONES[:2], False)[0].item(), losses.mean())
     losses[1] *= 1.0 - chances[1] ** 2
-    assert np.isclose(heads_loss(logits, labels, kinds, True)[0].item(), losses.mean())
-    assert heads_loss(logits, torch.full((2, 2), UNTOLD), kinds, True)[0].item() == 0.0
+    assert np.isclose(heads_loss(logits, labels, kinds, ONES[:2], True)[0].item(), losses.mean())
+    assert heads_loss(logits, torch.full((2, 2), UNTOLD), kinds, ONES[:2], True)[0].item() == 0.0
 
 
 def test_frequency_estimate_finds_the_rate() -> None:

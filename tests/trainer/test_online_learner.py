@@ -41,7 +41,7 @@ def test_prediction_comes_strictly_before_learning(
 
     class LearnsFirst(OnlineLearner):
         def _predict(self, lists: Any) -> Any:
-            self._learn(lists, [])
+            self._learn(lists, super()._predict(lists), [])
             return super()._predict(lists)
 
     honest, cheating = OnlineLearner(app, config), LearnsFirst(app, config)

@@ -35,6 +35,7 @@ def shown_lists(random: np.random.Generator) -> ListBatch:
         is_served=np.ones(LISTS, dtype=np.bool_),
         head_labels=np.full((count, 1), UNTOLD, dtype=np.int8),
         head_kinds=np.full((count, 1), TRUSTED_LABEL, dtype=np.int8),
+        copies=np.ones(count, dtype=np.float32),
     )
 
 

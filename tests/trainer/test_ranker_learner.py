@@ -23,7 +23,9 @@ def lists(size: int, seed: int, flip: bool = False) -> ListBatch:
         wanted = 1 - labels if flip else labels
         weights, kinds = np.ones(5, dtype=np.float32), np.zeros(5, dtype=np.int8)
         heads = wanted.astype(np.int8)[:, None], kinds[:, None]
-        found.append(LabelledList(rows, wanted, weights, kinds, np.arange(5), True, *heads))
+        found.append(
+            LabelledList(rows, wanted, weights, kinds, np.arange(5), True, *heads, np.ones(5, dtype=np.float32))
+        )
     return ListBatch.of_lists(found)
 
 

@@ -37,6 +37,7 @@ def drawn_rows() -> RankerRows:
         is_served=is_served,
         head_labels=torch.randint(UNTOLD, 2, (count, HEADS)),
         head_kinds=torch.randint(3, (count, HEADS)),
+        copies=1.0 + 2.0 * torch.rand(count),
     )
 
 
@@ -57,15 +58,16 @@ def plain_loss(modules: nn.ModuleDict, rows: RankerRows, config: StepConfig) -> 
     for number in range(len(SIZES)):
         own = rows.list_of == number
         if rows.labels[own].any():
-            chosen = torch.log_softmax(logits[own], dim=0)[rows.labels[own] > 0]
-            listwise.append(-chosen.mean())
+            among = torch.logsumexp(logits[own] + rows.copies[own].log(), dim=0)
+            listwise.append(among - logits[own][rows.labels[own] > 0].mean())
     loss = loss + config.softmax_weight * torch.stack(listwise).mean()
     told = heads(logits, scaled, hidden, is_organic)
     is_told, wanted = rows.head_labels != UNTOLD, (rows.head_labels == 1).float()
     of_heads = functional.binary_cross_entropy_with_logits(told, wanted, reduction="none")
     if config.corrects_fake_negatives:
         of_heads = of_heads * fake_negative_weights(told.detach(), rows.head_kinds)
-    return loss + config.heads_weight * of_heads[is_told].mean()
+    told_copies = is_told * rows.copies.unsqueeze(1)
+    return loss + config.heads_weight * (told_copies * of_heads).sum() / told_copies.sum()
 
 
 @pytest.mark.parametrize(

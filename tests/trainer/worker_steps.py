@@ -58,7 +58,8 @@ def list_batch(rank: int, step: int, is_bad: bool = False) -> ListBatch:
         weights = np.full(5, np.nan if is_bad else 1.0, dtype=np.float32)
         kinds, positions = np.full(5, TRUSTED_LABEL, dtype=np.int8), random.permutation(5)
         heads = labels.astype(np.int8)[:, None], kinds[:, None]
-        lists.append(LabelledList(inputs, labels, weights, kinds, positions, True, *heads))
+        copies = np.ones(5, dtype=np.float32)
+        lists.append(LabelledList(inputs, labels, weights, kinds, positions, True, *heads, copies))
     return ListBatch.of_lists(lists)
 
 
