@@ -74,10 +74,14 @@ def fill_ranker_inputs(
     column = model_inputs.fill_age_inputs(rows, table_rows, items, seen_ms, taste_published_ms, now_ms, out, column)
     column = model_inputs.fill_exposure_inputs(rows, table_rows, items, out, column)
     column = model_inputs.fill_shown_inputs(rows, user, now_ms, out, column)
+    limit = np.float32(model_inputs.CLIP)
     for place in range(size):
         for index in range(len(user_out)):
             out[place, column + index] = user_out[index]
-        for index in range(out.shape[1] - 1):
-            out[place, index] = min(max(out[place, index], -model_inputs.CLIP), model_inputs.CLIP)
+        for index in range(out.shape[1] - 1):  # In the numbers' own width, or each would be widened and back.
+            if out[place, index] > limit:
+                out[place, index] = limit
+            elif out[place, index] < -limit:
+                out[place, index] = -limit
         # The pre-ranker's score stays unclipped: it is the ranker's skip connection and starts as the whole answer.
         out[place, out.shape[1] - 1] = pre_ranks[place] - mean

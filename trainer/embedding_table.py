@@ -69,6 +69,11 @@ class EmbeddingTable:
                 self._append(new_ids)
         return self._row_of.rows_of(ids)
 
+    def row(self, id_: str) -> NDArray[np.float32] | None:
+        """Return a copy of one id's row, (D,), None for an unknown one."""
+        row = self._row_of.row_of(id_)
+        return None if row < 0 else self._rows[row].cpu().numpy().copy()
+
     def gather(self, rows: Tensor) -> Tensor:
         """Return a copy of rows, (..., ) int64 -> (..., D); -1 gives zeros."""
         gathered = self._rows[rows.clamp(min=0)]

@@ -32,6 +32,10 @@ class IdMap:
     def __delitem__(self, id_: str) -> None:
         del self._shards[hash(id_) % _SHARDS][id_]
 
+    def row_of(self, id_: str) -> int:
+        """Return the row of an id, -1 where there is none."""
+        return self._shards[hash(id_) % _SHARDS].get(id_, -1)
+
     def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the rows of ids, (len(ids),), -1 where there is none."""
         shards = self._shards

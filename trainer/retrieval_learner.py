@@ -20,7 +20,7 @@ from features.item_table import ItemTable
 from trainer.config import LearnerConfig
 from trainer.list_builder import UserMoment
 from trainer.loss import FrequencyEstimate
-from trainer.model import HISTORY_LENGTH
+from trainer.model import HISTORY_LENGTH, user_vector
 from trainer.tower_learner import TowerBatch, TowerLearner
 
 _REFRESH_SAMPLES = 32
@@ -56,6 +56,7 @@ class RetrievalLearner:
         self.index: NDArray[np.float32] = np.zeros((0, config.embedding_dim), dtype=np.float32)
         """Item vectors as the trainer's own lists see them; up to `_REFRESH_SAMPLES` behind."""
         self.samples_since_refresh = 0
+        self._projection = tower.tower.projection()
 
     def sync_rows(self) -> None:
         """Give every item and category of the catalogue its row, in the catalogue's order."""
@@ -71,7 +72,8 @@ class RetrievalLearner:
         return self.tower.item_vectors(self._categories_of(np.arange(len(self._items))))
 
     def refresh_index(self, new_samples: int) -> None:
-        """Recompute the index when it is old enough or items came."""
+        """Get ready for the queries of a micro-batch: recompute the index when it is old enough or items came."""
+        self._projection = self.tower.tower.projection()
         self.samples_since_refresh += new_samples
         if self.samples_since_refresh >= _REFRESH_SAMPLES or len(self.index) < len(self._items):
             self.index = self.item_vectors()
@@ -81,9 +83,9 @@ class RetrievalLearner:
         """Return one user's vector beside the vectors of all items of the index."""
         rows = moment.history_rows[:HISTORY_LENGTH]
         is_known = (rows >= 0) & (rows < len(self.index))
-        user_row = self.tower.user_rows.rows_of([user_id])[0]
-        vector = self.tower.tower.user_vector(
-            None if user_row < 0 else self.tower.user_rows.weight[user_row].cpu().numpy(),
+        vector = user_vector(
+            self._projection,
+            self.tower.user_rows.row(user_id),
             self.index[rows[is_known]],
             moment.state.history_outcomes[:HISTORY_LENGTH][is_known],
         )
