@@ -8,9 +8,12 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from protos import serving_pb2 as pb
+
+_ID_WIDTH = 40
+"""Characters of an id that stand on one line."""
 
 
 def to_json(message: Any) -> dict[str, Any]:
@@ -24,7 +27,9 @@ def to_json(message: Any) -> dict[str, Any]:
 def print_recommendations(answer: pb.RecommendResponse) -> None:
     """Print one answered list."""
     heads = sorted({name for item in answer.items for name in item.heads})
-    table = Table("#", "item", "score", "source", *heads, box=None, pad_edge=False)
+    longest = max((len(item.item_id) for item in answer.items), default=0)  # An id that is cut short is of no use.
+    item_column = Column("item", min_width=min(longest, _ID_WIDTH), overflow="fold")
+    table = Table("#", item_column, "score", "source", *heads, box=None, pad_edge=False)
     for item in answer.items:
         chances = [f"{item.heads[name]:.4f}" if name in item.heads else "-" for name in heads]
         table.add_row(str(item.position + 1), item.item_id, f"{item.score:.4f}", item.source, *chances)
