@@ -12,8 +12,8 @@ from rich.table import Column, Table
 
 from protos import serving_pb2 as pb
 
-_ID_WIDTH = 40
-"""Characters of an id that stand on one line."""
+_ID_WIDTH = 12
+"""Characters of an id that stand on one line even where there is little room; longer ones are folded, not cut."""
 
 
 def to_json(message: Any) -> dict[str, Any]:
@@ -26,13 +26,14 @@ def to_json(message: Any) -> dict[str, Any]:
 
 def print_recommendations(answer: pb.RecommendResponse) -> None:
     """Print one answered list."""
-    heads = sorted({name for item in answer.items for name in item.heads})
-    longest = max((len(item.item_id) for item in answer.items), default=0)  # An id that is cut short is of no use.
-    item_column = Column("item", min_width=min(longest, _ID_WIDTH), overflow="fold")
-    table = Table("#", item_column, "score", "source", *heads, box=None, pad_edge=False)
+    item_column = Column("item", overflow="fold", min_width=_ID_WIDTH)
+    tells_heads = any(item.heads for item in answer.items)
+    last = ["chance of"] if tells_heads else []
+    table = Table("#", item_column, "score", Column("source", no_wrap=True), *last, box=None, pad_edge=False)
     for item in answer.items:
-        chances = [f"{item.heads[name]:.4f}" if name in item.heads else "-" for name in heads]
-        table.add_row(str(item.position + 1), item.item_id, f"{item.score:.4f}", item.source, *chances)
+        chances = "  ".join(f"{name} {chance:.4f}" for name, chance in sorted(item.heads.items()))
+        row = [str(item.position + 1), item.item_id, f"{item.score:.4f}", item.source]
+        table.add_row(*row, *([chances] if tells_heads else []))
     console = Console(highlight=False)
     console.print(table)
     model = f"model {answer.model_version}, {answer.model_age_s:.1f} s old" if answer.model_version else "no model yet"
