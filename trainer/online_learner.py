@@ -10,26 +10,23 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import repeat
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from features.candidates import CandidateList
 from features.config import AppConfig
 from features.count_tables import CountTables
 from features.label_config import Labels, derived_labels
 from features.model_inputs import feature_schema_hash, ranker_input_names
 from trainer.config import LearnerConfig, SlicesConfig
 from trainer.drift import DriftMonitor
-from trainer.errors import SampleError
 from trainer.head_targets import HeadTargets
 from trainer.learner import Learner
 from trainer.learner_state import LearnerState, Progress
-from trainer.list_builder import ListBuilder, UserMoment
+from trainer.list_builder import ListBuilder
 from trainer.list_measures import mean_loss, measure_lists, shown_list
 from trainer.list_sampling import sampled_rows
 from trainer.metrics import PrequentialMetrics
@@ -39,10 +36,9 @@ from trainer.pre_ranker_learner import PreRankerLearner
 from trainer.ranker_learner import LabelledList, ListBatch
 from trainer.rating_learner import RatingLearner
 from trainer.retrieval_learner import Positive, RetrievalLearner
-from trainer.samples import HEAD, Event, LearntOnce, Sample, ServedList, label_key, served_list
-from trainer.slices import NEW_USER_EVENTS, Slices
+from trainer.sample_preparer import FedLearners, Prepared, SamplePreparer
+from trainer.samples import Sample
 from trainer.step_outcome import RefusedStep, StepOutcome
-from trainer.user_cap import UserCap
 
 _PARTS = (
     "model",
@@ -58,25 +54,7 @@ _PARTS = (
     "learner",
 )
 
-_HELD, _RELEASED = "held", "released"
-"""Heads of the keys of events that were counted while held, and of those learnt since."""
-
-_TOLD = "told"
-"""Head of the key of a request of which feedback was learnt."""
-
-_SLACK_MS = 3_600_000
-"""What was learnt is remembered this much longer than a list can be corrected."""
-
 _KEPT_REFUSED = 6
-
-
-@dataclass
-class _Prepared:
-    lists: list[OpenList] = field(default_factory=list)
-    served: dict[str, OpenList] = field(default_factory=dict)
-    positives: list[Positive] = field(default_factory=list)
-    missed: list[tuple[str, ...]] = field(default_factory=list)
-    """Scored organic positives whose target no candidate source found, each by its slices."""
 
 
 class OnlineLearner:
@@ -114,17 +92,19 @@ class OnlineLearner:
         self.model.pre_ranker.copy_(torch.from_numpy(self.builder.pre_ranker))
         self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate, config.update_clip)
         self.ratings = RatingLearner(app, config.seed, config.update_clip)
-        self.learnt_once = LearntOnce(config.learnt_once_limit, self.labels.horizon_ms + _SLACK_MS)
-        self.user_cap = UserCap(
-            config.user_weight_cap, config.user_weight_window_s, round(3_600_000 * app.features.horizon_h) + _SLACK_MS
-        )
         self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s), self.judged_heads)
-        self.slices = Slices(slices or SlicesConfig())
+        fed = FedLearners(self.retrieval, self.pre_ranker, self.ratings)
+        self.preparer = SamplePreparer(app, config, self.labels, self.heads, self.builder, fed, slices)
+        self.learnt_once, self.user_cap = self.preparer.learnt_once, self.preparer.user_cap
         self.drift = DriftMonitor(config.drift)
-        self.progress = Progress()
         self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
         """Rows of the newest list, for the canary of a version."""
         self.refused_steps: deque[RefusedStep] = deque(maxlen=_KEPT_REFUSED)
+
+    @property
+    def progress(self) -> Progress:
+        """How far this learner is, and what it met."""
+        return self.preparer.progress
 
     @property
     def judged_heads(self) -> tuple[str, ...]:
@@ -141,7 +121,7 @@ class OnlineLearner:
         self.retrieval.refresh_index(len(samples))
         self.builder.begin_batch()
         events = self.progress.events
-        prepared = self._prepare(samples, held)
+        prepared = self.preparer.prepare(samples, held)
         self._learn_prepared(prepared, samples, self.progress.events - events)
         self.progress.samples += len(samples)
 
@@ -149,18 +129,10 @@ class OnlineLearner:
         """Learn samples that were held, in one micro-batch: the weights only, as they are counted already."""
         self.retrieval.refresh_index(len(samples))
         self.builder.begin_batch()
-        prepared = _Prepared()
-        for sample in samples:
-            try:
-                may_teach = self._may_teach(sample, is_released=True)
-                self.progress.capped += not may_teach
-                self._prepare_released(sample, prepared if may_teach else _Prepared())
-            except SampleError as error:
-                self.refuse(error.reason)
-        self._learn_prepared(prepared, samples, 0)
+        self._learn_prepared(self.preparer.prepare_released(samples), samples, 0)
         self.progress.released += len(samples)
 
-    def _learn_prepared(self, prepared: _Prepared, samples: Sequence[Sample], new_events: int) -> None:
+    def _learn_prepared(self, prepared: Prepared, samples: Sequence[Sample], new_events: int) -> None:
         lists = [open_list for open_list in prepared.lists if open_list.teaches]
         logits = self._predict(lists)
         measure_lists(self.metrics, lists, logits, prepared.missed)
@@ -225,231 +197,8 @@ class OnlineLearner:
         self.user_cap.restore(parts["user_cap"])
         self.recent_inputs = parts["learner"]["recent_inputs"].copy()
         self.drift.restore(parts["learner"]["drift"].tobytes())
-        self.progress = replace(state.progress, refused=dict(state.progress.refused))
+        self.preparer.progress = replace(state.progress, refused=dict(state.progress.refused))
         self.metrics.restore(state.metrics)
-
-    def _prepare(self, samples: Sequence[Sample], held: Sequence[bool]) -> _Prepared:
-        """Turn samples into lists and positives; every event is counted right after its own list is built."""
-        prepared = _Prepared()
-        for sample, is_held in zip(samples, held or repeat(False, len(samples)), strict=True):
-            try:
-                self.learnt_once.admit(sample)
-                if is_held:
-                    self._count_held(sample)
-                elif self._may_teach(sample):
-                    self._prepare_sample(sample, prepared)
-                else:
-                    self._pass_over(sample)
-            except SampleError as error:
-                self.refuse(error.reason)
-            self.progress.newest_event_time_ms = max(self.progress.newest_event_time_ms, sample.event_time_ms)
-            self.progress.newest_broker_time_ms = max(self.progress.newest_broker_time_ms, sample.broker_time_ms or 0)
-        return prepared
-
-    def refuse(self, reason: str) -> None:
-        """Count a sample that cannot be learnt."""
-        self.progress.refused[reason] = self.progress.refused.get(reason, 0) + 1
-
-    def _prepare_sample(self, sample: Sample, prepared: _Prepared) -> None:
-        event = sample.event
-        if event is None:
-            self._open_impression(sample, prepared)
-            return
-        is_new = self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
-        self.progress.duplicates += not is_new
-        known = self._known(sample)
-        if sample.kind == "correction":
-            try:
-                self._open_correction(sample, known, prepared)
-            except SampleError as error:  # The list is of no use, what the user did still counts.
-                self.refuse(error.reason)
-        if is_new:
-            if weight := self._weight(known):
-                moment = self.builder.moment(event.user_id, event.event_time_ms)
-                if sample.kind == "organic":
-                    heads = self.heads.happened(known)
-                    self._open_organic(event, weight, heads, moment, prepared, self.slices_of(sample))
-                self._add_positive(event, moment, prepared)
-            self._count_event(event, sample, is_held=False)
-
-    def _known(self, sample: Sample) -> dict[str, int]:
-        """Return what the event says of its item by head; where the sample does not say, what its action means."""
-        if sample.items[0].known:
-            return sample.items[0].known
-        said = self.labels.labels_of(sample.action or "", sample.value, sample.outcome or 0)
-        return {head: int(value) for head, value in said.items()}
-
-    def _may_teach(self, sample: Sample, is_released: bool = False) -> bool:
-        """Say whether the user may teach this much more now, and charge it; what came before is not charged again."""
-        event = sample.event
-        if event is None:
-            item_id, head = (sample.items[0].item_id, HEAD) if is_released else ("", "shown")
-            key, weight = label_key(sample.request_id or "", item_id, head, 0), 1.0
-        else:
-            key = label_key(event.event_id, event.item_id, _RELEASED if is_released else "event", event.outcome)
-            weight = sum(self.labels.weight_of(head, value) for head, value in self._known(sample).items())
-            weight = max(weight, float(event.value is not None))
-        is_known = key in self.learnt_once
-        return is_known or self.user_cap.admits(
-            sample.user_id, weight, sample.event_time_ms, sample.broker_time_ms or 0
-        )
-
-    def _pass_over(self, sample: Sample) -> None:
-        """Count the sample of a user who has taught enough: known from now on, in every table, in no weights."""
-        self.progress.capped += 1
-        event, unlearnt = sample.event, _Prepared()
-        if event is None:
-            self._open_impression(sample, unlearnt)
-            return
-        self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
-        if sample.kind == "correction":
-            try:
-                self._open_correction(sample, self._known(sample), unlearnt)
-            except SampleError as error:
-                self.refuse(error.reason)
-        self._count_event(event, sample, is_held=True)
-
-    def _count_held(self, sample: Sample) -> None:
-        """Count the event or the list of a held sample, and mark an event as one whose weights are not learnt."""
-        self.progress.held += 1
-        event = sample.event
-        if event is None:
-            self._count_shown(sample)
-            return
-        is_new = self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
-        self.progress.duplicates += not is_new
-        if is_new:
-            self.learnt_once.add(label_key(event.event_id, event.item_id, _HELD, event.outcome))
-            self._count_event(event, sample, is_held=True)
-
-    def _prepare_released(self, sample: Sample, prepared: _Prepared) -> None:
-        """Open the list of a released sample, and its positive for retrieval, each once.
-
-        The ranker learns served lists, whose rows were logged. The list of an organic event cannot be built any more as
-        of then: the tables have gone on, and hold the event itself.
-        """
-        event = sample.event
-        if event is None:
-            self._open_impression(sample, prepared)
-            return
-        known = self._known(sample)
-        if sample.kind == "correction":
-            try:
-                self._open_correction(sample, known, prepared)
-            except SampleError as error:
-                self.refuse(error.reason)
-        was_held = label_key(event.event_id, event.item_id, _HELD, event.outcome) in self.learnt_once
-        if not was_held or not self._weight(known):
-            return
-        if self.learnt_once.add(label_key(event.event_id, event.item_id, _RELEASED, event.outcome)):
-            self._add_positive(event, self.builder.moment_before(event), prepared)
-
-    def _count_event(self, event: Event, sample: Sample, is_held: bool) -> None:
-        """Count an event everywhere, once everything that predicts it is computed."""
-        row = self.builder.items.ensure_row(event.item_id)
-        is_scored = sample.kind == "organic" and not is_held
-        self.ratings.add(event, row, self.builder.items.categories[row], is_held, is_scored)
-        self.builder.count_event(event)
-        self.progress.events += 1
-
-    def _count_shown(self, sample: Sample) -> None:
-        """Count that a list was shown, once."""
-        assert sample.request_id
-        if self.learnt_once.add(label_key(sample.request_id, "", "shown", 0)):
-            item_ids = [item.item_id for item in sample.items]
-            self.builder.count_shown(sample.user_id, sample.request_id, sample.event_time_ms, item_ids)
-
-    def _open_impression(self, sample: Sample, prepared: _Prepared) -> None:
-        # A fallback's list has no rows to learn from; what it showed was shown all the same.
-        self._count_shown(sample)
-        open_list = self._served(sample, prepared)
-        assert sample.request_id
-        is_told = label_key(sample.request_id, "", _TOLD, 0) in self.learnt_once
-        for item in sample.items:
-            row = open_list.row(item.item_id)
-            if self.learnt_once.add(label_key(sample.request_id, item.item_id, HEAD, 0)):
-                open_list.assume_negative(row)
-                open_list.assume_heads(row, self._happened(sample.request_id, item.item_id) if is_told else ())
-
-    def _open_correction(self, sample: Sample, known: Mapping[str, int], prepared: _Prepared) -> None:
-        item_id = sample.items[0].item_id
-        for head, value in sorted(known.items(), key=lambda said: -said[1]):
-            open_list = self._served(sample, prepared)
-            assert sample.request_id
-            row = open_list.row(item_id)
-            if not self.learnt_once.add(label_key(sample.request_id, item_id, head, value)):
-                continue
-            self.learnt_once.add(label_key(sample.request_id, "", _TOLD, 0))
-            weight = self.labels.weight_of(head, value)
-            if weight and open_list.contradicts(row, value):
-                del prepared.served[sample.request_id]
-                open_list = self._served(sample, prepared)
-            was_negative = label_key(sample.request_id, item_id, HEAD, 0) in self.learnt_once
-            if (told := self.heads.target(head, value)) is not None:
-                open_list.take_head(row, *told, was_negative)
-            if weight and value:
-                self.learnt_once.add(label_key(sample.request_id, item_id, HEAD, 1))
-                open_list.take_positive(row, weight, was_negative)
-            elif weight:
-                open_list.take_negative(row, weight)
-
-    def _happened(self, request_id: str, item_id: str) -> set[int]:
-        """Return the heads of a shown item that were learnt as having happened."""
-        keys = (label_key(request_id, item_id, name, self.heads.value_of(k)) for k, name in enumerate(self.heads.names))
-        return {column for column, key in enumerate(keys) if key in self.learnt_once}
-
-    def _served(self, sample: Sample, prepared: _Prepared) -> OpenList:
-        """Return this batch's list of the request: impression and correction in one batch are one list."""
-        assert sample.request_id
-        found = prepared.served.get(sample.request_id)
-        if found is None:
-            shown = served_list(sample, self.num_inputs, self.schema_hash)
-            known = self._wanted(sample.request_id, shown)
-            found = OpenList.of_served(shown, known, len(self.heads), sample.is_immediate)
-            prepared.served[sample.request_id] = found
-            prepared.lists.append(found)
-        return found
-
-    def _wanted(self, request_id: str, shown: ServedList) -> NDArray[np.float32]:
-        """Return which items of the list were learnt as positive before; they are no negatives of the softmax."""
-        keys = (label_key(request_id, item_id, HEAD, 1) for item_id in shown.item_ids)
-        return np.array([float(key in self.learnt_once) for key in keys], dtype=np.float32)
-
-    def _open_organic(
-        self,
-        event: Event,
-        weight: float,
-        heads: Sequence[int],
-        moment: UserMoment,
-        prepared: _Prepared,
-        slices: tuple[str, ...],
-    ) -> None:
-        """Build the list this user would have been ranked on; the ranker learns it only if it holds the target."""
-        is_scored = moment.state.is_known and event.item_id not in moment.state.consumed
-        self.progress.skipped_cold += not moment.state.is_known
-        row = self.builder.items.row_of(event.item_id)
-        candidates = self._candidates(event, moment) if len(self.builder.items) else None
-        if candidates is not None and len(in_pool := np.flatnonzero(candidates.pool_rows == row)):
-            self.pre_ranker.add_list(candidates.pool_inputs, int(in_pool[0]))
-        found = np.flatnonzero(candidates.rows == row) if candidates is not None and row >= 0 else np.zeros(0)
-        if candidates is None or not len(found):
-            prepared.missed += [slices] if is_scored else []
-            return
-        target, num_heads = int(found[0]), len(self.heads)
-        organic = OpenList.of_organic(candidates.inputs, candidates.rows, target, weight, heads, num_heads, is_scored)
-        organic.slices = slices
-        prepared.lists.append(organic)
-
-    def _candidates(self, event: Event, moment: UserMoment) -> CandidateList:
-        return self.builder.build(moment, self.retrieval.query(event.user_id, moment), event.event_time_ms)
-
-    def _add_positive(self, event: Event, moment: UserMoment, prepared: _Prepared) -> None:
-        row = self.builder.items.ensure_row(event.item_id)
-        prepared.positives.append(Positive(event.user_id, row, moment.history_rows, moment.state.history_outcomes))
-
-    def _weight(self, known: Mapping[str, int]) -> float:
-        """Return what the positives of an event weigh together; 0: it is no positive."""
-        return sum(self.labels.weight_of(head, 1) for head, value in known.items() if value)
 
     def _predict(self, lists: Sequence[OpenList]) -> list[NDArray[np.float32]]:
         """Score all rows with the weights from before this batch; one array (n,) a list."""
@@ -488,10 +237,6 @@ class OnlineLearner:
                 )
         self.metrics.settle(now_ms)
 
-    def slices_of(self, sample: Sample) -> tuple[str, ...]:
-        """Return the slices of a sample as of now."""
-        return self.slices.of(sample, len(self.builder.users.newest_item_ids(sample.user_id, NEW_USER_EVENTS)))
-
     def _learn(
         self, lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]], positives: Sequence[Positive]
     ) -> None:
@@ -528,6 +273,14 @@ class OnlineLearner:
         if not outcome.is_taken:
             self.progress.non_finite_steps += 1
             self.refused_steps.append(RefusedStep(part, self.progress.step, outcome.refusal, outcome.batch))
+
+    def refuse(self, reason: str) -> None:
+        """Count a sample that cannot be learnt."""
+        self.preparer.refuse(reason)
+
+    def slices_of(self, sample: Sample) -> tuple[str, ...]:
+        """Return the slices of a sample as of now."""
+        return self.preparer.slices_of(sample)
 
     def take_refused_steps(self) -> list[RefusedStep]:
         """Return the newest steps that were not taken since the last call; at most a few are kept."""

@@ -236,7 +236,7 @@ def test_positive_answer_to_a_list_is_a_list_click(learner: OnlineLearner) -> No
 def test_list_of_no_use_was_shown_all_the_same(learner: OnlineLearner) -> None:
     """A fallback's list has no rows to learn from; what the user saw of it counts, as in the streams."""
     impression, _ = served_pair(learner, 1, user=1, clicked=2)
-    learner.schema_hash = "another"
+    learner.preparer.schema_hash = "another"
     learner.learn_batch([impression])
     assert learner.progress.refused == {"schema": 1}
     assert len(learner.builder.users.state("u1", impression.event_time_ms).shown_item_ids) == 5
@@ -245,7 +245,7 @@ def test_list_of_no_use_was_shown_all_the_same(learner: OnlineLearner) -> None:
 def test_rows_of_another_schema_are_refused_and_counted(learner: OnlineLearner) -> None:
     """A sample whose rows mean something else is never learnt from."""
     impression, _ = served_pair(learner, 1, user=1, clicked=2)
-    learner.schema_hash = "another"
+    learner.preparer.schema_hash = "another"
     learner.learn_batch([impression])
     assert learner.progress.refused == {"schema": 1}
     assert not learner.ranker.recent
@@ -254,7 +254,7 @@ def test_rows_of_another_schema_are_refused_and_counted(learner: OnlineLearner) 
 def test_event_counts_though_its_list_is_of_no_use(learner: OnlineLearner) -> None:
     """A fallback list has no rows; the click on it is still a click."""
     _, correction = served_pair(learner, 1, user=1, clicked=2)
-    learner.schema_hash = "another"
+    learner.preparer.schema_hash = "another"
     learner.learn_batch([correction])
     assert (learner.progress.refused, learner.progress.events) == ({"schema": 1}, 1)
 
