@@ -245,6 +245,7 @@ class Server:
             requests=self.times.requests,
             degraded=self.times.degraded,
             stages_ms=self.times.percentiles_ms(),
+            stages_cpu_us=self.times.cpu_us(),
             served_log_sent=self.writer.sent,
             served_log_dropped=self.writer.dropped,
             refused_requests=dict(self.admission.refused),

@@ -19,6 +19,7 @@ from features.count_tables import CountTables
 from features.item_table import ItemTable
 from features.model_inputs import feature_schema_hash, pre_ranker_input_names, ranker_input_names
 from features.user_state import UserState
+from serving.numpy_ranker import NumpyRanker
 from trainer.model import Model
 from trainer.version_files import Manifest, Version, VersionError, read_version
 
@@ -44,6 +45,8 @@ class ServingModel:
     """(U, D)"""
     counts: CountTables
     network: Model
+    ranker: NumpyRanker
+    """The network's ranker: what answers are scored by."""
     pre_ranker: NDArray[np.float32]
     """(P,) weights that cut the pool to a list."""
     feature_schema_hash: str
@@ -90,7 +93,7 @@ class ServingModel:
         Raises:
             FloatingPointError: a score is not finite.
         """
-        scores = self.network.rank(inputs)
+        scores = self.ranker.rank(inputs)
         if not np.isfinite(scores).all():
             raise FloatingPointError(f"version {self.version} gives scores that are not finite")
         return scores
@@ -134,7 +137,8 @@ class ModelLoader:
         read = read_version(store_dir, version, manifest_sha256)
         self._check_schema(read.manifest)
         network = Model.from_dense(read.dense)
-        self._check_network(network, read)
+        ranker = NumpyRanker(read.dense)
+        self._check_network(network, ranker, read)
         return ServingModel(
             version=version,
             manifest=read.manifest,
@@ -145,6 +149,7 @@ class ModelLoader:
             user_embedding=read.user_embedding,
             counts=CountTables.from_arrays({name: _aligned(getattr(read, name)) for name in CountTables.array_names()}),
             network=network,
+            ranker=ranker,
             pre_ranker=_aligned(read.dense["pre_ranker"]),
             feature_schema_hash=self._schema_hash,
             table_rows=np.zeros(0, dtype=np.int64),
@@ -158,7 +163,7 @@ class ModelLoader:
                 f"{self._schema_hash}; give trainer and server the same headrace.yaml",
             )
 
-    def _check_network(self, network: Model, read: Version) -> None:
+    def _check_network(self, network: Model, ranker: NumpyRanker, read: Version) -> None:
         """Check the network's shape and that it gives the scores its trainer saw."""
         name, dim = read.manifest.version, read.item_vectors.shape[1]
         pre_ranker_inputs = len(network.pre_ranker)
@@ -173,7 +178,7 @@ class ModelLoader:
                 "dense_tensors", f"{name}: {network.heads.num_heads} heads, its manifest names {read.manifest.heads}"
             )
         expected = np.array(read.manifest.canary_scores, dtype=np.float64)
-        scores = network.rank(read.canary_inputs) if len(expected) else np.zeros(0, dtype=np.float32)
+        scores = ranker.rank(read.canary_inputs) if len(expected) else np.zeros(0, dtype=np.float32)
         if not np.allclose(scores, expected, rtol=CANARY_TOLERANCE, atol=CANARY_TOLERANCE):
             worst = float(np.abs(scores - expected).max())
             raise VersionError(

@@ -28,6 +28,8 @@ class ServingStatus(msgspec.Struct, kw_only=True):
     degraded: dict[str, int]
     stages_ms: dict[str, dict[str, float]]
     """Stage -> p50, p99 over the newest requests."""
+    stages_cpu_us: dict[str, float]
+    """Stage -> mean CPU of the event loop's thread a request; with others in flight, waiting stages hold theirs too."""
     served_log_sent: int
     served_log_dropped: int
     refused_requests: dict[str, int]

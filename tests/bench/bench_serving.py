@@ -1,7 +1,8 @@
 """`Recommend` beside a bare grpc.aio echo of the same reply, in one run: `python tests/bench/bench_serving.py`.
 
 Both servers run in processes of their own, the client in this one. The recommender is the real server on a real Redis
-and Feast store; only Kafka is a stand-in (served lists are encoded, then dropped).
+filled by Feast; only Kafka is a stand-in (served lists are encoded, then dropped). CPU by stage is that of the event
+loop's thread while one call is in flight; what gRPC, the loop and the writer of served lists take is the rest.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import dataclasses
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -22,6 +24,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 
 ROOT = Path(__file__).parents[2]
 # Run as a file, so the checkout must be put on the path first. Hence E402 below.
@@ -65,29 +68,31 @@ def run_bench(options: argparse.Namespace) -> None:
         path = Path(folder) / "endpoints.json"
         path.write_text(endpoints.model_dump_json())
         with ServerProcess("recommender", path, options.items) as recommender, ServerProcess("echo", path, 0) as echo:
-            figures = asyncio.run(measure_both(recommender.address, echo.address, options))
+            figures, stages_us = asyncio.run(measure_both(recommender, echo, options, state))
     print_table(figures, options.items)
+    print_stages(stages_us, figures[0]["cpu_us"])
+    print_last_line(figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
 
 
-async def measure_both(recommender: str, echo: str, options: argparse.Namespace) -> list[dict[str, float]]:
-    """Measure echo and recommender at each number of calls in flight, one after the other."""
-    await measure(recommender, 4, 1.0)  # Both warm: first connections, first torch calls.
-    await measure(echo, 4, 0.5)
+async def measure_both(
+    recommender: ServerProcess, echo: ServerProcess, options: argparse.Namespace, state: Path
+) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """Measure echo and recommender at each number of calls in flight, one after the other; and CPU by stage at one."""
+    await measure(echo.address, 1, 0.5)  # Warm: first connections, first torch calls.
+    await measure(recommender.address, 1, options.seconds)
+    await asyncio.sleep(1.5)  # The status file is written once a second.
+    stages_us = json.loads((state / "serving.json").read_text())["stages_cpu_us"]
     figures = []
     for clients in options.clients:
-        bare = await measure(echo, clients, options.seconds)
-        real = await measure(recommender, clients, options.seconds)
-        figures.append(
-            {
-                "clients": clients,
-                **{f"echo_{k}": v for k, v in bare.items()},
-                **real,
-                "ratio": real["rps"] / bare["rps"],
-            }
-        )
-    return figures
+        bare = await measure(echo.address, clients, options.seconds)
+        before_s = recommender.cpu_s()
+        real = await measure(recommender.address, clients, options.seconds)
+        real["cpu_us"] = (recommender.cpu_s() - before_s) / (real["rps"] * options.seconds) * 1e6
+        beside = {f"echo_{name}": figure for name, figure in bare.items()}
+        figures.append({"clients": clients, **beside, **real, "ratio": real["rps"] / bare["rps"]})
+    return figures, stages_us
 
 
 async def measure(address: str, clients: int, seconds: float) -> dict[str, float]:
@@ -118,18 +123,32 @@ async def measure(address: str, clients: int, seconds: float) -> dict[str, float
 
 
 def print_table(figures: list[dict[str, float]], items: int) -> None:
-    """Print one line per number of calls in flight, and the best ratio."""
+    """Print one line per number of calls in flight."""
     print(
         f"Recommend, {items} items in the model, {LIST_LENGTH} answered; beside a bare grpc.aio echo of the same reply"
     )
-    print("| in flight | echo rps | Recommend rps | ratio | p50 ms | p99 ms | echo p99 ms | degraded |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| in flight | echo rps | Recommend rps | ratio | p50 ms | p99 ms | echo p99 ms | CPU us | degraded |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for row in figures:
         print(
             f"| {row['clients']} | {row['echo_rps']:.0f} | {row['rps']:.0f} | {row['ratio']:.3f} | {row['p50_ms']:.2f} "
-            f"| {row['p99_ms']:.2f} | {row['echo_p99_ms']:.2f} | {row['degraded']:.2%} |"
+            f"| {row['p99_ms']:.2f} | {row['echo_p99_ms']:.2f} | {row['cpu_us']:.0f} | {row['degraded']:.2%} |"
         )
-    print(f"ratio at the most calls in flight: {figures[-1]['ratio']:.3f}")
+
+
+def print_stages(stages_us: dict[str, float], total_us: float) -> None:
+    """Print CPU by stage, and as the last line what all comes to."""
+    print("| stage | CPU us a request |")
+    print("|---|---|")
+    for stage, cpu_us in stages_us.items():
+        print(f"| {stage} | {cpu_us:.0f} |")
+    print(f"| gRPC, event loop, served log, the rest | {total_us - sum(stages_us.values()):.0f} |")
+
+
+def print_last_line(figures: list[dict[str, float]]) -> None:
+    """Print the best of both sides, each at its own number of calls in flight."""
+    best = max(row["rps"] for row in figures) / max(row["echo_rps"] for row in figures)
+    print(f"ratio={best:.3f} p99_ms={figures[-1]['p99_ms']:.2f}")
 
 
 class Echo(serving_pb2_grpc.RecommenderServicer):
@@ -196,7 +215,6 @@ async def serve_recommender(endpoints: Endpoints, num_items: int) -> None:
     is_stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, is_stopping.set)
     await is_stopping.wait()
-    print(json.dumps(server.times.percentiles_ms()), file=sys.stderr)
     await server.stop()
 
 
@@ -310,7 +328,11 @@ class ServerProcess:
 
     def __init__(self, role: str, endpoints: Path, items: int) -> None:
         command = [sys.executable, __file__, "--role", role, "--endpoints", str(endpoints), "--items", str(items)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        # One thread a process, as `headrace up` starts them: idle BLAS threads spin on the other cores.
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        self._usage = psutil.Process(self._process.pid)
         assert self._process.stdout is not None
         self.address = ""
         for line in self._process.stdout:
@@ -319,6 +341,11 @@ class ServerProcess:
                 break
         if not self.address:
             raise RuntimeError(f"the {role} server ended before it was ready; its reason stands above")
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that the process has used."""
+        times = self._usage.cpu_times()
+        return float(times.user + times.system)
 
     def __enter__(self) -> ServerProcess:
         return self
