@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from features.candidates import SOURCES
 from features.config import AppConfig
 from features.item_table import ItemTable
 from features.user_state import UserState
@@ -273,17 +274,19 @@ class Recommender:
 
 def _items_of(catalog: Catalog, ranking: Ranking, shown: Shown, pins: Mapping[int, int]) -> tuple[RankedItem, ...]:
     """Return the items of a list with their scores, sources and chances, top first."""
-    item_ids, rows, scores = catalog.model.item_ids, ranking.rows, ranking.scores
+    item_ids, places = catalog.model.item_ids, shown.places
     pinned = set(pins.values())
+    columns = (ranking.rows, ranking.scores, ranking.source_codes)
+    rows, scores, codes = (column[places].tolist() for column in columns)
     return tuple(
         RankedItem(
-            item_ids[rows[one]],
-            float(scores[one]),
-            PINNED if one in pinned else ranking.source(one),
+            item_ids[rows[place]],
+            scores[place],
+            PINNED if one in pinned else SOURCES[codes[place]],
             shown.propensities.get(place, 1.0),
             place in shown.explored,
         )
-        for place, one in enumerate(shown.places)
+        for place, one in enumerate(places)
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import SOURCES, CandidateList
+from features.candidates import CandidateList
 from serving.answers import RankedItem, RankedList, without_inputs
 from serving.catalog import Catalog
 
@@ -24,17 +24,13 @@ class Ranking:
     scores: NDArray[np.float32]
     """(n,) what the list is ordered by."""
     source_codes: NDArray[np.int64]
-    """(n,) index into `SOURCES`."""
+    """(n,) index into `features.candidates.SOURCES`."""
     order: NDArray[np.int64]
     """(n,) places of the candidates, best first, equal ones in their order."""
     inputs: NDArray[np.float32] | None
     """(n, F); None where they were not kept."""
     user_inputs: NDArray[np.float32] | None
     """(U,)"""
-
-    def source(self, place: int) -> str:
-        """Return what found a candidate."""
-        return SOURCES[int(self.source_codes[place])]
 
 
 def rank_candidates(catalog: Catalog, found: CandidateList, surface: str) -> Ranking:
