@@ -377,16 +377,29 @@ def cut_pool(
     else:
         above = np.arange(size)
     order = above[np.argsort(-scores[above], kind="mergesort")][:wanted]
-    late = np.empty(num_newest, dtype=np.int64)
-    num_late = 0
+    stands, is_newest = np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
+    stands[order] = True
+    late, num_late = np.empty(min(num_newest, wanted), dtype=np.int64), 0
     for index in range(len(newest)):
         for place in range(size):
-            if rows[place] == newest[index] and num_late < num_newest and scores[place] < scores[order[wanted - 1]]:
-                late[num_late] = place
-                num_late += 1
+            if rows[place] == newest[index]:
+                is_newest[place] = True
+                if not stands[place] and num_late < len(late):
+                    stands[place] = True
+                    late[num_late] = place
+                    num_late += 1
+    missing = num_late
+    for rank in range(wanted - 1, -1, -1):  # The weakest of the others make room.
+        if missing and not is_newest[order[rank]]:
+            stands[order[rank]] = False
+            missing -= 1
+    filled = 0
+    for place in order:
+        if stands[place]:
+            chosen[filled] = place
+            filled += 1
+    chosen[filled:] = late[: wanted - filled]
     for rank in range(wanted):
-        kept = wanted - num_late
-        chosen[rank] = order[rank] if rank < kept else late[rank - kept]
         sources[rank] = scratch.marks[rows[chosen[rank]]]
     return chosen, sources
 

@@ -66,8 +66,7 @@ def shown_list(
     served_ms = sample.served_time_ms or sample.event_time_ms
     # A correction begins with its item: items are put in the order of their ids.
     order = [row for _, row in sorted(open_list.row_of.items())]
-    happened = (open_list.head_labels[order] > 0).astype(np.int8)
-    labels, told = open_list.labels[order], (head_scores[order], happened)
+    labels, told = open_list.labels[order], (head_scores[order], open_list.happened[order].astype(np.int8))
     return ShownList(served_ms, scores[order], labels, sample.user_id, slices, *told)
 
 

@@ -5,7 +5,7 @@ Letters: `n` items of a list, `F` ranker inputs, `K` heads.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +36,8 @@ class OpenList:
     """(n, K) 1, 0 or `UNTOLD`: what is newly known of each head."""
     head_kinds: NDArray[np.int8]
     """(n, K) how sure it is."""
+    happened: NDArray[np.bool_]
+    """(n, K) what is known to have happened, learnt now or before."""
     is_immediate: bool = False
     """Whether its negatives were assumed at once, so that some of them are wrong."""
     target: int = -1
@@ -51,8 +53,17 @@ class OpenList:
     _refused: set[int] = field(default_factory=set)
 
     @classmethod
-    def of_served(cls, shown: ServedList, known: NDArray[np.float32], num_heads: int, is_immediate: bool) -> OpenList:
-        """Open a list that was shown; `known` (n,) says which items were learnt as wanted before."""
+    def of_served(
+        cls, shown: ServedList, known: NDArray[np.float32], happened: NDArray[np.bool_], is_immediate: bool
+    ) -> OpenList:
+        """Open a list that was shown.
+
+        Args:
+            shown: its rows.
+            known: (n,) which items were learnt as wanted before.
+            happened: (n, K) which heads were learnt as having happened before.
+            is_immediate: whether its negatives are assumed at once.
+        """
         size = len(shown.item_ids)
         return cls(
             shown.inputs,
@@ -61,8 +72,9 @@ class OpenList:
             kinds=np.full(size, TRUSTED_LABEL, dtype=np.int8),
             positions=shown.positions,
             is_served=True,
-            head_labels=np.full((size, num_heads), UNTOLD, dtype=np.int8),
-            head_kinds=np.full((size, num_heads), TRUSTED_LABEL, dtype=np.int8),
+            head_labels=np.full(happened.shape, UNTOLD, dtype=np.int8),
+            head_kinds=np.full(happened.shape, TRUSTED_LABEL, dtype=np.int8),
+            happened=happened,
             is_immediate=is_immediate,
             row_of={item_id: row for row, item_id in enumerate(shown.item_ids)},
         )
@@ -104,6 +116,7 @@ class OpenList:
             is_served=False,
             head_labels=head_labels,
             head_kinds=np.full((size, num_heads), TRUSTED_LABEL, dtype=np.int8),
+            happened=head_labels > 0,
             target=target,
             rows=rows,
             is_scored=is_scored,
@@ -160,13 +173,11 @@ class OpenList:
         self.weights[row] += weight
         self.kinds[row] = TRUSTED_LABEL
 
-    def assume_heads(self, row: int, happened: Collection[int]) -> None:
+    def assume_heads(self, row: int) -> None:
         """Take it that nothing was done with a shown item, but for the heads that are known to have happened."""
-        kind = FIRST_LABEL if self.is_immediate else TRUSTED_LABEL
-        for column in range(self.head_labels.shape[1]):
-            if self.head_labels[row, column] == UNTOLD and column not in happened:
-                self.head_labels[row, column] = 0
-                self.head_kinds[row, column] = kind
+        is_assumed = (self.head_labels[row] == UNTOLD) & ~self.happened[row]
+        self.head_labels[row, is_assumed] = 0
+        self.head_kinds[row, is_assumed] = FIRST_LABEL if self.is_immediate else TRUSTED_LABEL
 
     def take_head(self, row: int, column: int, target: int, was_assumed: bool) -> None:
         """Learn what became of one head of an item.
@@ -178,6 +189,7 @@ class OpenList:
             was_assumed: whether an earlier batch learnt that it did not.
         """
         self.head_labels[row, column] = target
+        self.happened[row, column] |= bool(target)
         if self.is_immediate and target:
             is_change = was_assumed and row not in self._assumed
             self.head_kinds[row, column] = CHANGED_LABEL if is_change else FIRST_LABEL

@@ -168,7 +168,8 @@ class SamplePreparer:
             key, weight = label_key(sample.request_id or "", item_id, head, 0), 1.0
         else:
             key = label_key(event.event_id, event.item_id, _RELEASED if is_released else "event", event.outcome)
-            weight = sum(self._labels.weight_of(head, value) for head, value in self._known(sample).items())
+            # A head of weight 0 teaches its chance all the same, in layers that all share.
+            weight = sum(self._labels.weight_of(head, value) or 1.0 for head, value in self._known(sample).items())
             weight = max(weight, float(event.value is not None))
         is_known = key in self.learnt_once
         return is_known or self.user_cap.admits(
@@ -245,12 +246,11 @@ class SamplePreparer:
         self._count_shown(sample)
         open_list = self._served(sample, prepared)
         assert sample.request_id
-        is_told = label_key(sample.request_id, "", _TOLD, 0) in self.learnt_once
         for item in sample.items:
             row = open_list.row(item.item_id)
             if self.learnt_once.add(label_key(sample.request_id, item.item_id, HEAD, 0)):
                 open_list.assume_negative(row)
-                open_list.assume_heads(row, self._happened(sample.request_id, item.item_id) if is_told else ())
+                open_list.assume_heads(row)
 
     def _open_correction(self, sample: Sample, known: Mapping[str, int], prepared: Prepared) -> None:
         item_id = sample.items[0].item_id
@@ -274,13 +274,6 @@ class SamplePreparer:
             elif weight:
                 open_list.take_negative(row, weight)
 
-    def _happened(self, request_id: str, item_id: str) -> set[int]:
-        """Return the heads of a shown item that were learnt as having happened."""
-        keys = (
-            label_key(request_id, item_id, name, self._heads.value_of(k)) for k, name in enumerate(self._heads.names)
-        )
-        return {column for column, key in enumerate(keys) if key in self.learnt_once}
-
     def _served(self, sample: Sample, prepared: Prepared) -> OpenList:
         """Return this batch's list of the request: impression and correction in one batch are one list."""
         assert sample.request_id
@@ -288,7 +281,8 @@ class SamplePreparer:
         if found is None:
             shown = served_list(sample, self._num_inputs, self.schema_hash)
             known = self._wanted(sample.request_id, shown)
-            found = OpenList.of_served(shown, known, len(self._heads), sample.is_immediate)
+            happened = self._happened(sample.request_id, shown)
+            found = OpenList.of_served(shown, known, happened, sample.is_immediate)
             prepared.served[sample.request_id] = found
             prepared.lists.append(found)
         return found
@@ -297,6 +291,16 @@ class SamplePreparer:
         """Return which items of the list were learnt as positive before; they are no negatives of the softmax."""
         keys = (label_key(request_id, item_id, HEAD, 1) for item_id in shown.item_ids)
         return np.array([float(key in self.learnt_once) for key in keys], dtype=np.float32)
+
+    def _happened(self, request_id: str, shown: ServedList) -> NDArray[np.bool_]:
+        """Return which heads of the list were learnt as having happened before, (n, K)."""
+        found = np.zeros((len(shown.item_ids), len(self._heads)), dtype=np.bool_)
+        if label_key(request_id, "", _TOLD, 0) not in self.learnt_once:
+            return found
+        values = [(name, self._heads.value_of(column)) for column, name in enumerate(self._heads.names)]
+        for row, item_id in enumerate(shown.item_ids):
+            found[row] = [label_key(request_id, item_id, *told) in self.learnt_once for told in values]
+        return found
 
     def _open_organic(
         self,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from features.candidate_pool import nearest_rows
+from features.candidate_pool import Workspace, cut_pool, nearest_rows
 from features.item_summary import most_popular
 from features.model_inputs import fill_ranks
 from features.title_index import rarity, rarity_table
@@ -21,6 +21,34 @@ def test_nearest_are_the_first_of_a_stable_sort(limit: int) -> None:
     may_be_listed = random.random(60) > 0.3
     order = [row for row in np.argsort(-scores, kind="stable").tolist() if may_be_listed[row]]
     assert nearest_rows(scores, may_be_listed, limit).tolist() == order[:limit]
+
+
+def cut(scores: list[float], total: int, newest: list[int], num_newest: int) -> list[int]:
+    """Cut a pool whose rows are their places."""
+    workspace, rows = Workspace(), np.arange(len(scores))
+    chosen, _ = cut_pool(
+        rows, np.array(scores, dtype=np.float32), total, np.array(newest), num_newest, workspace.scratch()
+    )
+    return [int(place) for place in chosen]
+
+
+@pytest.mark.parametrize(
+    ("scores", "total", "newest", "num_newest", "chosen"),
+    [
+        pytest.param([5, 4, 3, 2, 1], 3, [4], 1, [0, 1, 4], id="late"),
+        pytest.param([1, 1, 1, 1, 1], 3, [4], 1, [0, 1, 4], id="tied with the cut"),
+        pytest.param([5, 4, 3, 2, 1], 3, [2, 4], 2, [0, 2, 4], id="one stands already, at the end"),
+        pytest.param([5, 4, 3, 2, 1], 2, [3, 4, 2], 3, [3, 4], id="more than there is room for"),
+        pytest.param([5, 4, 3, 2, 1], 3, [4, 4], 2, [0, 1, 4], id="named twice"),
+        pytest.param([5, 4, 3, 2, 1], 9, [4], 1, [0, 1, 2, 3, 4], id="all stand"),
+        pytest.param([5, 4, 3, 2, 1], 3, [4], 0, [0, 1, 2], id="no room kept"),
+    ],
+)
+def test_what_must_stand_takes_the_places_of_the_weakest_others(
+    scores: list[float], total: int, newest: list[int], num_newest: int, chosen: list[int]
+) -> None:
+    """Pins and new items come in at the end, and push no other of their kind out."""
+    assert cut(scores, total, newest, num_newest) == chosen
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 40, 100])

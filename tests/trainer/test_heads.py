@@ -226,3 +226,27 @@ def test_unknown_heads_of_a_sample_teach_the_ranker_only(shop: OnlineLearner) ->
     shop.learn_batch([feedback(correction, "c", formerly=1.0)])
     assert told(shop)[1] == []
     assert shop.ranker.recent[1].labels.sum() == 1.0
+
+
+@pytest.mark.parametrize("batches", [[[1], [0]], [[0], [1]], [[0, 1]], [[0, 1, 2]], [[0], [1, 2]]])
+def test_a_settled_list_is_judged_with_all_that_happened(shop: OnlineLearner, batches: list[list[int]]) -> None:
+    """Whatever the order of list, click and dismissal, and however they meet in a micro-batch."""
+    impression, correction = served_pair(shop, 1, user=1, clicked=2)
+    stream = [impression, feedback(correction, "c", click=1.0), feedback(correction, "d", dismiss=0.0)]
+    for batch in batches:
+        shop.learn_batch([stream[number] for number in batch])
+    (shown,) = shop.metrics.settling.settled(now_ms=1 << 60)
+    assert shown.head_labels.sum(axis=0).tolist() == [1, int(any(2 in batch for batch in batches)), 0]
+
+
+def test_the_user_cap_bounds_what_a_head_without_weight_learns() -> None:
+    """Its label counts as 1: else one account could write into the shared layers without end."""
+    config = LearnerConfig(embedding_dim=8, user_weight_cap=3)
+    learner = OnlineLearner(APP, config, labels=LABELS)
+    for number in range(10):
+        impression, correction = served_pair(learner, number, user=1, clicked=2)
+        view = msgspec.structs.replace(correction, action="view", outcome=0)
+        learner.learn_batch([impression, feedback(view, f"v{number}", dwell=1.0)])
+    learnt = sum(int((batch.head_labels[:, DWELL] == 1).sum()) for batch in learner.ranker.recent)
+    assert 1 <= learnt <= 2
+    assert learner.progress.capped == 17

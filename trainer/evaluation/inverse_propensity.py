@@ -163,6 +163,7 @@ def _read_lists(
     arms = columns.optional_texts("arm")
     _, codes = np.unique(np.array(requests), return_inverse=True)
     order = np.lexsort((np.array([one or 0.0 for one in positions]), codes))
+    order = order[_is_first([(requests[row], items[row], positions[row]) for row in order])]
     earned = np.array(
         [
             sum(
@@ -178,6 +179,12 @@ def _read_lists(
     places = np.arange(len(codes)) - first[codes]
     names = [arms[order[row]] or DEFAULT_ARM for row in first]
     return LoggedLists(codes, places, propensities[order], is_explored[order], earned, names)
+
+
+def _is_first(keys: list[tuple[str, str, float | None]]) -> NDArray[np.bool_]:
+    """Say of each shown item whether it is its first record: a list that was written twice was shown once."""
+    seen: set[tuple[str, str, float | None]] = set()
+    return np.array([not (key in seen or seen.add(key)) for key in keys], dtype=np.bool_)  # type: ignore[func-returns-value]
 
 
 def _propensities(path: Path, columns: Columns) -> NDArray[np.float64]:

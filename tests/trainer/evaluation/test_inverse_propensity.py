@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.trainer.evaluation.evaluation_parts import write_table
@@ -113,6 +115,15 @@ def test_feedback_of_the_user_in_time_is_the_reward(tmp_path: Path) -> None:
         "challenger": (1, 0.0, 0.0),
         "champion": (1, 1.0, 2.0 * 2.0 - 1.0 * 2.0),
     }
+
+
+def test_a_list_that_was_written_twice_was_shown_once(tmp_path: Path) -> None:
+    """Kafka may hold a record twice: its chances are not multiplied again."""
+    once = estimate_file(*write_files(tmp_path))
+    events, served, config = write_files(tmp_path)
+    rows = pq.read_table(served)
+    pq.write_table(pa.concat_tables([rows, rows]), served)
+    assert estimate_file(events, served, config) == once
 
 
 @pytest.mark.parametrize(
