@@ -75,13 +75,21 @@ def load_rules(path: Path, app: AppConfig) -> RulesConfig:
 
 
 def _check_pins(path: Path, surface: str, loaded: RulesConfig) -> None:
-    taken: dict[int, str] = {}
+    """Refuse two items in one place and one item in two."""
+    by_place: dict[int, str] = {}
+    by_item: dict[str, str] = {}
     for name, rule in loaded.rules.items():
         if rule.pin is None or not rule.holds_on(surface):
             continue
-        if rule.pin in taken:
+        if rule.pin in by_place:
             raise ConfigError(
-                f"{path}: rules.{name} and rules.{taken[rule.pin]} both pin place {rule.pin} of surface {surface}; "
+                f"{path}: rules.{name} and rules.{by_place[rule.pin]} both pin place {rule.pin} of surface {surface}; "
                 "give one of them another place or other surfaces"
             )
-        taken[rule.pin] = name
+        (item_id,) = rule.items
+        if item_id in by_item:
+            raise ConfigError(
+                f"{path}: rules.{name} and rules.{by_item[item_id]} both pin item {item_id!r} on surface {surface}, "
+                "which would show it twice; keep one of them or give them different surfaces"
+            )
+        by_place[rule.pin] = by_item[item_id] = name

@@ -105,6 +105,15 @@ def test_two_pins_of_one_place_are_refused(tmp_path: Path) -> None:
     assert len(load_rules(write(path, {"one": {**one, "surfaces": ["default"]}, "two": two}), APP).rules) == 2
 
 
+def test_item_pinned_twice_on_one_surface_is_refused(tmp_path: Path) -> None:
+    """It would show twice on a list; on different surfaces it may be pinned twice."""
+    one, two = {"pin": 0, "items": ["a"]}, {"pin": 3, "items": ["a"], "surfaces": ["probe"]}
+    path = write(tmp_path / "headrace.yaml", {"one": one, "two": two})
+    with pytest.raises(ConfigError, match=r"rules\.two and rules\.one both pin item 'a' on surface probe.*keep one"):
+        load_rules(path, APP)
+    assert len(load_rules(write(path, {"one": {**one, "surfaces": ["default"]}, "two": two}), APP).rules) == 2
+
+
 def test_changed_file_is_read_and_a_bad_one_keeps_the_old_rules(tmp_path: Path) -> None:
     """The reason stands until a good file comes."""
     path = write(tmp_path / "headrace.yaml", {})
