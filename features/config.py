@@ -198,12 +198,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read `headrace.yaml` and check its top-level keys.
 
     Raises:
-        ConfigError: the file is missing, is no YAML mapping, or has an unknown section.
+        ConfigError: the file is missing, not in UTF-8, no YAML mapping, or has an unknown section.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; name another file with --config") from error
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise ConfigError(f"{path} has byte 0x{byte:02x} at {error.start}, not UTF-8; save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):

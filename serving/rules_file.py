@@ -49,9 +49,11 @@ class RulesFile(Collector):
         try:
             current = load_rules(self._path, self._app)
         except ConfigError as error:
-            self.refused += 1
-            self.refusal = str(error)
+            self._refuse(str(error))
             logger.warning("kept the %d rules as they were: %s", len(self.current.rules), error)
+        except Exception as error:  # Whatever a file does to the parser, later files must still be looked at.
+            self._refuse(f"{self._path} cannot be used: {error!r}; mend the file or restore the last good one")
+            logger.exception("kept the %d rules as they were", len(self.current.rules))
         else:
             self.loaded += 1
             self.refusal = ""
@@ -74,6 +76,10 @@ class RulesFile(Collector):
         rules = GaugeMetricFamily("headrace_rules", "Rules that hold.", value=len(self.current.rules))
         stale = GaugeMetricFamily("headrace_rules_stale", "1 while the file is refused.", value=bool(self.refusal))
         yield from (reads, rules, stale)
+
+    def _refuse(self, reason: str) -> None:
+        self.refused += 1
+        self.refusal = reason
 
 
 def _stamp_of(path: Path) -> _Stamp:

@@ -50,6 +50,14 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
         load_app_config(tmp_path / "none.yaml")
 
 
+def test_a_file_in_another_encoding_is_one_sentence(tmp_path: Path) -> None:
+    """Editors that save Latin-1 are told where and what to do."""
+    path = tmp_path / "headrace.yaml"
+    path.write_bytes("name: caf\u00e9\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="byte 0xe9 at 9, not UTF-8; save it as UTF-8"):
+        load_app_config(path)
+
+
 def test_the_environment_overrides_a_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HEADRACE_FEATURES_HISTORY_LENGTH wins over the file."""
     path = tmp_path / "headrace.yaml"

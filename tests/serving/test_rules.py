@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from features.config import ConfigError
+from serving import rules_file
 from serving.rules import load_rules
 from serving.rules_file import RulesFile
 from tests.serving.serving_parts import APP, ITEM_IDS, World
@@ -131,6 +133,32 @@ def test_changed_file_is_read_and_a_bad_one_keeps_the_old_rules(tmp_path: Path) 
     write(path, {})
     rules.check()
     assert (len(rules.current.rules), rules.refusal) == (0, "")
+
+
+async def test_following_survives_whatever_a_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latin-1 and a parser that breaks are refusals with a reason; the next good file holds."""
+    path = write(tmp_path / "headrace.yaml", {})
+    rules = RulesFile(path, APP)
+    following = asyncio.create_task(rules.follow(0.001))
+
+    async def until_refused(times: int) -> None:
+        while rules.refused < times and not following.done():
+            await asyncio.sleep(0.001)
+
+    async with asyncio.timeout(30):
+        path.write_bytes("name: caf\u00e9\n".encode("latin-1"))
+        await until_refused(1)
+        assert "save it as UTF-8" in rules.refusal
+        with monkeypatch.context() as patched:
+            patched.setattr(rules_file, "load_rules", lambda path, app: [][0])
+            write(path, {"up": {"boost": 2, "items": ["a"]}})
+            await until_refused(2)
+        assert "IndexError" in rules.refusal
+        write(path, {"up": {"boost": 1, "items": ["a", "b"]}})
+        while rules.refusal and not following.done():
+            await asyncio.sleep(0.001)
+    assert (rules.refused, rules.current.rules["up"].boost, following.done()) == (2, 1, False)
+    following.cancel()
 
 
 def test_file_that_did_not_change_is_not_read_again(tmp_path: Path) -> None:
