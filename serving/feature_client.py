@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from features.config import AppConfig
 from features.user_state import UserState, cold_user_state, user_state_from_row
+from serving.answers import NO_TIME_FOR_USER
 from serving.circuit_breaker import CircuitBreaker
 from serving.config import ServingConfig
 
@@ -57,7 +58,13 @@ class UserFeatures:
         return self._rows.is_open and not self._breaker.is_open
 
     async def read(self, user_id: str, now_ms: int, budget_s: float = math.inf) -> tuple[UserState, str | None]:
-        """Return the user as of `now_ms` and None, or a cold user and the reason; waits at most `budget_s`."""
+        """Return the user as of `now_ms` and None, or a cold user and the reason.
+
+        Args:
+            user_id: whom to read.
+            now_ms: as of when.
+            budget_s: what the caller can wait. One below `feature_read_ms` that is used up is no failure of the store.
+        """
         if not self._breaker.may_call():
             return cold_user_state(user_id, self._features), STORE_UNAVAILABLE
         was_open = self._breaker.is_open
@@ -66,15 +73,24 @@ class UserFeatures:
                 min(self._budget_s, budget_s),
                 asyncio.ensure_future(self._rows.read(user_id)),
             )
+        except TimeoutError as error:
+            if budget_s < self._budget_s:  # The caller's hurry says nothing of the store.
+                return cold_user_state(user_id, self._features), NO_TIME_FOR_USER
+            self._count_failure(error)
+            return cold_user_state(user_id, self._features), STORE_UNAVAILABLE
         except Exception as error:  # Redis and its rows fail in many ways; none may cost the caller its answer.
-            self._breaker.count_failure()
-            if self._breaker.is_open and not was_open:
-                logger.warning("the feature store does not answer (%r); serving without user features", error)
+            self._count_failure(error)
             return cold_user_state(user_id, self._features), STORE_UNAVAILABLE
         self._breaker.count_success()
         if was_open:
             logger.info("the feature store answers again")
         return user_state_from_row(user_id, row, consumed, now_ms, self._features), None
+
+    def _count_failure(self, error: Exception) -> None:
+        was_open = self._breaker.is_open
+        self._breaker.count_failure()
+        if self._breaker.is_open and not was_open:
+            logger.warning("the feature store does not answer (%r); serving without user features", error)
 
 
 async def _within(budget_s: float, reading: asyncio.Future[Any]) -> Any:

@@ -104,7 +104,7 @@ async def test_deadline_of_the_client_bounds_the_user_read(tmp_path: Path) -> No
     world.recommender._cost = CostEstimate(0.4)  # Machines are busy: 1.2 s are kept for the ranking.
     async with world.recommender_stub() as stub:
         reply = await stub.Recommend(pb.RecommendRequest(user_id="ann"), timeout=5)
-    assert (reply.model_version, list(reply.degraded_reasons)) == ("1.1", ["feature_store_unavailable"])
+    assert (reply.model_version, list(reply.degraded_reasons)) == ("1.1", ["no_time_for_user"])
     await world.models.stop()
 
 

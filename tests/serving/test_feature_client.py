@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from features.config import Endpoints
+from serving.answers import NO_TIME_FOR_USER
 from serving.circuit_breaker import CircuitBreaker
 from serving.config import ServingConfig
 from serving.feature_client import STORE_UNAVAILABLE, UserFeatures
@@ -49,6 +50,14 @@ async def test_hanging_store_costs_its_budget_and_no_more() -> None:
     async with asyncio.timeout(0.2):
         user, reason = await users.read("ann", NOW_MS)
     assert (user.is_known, reason) == (False, STORE_UNAVAILABLE)
+
+
+async def test_hurry_of_one_caller_is_no_failure_of_the_store() -> None:
+    """A deadline below the configured budget costs its own request the user, and nobody else's."""
+    users = UserFeatures(HangingRows(), APP, ServingConfig(breaker_after_ms=0))
+    user, reason = await users.read("ann", NOW_MS, 0.001)
+    assert (user.is_known, reason, users.is_available) == (False, NO_TIME_FOR_USER, True)
+    assert ((await users.read("ann", NOW_MS, 60.0))[1], users.is_available) == (STORE_UNAVAILABLE, False)
 
 
 async def test_caller_that_hangs_up_leaves_nothing_behind() -> None:
