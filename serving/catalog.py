@@ -26,6 +26,8 @@ _FIRST_S = 0.001
 """What making one is believed to take before it was measured."""
 _OLDEST_MS = 1000.0
 """Items that may no longer be shown are gone after this even where a summary takes long."""
+_CLOCK_SET_BACK_MS = 60_000
+"""A request that waited is a little older than the summary, which serves it as well; this far back a clock was set."""
 
 
 class SummaryKeeper:
@@ -48,7 +50,7 @@ class SummaryKeeper:
         kept = self._kept
         cost_ms = 1000.0 * (self._cost.mean_s + self._cost_behind.mean_s)
         max_age_ms = max(self._max_age_ms, min(cost_ms / _SHARE_OF_TIME, _OLDEST_MS))
-        if kept is None or not 0 <= now_ms - kept.now_ms < max_age_ms or kept.num_items < num_items:
+        if kept is None or not -_CLOCK_SET_BACK_MS < now_ms - kept.now_ms < max_age_ms or kept.num_items < num_items:
             started_s = time.perf_counter()
             kept = self._kept = ItemSummary.of_table(self._items, now_ms)
             self._cost.add(time.perf_counter() - started_s)

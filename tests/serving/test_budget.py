@@ -86,6 +86,14 @@ def test_one_stall_hardly_moves_an_estimate() -> None:
     assert estimate.safe_s < 0.01
 
 
+def test_request_that_waited_takes_the_newer_summary(world: World) -> None:
+    """Two requests in turn, one 60 ms behind, must not make it anew each; a clock set back must."""
+    summaries = world.recommender._catalogs._summaries
+    kept = summaries.at(1_000_000)
+    assert summaries.at(999_940) is kept
+    assert summaries.at(900_000) is not kept
+
+
 class SlowRows(FakeUserRows):
     """A store that takes its time."""
 
