@@ -20,6 +20,7 @@ from features.feature_log import FeatureLog
 from features.feature_log_files import LOG_FOLDER
 from features.ingester import MAX_POLL_RECORDS, Ingester, backoff_s
 from features.ingester_stats import IngesterStats
+from features.ingester_warm_up import warm_up_ingester
 from features.online_writer import OnlineWriter, clock_ms
 from features.record_reader import FeatureConsumer
 
@@ -50,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     consumer = connect_consumer(endpoints, stop)
     if consumer is not None:
+        warm_up_ingester()
         tune_collector()
         store = Redis(host, port, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
         build_ingester(app, endpoints, consumer, store, stop).run()

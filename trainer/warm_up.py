@@ -31,5 +31,9 @@ def warm_up_trainer() -> None:
 
 
 if __name__ == "__main__":
+    # Here alone, as the trainer needs no Arrow: `make setup` fills the cache for every process.
+    from features.ingester_warm_up import warm_up_ingester
+
     drop_old_caches(PACKAGE)
     warm_up_trainer()
+    warm_up_ingester()
