@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features import model_inputs
-from features.candidate_pool import Workspace, fill_static_inputs
+from features.candidate_pool import Workspace
 from features.config import CandidatesConfig, FeaturesConfig
 from features.count_tables import CountTables
 from features.declared_features import of_entity
@@ -25,6 +25,7 @@ from features.item_summary import ItemSummary
 from features.item_table import ItemTable
 from features.list_assembly import Shared, Wanted, assemble_list
 from features.model_inputs import CLIP, ItemArrays, UserArrays
+from features.pool_inputs import fill_static_inputs
 from features.title_index import rarity_table
 from features.user_state import UserState
 

@@ -19,7 +19,6 @@ from features.candidate_pool import (
     cut_pool,
     listable_pool,
     nearest_rows,
-    pool_inputs_of,
     touch_neighbours,
     touch_rows,
 )
@@ -29,6 +28,7 @@ from features.count_tables import HISTORY_WINDOW
 from features.item_summary import most_popular
 from features.list_inputs import Pooled, fill_ranker_inputs
 from features.model_inputs import ItemArrays, UserArrays
+from features.pool_inputs import pool_inputs_of
 from features.title_index import Titles
 
 

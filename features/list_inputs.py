@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features import model_inputs
-from features.candidate_pool import POOL_TITLE, POOL_TOWER, Scratch, hand_score
+from features.candidate_pool import Scratch
 from features.compiled import compiled
 from features.item_summary import popularity_of
 from features.model_inputs import NUM_CATEGORY_INPUTS, NUM_VISITS, RECENT_VISITS, ItemArrays, UserArrays
+from features.pool_inputs import POOL_TITLE, POOL_TOWER, hand_score
 
 
 class Pooled(NamedTuple):
