@@ -87,9 +87,13 @@ class RankedList:
     """Of the model that ranked; empty from the fallback."""
     reasons: tuple[str, ...] = ()
     """What was left out to be in time."""
+    model_created_ms: int = 0
+    """When that model was made; 0 from the fallback."""
 
 
-def without_inputs(items: tuple[RankedItem, ...], model_version: str = "", reasons: tuple[str, ...] = ()) -> RankedList:
+def without_inputs(
+    items: tuple[RankedItem, ...], model_version: str = "", reasons: tuple[str, ...] = (), model_created_ms: int = 0
+) -> RankedList:
     """Return a list that no ranker inputs stand behind."""
     no_rows, no_row = np.zeros((0, 0), dtype=np.float32), np.zeros(0, dtype=np.float32)
-    return RankedList(items, no_rows, no_row, "", model_version, reasons)
+    return RankedList(items, no_rows, no_row, "", model_version, reasons, model_created_ms)

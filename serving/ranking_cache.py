@@ -23,6 +23,8 @@ class _Kept:
     """Of the item table: versions come and go, its rows stay."""
     scores: NDArray[np.float32]
     source_codes: NDArray[np.int64]
+    model_version: str
+    model_created_ms: int
 
 
 class RankingCache:
@@ -48,7 +50,9 @@ class RankingCache:
         best = ranking.order[:_KEPT]
         key = user_id, surface
         table_rows = catalog.context.table_rows[ranking.rows[best]]
-        self._kept[key] = _Kept(now_ms, table_rows, ranking.scores[best], ranking.source_codes[best])
+        scores, source_codes = ranking.scores[best], ranking.source_codes[best]
+        made_by = ranking.model_version, ranking.model_created_ms
+        self._kept[key] = _Kept(now_ms, table_rows, scores, source_codes, *made_by)
         self._kept.move_to_end(key)
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)
@@ -63,4 +67,13 @@ class RankingCache:
         places = places[limits.is_shown(rows[places], catalog)]
         if not len(places):
             return None
-        return Ranking(rows[places], kept.scores[places], kept.source_codes[places], np.arange(len(places)), None, None)
+        return Ranking(
+            rows=rows[places],
+            scores=kept.scores[places],
+            source_codes=kept.source_codes[places],
+            order=np.arange(len(places)),
+            inputs=None,
+            user_inputs=None,
+            model_version=kept.model_version,
+            model_created_ms=kept.model_created_ms,
+        )

@@ -14,12 +14,16 @@ _draw_bits = random.SystemRandom().getrandbits
 def make_answer(
     ranked: RankedList, model: ServingModel | None, reasons: tuple[str, ...], now_ms: int, include_heads: bool = False
 ) -> Answer:
-    """Return the answer; a fallback names no version, and has no chances of heads."""
+    """Return the answer; a fallback names no version, and has no chances of heads.
+
+    The age is that of the model that ranked, or of the live one behind a fallback.
+    """
+    created_ms = ranked.model_created_ms or (model.created_time_ms if model is not None else now_ms)
     return Answer(
         request_id=f"{_draw_bits(128):032x}",
         items=ranked.items,
         model_version=ranked.model_version,
-        model_age_s=max(0.0, (now_ms - model.created_time_ms) / 1000.0) if model is not None else 0.0,
+        model_age_s=max(0.0, (now_ms - created_ms) / 1000.0),
         degraded_reasons=reasons,
         served_time_ms=now_ms,
         heads=_heads(ranked, model) if include_heads else (),

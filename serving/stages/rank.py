@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from features.candidates import CandidateList
 from serving.answers import RankedItem, RankedList, without_inputs
 from serving.catalog import Catalog
+from serving.serving_model import ServingModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class Ranking:
     """(n, F); None where they were not kept."""
     user_inputs: NDArray[np.float32] | None
     """(U,)"""
+    model_version: str
+    """Of the model that scored: a recalled ranking outlives it."""
+    model_created_ms: int
 
 
 def rank_candidates(catalog: Catalog, found: CandidateList, surface: str) -> Ranking:
@@ -41,13 +45,21 @@ def rank_candidates(catalog: Catalog, found: CandidateList, surface: str) -> Ran
     """
     scores = catalog.model.rank(found.inputs)
     added = catalog.rules_of(surface).added
-    return ranking_of(found, scores if added is None else scores + added[found.rows])
+    return ranking_of(catalog.model, found, scores if added is None else scores + added[found.rows])
 
 
-def ranking_of(found: CandidateList, scores: NDArray[np.float32]) -> Ranking:
-    """Put candidates in the order of their scores."""
-    order = np.argsort(-scores, kind="stable")
-    return Ranking(found.rows, scores, found.source_codes, order, found.inputs, found.user_inputs)
+def ranking_of(model: ServingModel, found: CandidateList, scores: NDArray[np.float32]) -> Ranking:
+    """Put candidates in the order of the scores that a model gave them."""
+    return Ranking(
+        rows=found.rows,
+        scores=scores,
+        source_codes=found.source_codes,
+        order=np.argsort(-scores, kind="stable"),
+        inputs=found.inputs,
+        user_inputs=found.user_inputs,
+        model_version=model.version,
+        model_created_ms=model.created_time_ms,
+    )
 
 
 def ranked_list(
@@ -58,8 +70,9 @@ def ranked_list(
     reasons: tuple[str, ...] = (),
 ) -> RankedList:
     """Return the items that stand at `places` with the inputs behind them, where those were kept."""
-    model = catalog.model
+    version, created_ms = ranking.model_version, ranking.model_created_ms
     if ranking.inputs is None or ranking.user_inputs is None:
-        return without_inputs(items, model.version, reasons)
+        return without_inputs(items, version, reasons, created_ms)
     rows = ranking.inputs[places]
-    return RankedList(items, rows, ranking.user_inputs, model.feature_schema_hash, model.version, reasons)
+    schema_hash = catalog.model.feature_schema_hash
+    return RankedList(items, rows, ranking.user_inputs, schema_hash, version, reasons, created_ms)

@@ -53,14 +53,12 @@ async def test_no_time_to_rank_recalls_the_last_ranking_less_what_is_gone(timed:
 
 
 async def test_recalled_ranking_survives_a_swap_of_versions(timed: World) -> None:
-    """Rows of versions differ; items do not."""
+    """Rows of versions differ, items do not; answer and log name the version whose scores these are."""
     before = await timed.recommender.recommend(timed.query(), PLENTY)
-    timed.write(
-        "1.2",
-    )
-    await timed.models.load("1.2")
+    await timed.serve("1.2")
     answer = await timed.recommender.recommend(timed.query(), Budget.of(0.5))
-    assert [item.item_id for item in answer.items] == [item.item_id for item in before.items]
+    assert [(item.item_id, item.score) for item in answer.items] == [(item.item_id, item.score) for item in before.items]
+    assert (answer.model_version, timed.served.lists[-1].model_version) == ("1.1", "1.1")
 
 
 async def test_no_time_and_no_ranking_answers_by_popularity(timed: World) -> None:
