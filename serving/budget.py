@@ -42,10 +42,13 @@ class CostEstimate:
     """Durations count as at most this many times the safe one."""
     _FADING = 0.99
     """Seventy requests that do without it halve an estimate."""
+    _LEAST = 0.25
+    """Share of the newest duration below which no estimate fades: a deadline that short is never met."""
 
     def __init__(self, first_s: float) -> None:
         self._mean_s = first_s
         self._scatter_s = first_s / 2.0
+        self._newest_s = first_s
 
     @property
     def mean_s(self) -> float:
@@ -59,11 +62,13 @@ class CostEstimate:
 
     def add(self, seconds: float) -> None:
         """Take one duration into account; one stall must not end ranking for a hundred requests."""
-        error_s = min(seconds, self._OUTLIER * self.safe_s) - self._mean_s
+        self._newest_s = min(seconds, self._OUTLIER * self.safe_s)
+        error_s = self._newest_s - self._mean_s
         self._mean_s += self._MEMORY * error_s
         self._scatter_s += self._MEMORY * (abs(error_s) - self._scatter_s)
 
     def fade(self) -> None:
         """Believe in a little less: what is not done for its cost is not measured either, and must be tried again."""
-        self._mean_s *= self._FADING
-        self._scatter_s *= self._FADING
+        if self._FADING * self.safe_s >= self._LEAST * self._newest_s:
+            self._mean_s *= self._FADING
+            self._scatter_s *= self._FADING

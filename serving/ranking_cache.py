@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.answers import RecommendQuery
 from serving.catalog import Catalog
 from serving.stages.filter import Limits
 from serving.stages.rank import Ranking
@@ -57,15 +58,18 @@ class RankingCache:
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)
 
-    def find(self, user_id: str, surface: str, catalog: Catalog, limits: Limits, now_ms: int) -> Ranking | None:
-        """Return what is left of the user's last ranking when only what may be shown now is kept; None for nothing."""
-        kept = self._kept.get((user_id, surface))
+    def find(self, query: RecommendQuery, catalog: Catalog, limits: Limits, now_ms: int) -> Ranking | None:
+        """Return what is left of the user's last ranking when only what may be shown now is kept.
+
+        None for nothing, and for a part that leaves a list short although there is more to show.
+        """
+        kept = self._kept.get((query.user_id, query.surface))
         if kept is None or now_ms - kept.time_ms > self._max_age_ms:
             return None
         rows = catalog.rows_of_table[kept.table_rows]
         places = np.flatnonzero(rows >= 0)
         places = places[limits.is_shown(rows[places], catalog)]
-        if not len(places):
+        if not len(places) or (len(places) < query.num_items and len(places) < limits.num_shown(catalog)):
             return None
         return Ranking(
             rows=rows[places],

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from features.candidates import SOURCES
@@ -66,6 +66,19 @@ class LiveModel(Protocol):
     @property
     def live(self) -> ServingModel | None:
         """The live model; None before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request on its way through the stages."""
+
+    query: RecommendQuery
+    user: UserState
+    is_user_read: bool
+    """False where `user` is a cold one because the store or the time did not suffice."""
+    budget: Budget
+    now_ms: int
+    clock: StageClock
 
 
 class Recommender:
@@ -125,7 +138,8 @@ class Recommender:
         now_ms = self._clock_ms()
         user, reason = await self._hydrator.hydrate(query, now_ms, budget, self._spare_s(budget), clock)
         model = self._ready_model()
-        ranked = self._ranked_or_fallback(model, query, user, budget, now_ms, clock)
+        asked = _Asked(query, user, reason is None, budget, now_ms, clock)
+        ranked = self._ranked_or_fallback(model, asked)
         reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
         answer = make_answer(ranked, model, reasons, now_ms, query.include_heads)
         clock.passed("answer")
@@ -134,26 +148,21 @@ class Recommender:
         self._count(clock, reasons)
         return answer
 
-    def _ranked_list(
-        self,
-        model: ServingModel,
-        query: RecommendQuery,
-        user: UserState,
-        budget: Budget,
-        now_ms: int,
-        clock: StageClock,
-    ) -> RankedList:
+    def _ranked_list(self, model: ServingModel, asked: _Asked) -> RankedList:
         """Take the stages from filter to explore, in as much time as there is."""
+        query, now_ms, clock = asked.query, asked.now_ms, asked.clock
         catalog = self._catalogs.at(model, now_ms)
         clock.passed("catalog")
-        limits = limits_of(catalog, self._items, query, user)
+        limits = limits_of(catalog, self._items, query, asked.user)
         clock.passed("filter")
-        ranking, reasons = self._ranking(catalog, query, user, limits, budget, now_ms, clock)
+        ranking, reasons = self._ranking(catalog, limits, asked)
         if ranking is None:
-            return self._fallback.rank(query, user, now_ms, (POPULARITY_ONLY,))
+            return self._fallback.rank(query, asked.user, now_ms, (POPULARITY_ONLY,))
         arrangement = self._diversifier.arrange(ranking, catalog, query.surface, query.num_items)
         clock.passed("diversify")
-        if self._explorer.explores(query.surface, self._app.surfaces[query.surface].learn):
+        # Nothing can be learnt from draws whose inputs are not logged: a recalled ranking is shown as it is.
+        is_learnt = self._app.surfaces[query.surface].learn and ranking.inputs is not None
+        if self._explorer.explores(query.surface, is_learnt):
             shown = self._explorer.fill(arrangement, ranking, catalog, query.num_items, now_ms)
         else:
             shown = Shown(arrangement.first(query.num_items), {})
@@ -161,30 +170,24 @@ class Recommender:
         items = _items_of(catalog, ranking, shown, arrangement.pins)
         return ranked_list(catalog, ranking, items, shown.places, reasons)
 
-    def _ranking(
-        self,
-        catalog: Catalog,
-        query: RecommendQuery,
-        user: UserState,
-        limits: Limits,
-        budget: Budget,
-        now_ms: int,
-        clock: StageClock,
-    ) -> tuple[Ranking | None, tuple[str, ...]]:
+    def _ranking(self, catalog: Catalog, limits: Limits, asked: _Asked) -> tuple[Ranking | None, tuple[str, ...]]:
         """Rank all candidates, else fewer of them, else recall the last ranking; None where there is none of these."""
-        started_s, left_s = time.perf_counter(), budget.left_s()
+        query, now_ms, clock = asked.query, asked.now_ms, asked.clock
+        started_s, left_s = time.perf_counter(), asked.budget.left_s()
         is_short = left_s < self._cost.safe_s
         if is_short and left_s < self._short_cost.safe_s:
-            self._short_cost.fade()
-            return self._rankings.find(query.user_id, query.surface, catalog, limits, now_ms), (CACHED_RANKING,)
+            if left_s > 0.0:  # A request that came too late says nothing of what rankings take.
+                self._short_cost.fade()
+            return self._rankings.find(query, catalog, limits, now_ms), (CACHED_RANKING,)
         if is_short:
             self._cost.fade()
-        found = self._candidates.find(catalog, user, limits, now_ms, query.num_items, is_short)
+        found = self._candidates.find(catalog, asked.user, limits, now_ms, query.num_items, is_short)
         clock.passed("candidates")
         ranking = rank_candidates(catalog, found, query.surface)
         clock.passed("rank")
         (self._short_cost if is_short else self._cost).add(time.perf_counter() - started_s)
-        if limits.given is None and not query.category_filter:
+        is_whole = not is_short and limits.given is None and not query.category_filter
+        if is_whole and asked.is_user_read:  # What is worse must not take the place of a good one.
             self._rankings.keep(query.user_id, query.surface, catalog, ranking, now_ms)
         return ranking, (FEWER_CANDIDATES,) if is_short else ()
 
@@ -193,23 +196,15 @@ class Recommender:
         full_s = _LATE * self._cost.safe_s
         return full_s if budget.left_s() >= 2.0 * full_s else _LATE * self._short_cost.safe_s
 
-    def _ranked_or_fallback(
-        self,
-        model: ServingModel | None,
-        query: RecommendQuery,
-        user: UserState,
-        budget: Budget,
-        now_ms: int,
-        clock: StageClock,
-    ) -> RankedList:
+    def _ranked_or_fallback(self, model: ServingModel | None, asked: _Asked) -> RankedList:
         """Rank with the model, or go down the ladder where there is none or it fails."""
         if model is None:
-            return self._fallback.rank(query, user, now_ms, (NO_MODEL,))
+            return self._fallback.rank(asked.query, asked.user, asked.now_ms, (NO_MODEL,))
         try:
-            return self._ranked_list(model, query, user, budget, now_ms, clock)
+            return self._ranked_list(model, asked)
         except Exception:  # Whatever a model does wrong, its callers get a valid list.
             logger.exception("version %s failed to rank; answering by popularity", model.version)
-            return self._fallback.rank(query, user, now_ms, (RANKER_FAILED,))
+            return self._fallback.rank(asked.query, asked.user, asked.now_ms, (RANKER_FAILED,))
 
     async def rank(
         self, user_id: str, item_ids: Sequence[str], budget: Budget | None = None, include_heads: bool = False
@@ -240,7 +235,7 @@ class Recommender:
             limits = everything_given(model, query)
             found = self._candidates.find(catalog, user, limits, now_ms, query.num_items, is_short=False)
             clock.passed("candidates")
-            ranking = ranking_of(found, model.rank(found.inputs))
+            ranking = ranking_of(model, found, model.rank(found.inputs))
             clock.passed("rank")
         except Exception:
             logger.exception("version %s failed to score; answering by popularity", model.version)

@@ -39,6 +39,16 @@ class Limits:
             allowed &= self.is_allowed[rows]
         return allowed if self.given is None else allowed & np.isin(rows, self.given)
 
+    def num_shown(self, catalog: Catalog) -> int:
+        """Count what may be shown; a pass over all items where the caller named none."""
+        if self.given is not None:
+            return len(self.given)
+        is_shown = catalog.context.is_listable.copy()
+        is_shown[self.consumed] = False
+        if self.is_allowed is not None:
+            is_shown &= self.is_allowed
+        return int(np.count_nonzero(is_shown))
+
 
 def limits_of(catalog: Catalog, table: ItemTable, query: RecommendQuery, user: UserState) -> Limits:
     """Return what a list of `Recommend` may hold."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from protos import serving_pb2 as pb
 from serving.answers import CACHED_RANKING, FEWER_CANDIDATES, NO_TIME_FOR_USER, POPULARITY_ONLY
 from serving.budget import Budget, CostEstimate
-from serving.config import ServingConfig
+from serving.config import ExplorationConfig, ServingConfig
+from serving.stages.explore import Explorer
 from tests.serving.serving_parts import ITEM_IDS, FakeUserRows, World
 
 PLENTY = Budget.of(1e6)
@@ -57,7 +59,9 @@ async def test_recalled_ranking_survives_a_swap_of_versions(timed: World) -> Non
     before = await timed.recommender.recommend(timed.query(), PLENTY)
     await timed.serve("1.2")
     answer = await timed.recommender.recommend(timed.query(), Budget.of(0.5))
-    assert [(item.item_id, item.score) for item in answer.items] == [(item.item_id, item.score) for item in before.items]
+    assert [(item.item_id, item.score) for item in answer.items] == [
+        (item.item_id, item.score) for item in before.items
+    ]
     assert (answer.model_version, timed.served.lists[-1].model_version) == ("1.1", "1.1")
 
 
@@ -73,6 +77,60 @@ async def test_what_is_skipped_for_its_cost_is_tried_again(timed: World) -> None
     for _ in range(200):
         answer = await timed.recommender.recommend(timed.query(), Budget.of(150.0))
     assert answer.degraded_reasons == ()
+
+
+async def test_requests_that_came_too_late_fade_nothing(timed: World) -> None:
+    """They say nothing of what rankings take."""
+    for _ in range(20):
+        await timed.recommender.recommend(timed.query(), Budget.of(-1.0))
+    assert timed.recommender._short_cost.mean_s == 1.0
+
+
+def test_estimate_fades_to_a_quarter_of_the_newest_duration() -> None:
+    """What takes 0.1 s is never believed to fit into 0.02."""
+    estimate = CostEstimate(0.1)
+    for _ in range(1000):
+        estimate.fade()
+    assert 0.025 <= estimate.safe_s < 0.026
+
+
+async def test_short_rest_of_a_ranking_gives_way_to_popularity(timed: World) -> None:
+    """Nine of ten kept places are recalled only where there is no tenth item to show."""
+    before = await timed.recommender.recommend(timed.query(), PLENTY)
+    kept = timed.recommender._rankings._kept["ann", "default"]
+    timed.recommender._rankings._kept["ann", "default"] = replace(
+        kept,
+        table_rows=kept.table_rows[:10],
+        scores=kept.scores[:10],
+        source_codes=kept.source_codes[:10],
+    )
+    late = Budget.of(0.5)
+    whole = await timed.recommender.recommend(timed.query(), late)
+    assert whole.items[0].item_id == before.items[0].item_id
+    part = await timed.recommender.recommend(timed.query(exclude_item_ids=(before.items[0].item_id,)), late)
+    assert (len(part.items), part.degraded_reasons) == (10, (NO_TIME_FOR_USER, POPULARITY_ONLY))
+    few = await timed.recommender.recommend(timed.query(candidate_item_ids=(before.items[0].item_id,)), late)
+    assert (len(few.items), few.degraded_reasons) == (1, (NO_TIME_FOR_USER, CACHED_RANKING))
+
+
+async def test_worse_rankings_do_not_replace_the_kept_one(timed: World) -> None:
+    """Neither a short one nor one of a user who was not read."""
+    await timed.recommender.recommend(timed.query(), PLENTY)
+    kept = timed.recommender._rankings._kept["ann", "default"]
+    await timed.recommender.recommend(timed.query(), Budget.of(150.0))
+    timed.rows.error = ConnectionError("refused")
+    await timed.recommender.recommend(timed.query(), PLENTY)
+    assert timed.recommender._rankings._kept["ann", "default"] is kept
+
+
+async def test_recalled_ranking_is_not_drawn_for(timed: World) -> None:
+    """No inputs are logged with it, so nobody would learn from the draw."""
+    config = ExplorationConfig.model_validate({"policy": "epsilon", "epsilon": 1.0, "slots": [0, 1, 2]})
+    timed.recommender._explorer = Explorer(config, lambda: 0.99)
+    drawn = await timed.recommender.recommend(timed.query(), PLENTY)
+    recalled = await timed.recommender.recommend(timed.query(), Budget.of(0.5))
+    assert [any(item.explored for item in answer.items) for answer in (drawn, recalled)] == [True, False]
+    assert [item.propensity for item in recalled.items] == [1.0] * 10
 
 
 def test_one_stall_hardly_moves_an_estimate() -> None:
