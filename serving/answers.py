@@ -26,7 +26,7 @@ FEWER_CANDIDATES = "fewer_candidates"
 CACHED_RANKING = "cached_ranking"
 """There was no time to rank: the user's last ranking, less what must not be shown now."""
 POPULARITY_ONLY = "popularity_only"
-"""There was no time to rank, and no ranking of this user to fall back to."""
+"""There was no time to rank, and no ranking of this user that would do instead."""
 
 
 @dataclass(frozen=True)

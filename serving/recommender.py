@@ -125,11 +125,13 @@ class Recommender:
         self._rankings = RankingCache(config.cached_rankings, config.cached_ranking_s)
         self._cost = CostEstimate(_FIRST_RANKING_S)
         self._short_cost = CostEstimate(_FIRST_SHORT_RANKING_S)
+        self._work = CostEstimate(_FIRST_RANKING_S)
+        """Of full rankings and of `Rank`, in the mix in which they come."""
 
     @property
     def cost_s(self) -> float:
         """What a request takes of the event loop of late, behind its user read."""
-        return self._cost.mean_s
+        return self._work.mean_s
 
     async def recommend(self, query: RecommendQuery, budget: Budget | None = None) -> Answer:
         """Return the best `num_items` items the user had nothing to do with yet, and log them as served."""
@@ -181,11 +183,15 @@ class Recommender:
             return self._rankings.find(query, catalog, limits, now_ms), (CACHED_RANKING,)
         if is_short:
             self._cost.fade()
+            self._work.fade()
         found = self._candidates.find(catalog, asked.user, limits, now_ms, query.num_items, is_short)
         clock.passed("candidates")
         ranking = rank_candidates(catalog, found, query.surface)
         clock.passed("rank")
-        (self._short_cost if is_short else self._cost).add(time.perf_counter() - started_s)
+        took_s = time.perf_counter() - started_s
+        (self._short_cost if is_short else self._cost).add(took_s)
+        if not is_short:
+            self._work.add(took_s)
         is_whole = not is_short and limits.given is None and not query.category_filter
         if is_whole and asked.is_user_read:  # What is worse must not take the place of a good one.
             self._rankings.keep(query.user_id, query.surface, catalog, ranking, now_ms)
@@ -216,32 +222,40 @@ class Recommender:
         query = RecommendQuery(user_id, len(item_ids), candidate_item_ids=item_ids)
         user, reason = await self._hydrator.hydrate(query, now_ms, budget, self._spare_s(budget), clock)
         model = self._ready_model()
-        ranked = self._scored(model, query, user, now_ms, clock)
+        asked = _Asked(query, user, reason is None, budget, now_ms, clock)
+        ranked = self._scored(model, asked)
         reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
         answer = make_answer(_with_missing(ranked, item_ids), model, reasons, now_ms, include_heads)
         clock.passed("answer")
         self._count(clock, reasons)
         return answer
 
-    def _scored(
-        self, model: ServingModel | None, query: RecommendQuery, user: UserState, now_ms: int, clock: StageClock
-    ) -> RankedList:
+    def _scored(self, model: ServingModel | None, asked: _Asked) -> RankedList:
         """Score the given items by the model alone: no filter, no rules, nothing drawn."""
+        query, now_ms, clock = asked.query, asked.now_ms, asked.clock
         if model is None:
-            return replace(self._fallback.order(query.candidate_item_ids, now_ms), reasons=(NO_MODEL,))
+            return self._ordered(asked, NO_MODEL)
+        if asked.budget.left_s() <= 0.0:
+            return self._ordered(asked, POPULARITY_ONLY)
+        started_s = time.perf_counter()
         try:
             catalog = self._catalogs.at(model, now_ms)
             clock.passed("catalog")
             limits = everything_given(model, query)
-            found = self._candidates.find(catalog, user, limits, now_ms, query.num_items, is_short=False)
+            found = self._candidates.find(catalog, asked.user, limits, now_ms, query.num_items, is_short=False)
             clock.passed("candidates")
             ranking = ranking_of(model, found, model.rank(found.inputs))
             clock.passed("rank")
         except Exception:
             logger.exception("version %s failed to score; answering by popularity", model.version)
-            return replace(self._fallback.order(query.candidate_item_ids, now_ms), reasons=(RANKER_FAILED,))
+            return self._ordered(asked, RANKER_FAILED)
+        self._work.add(time.perf_counter() - started_s)
         places = ranking.order.tolist()
         return ranked_list(catalog, ranking, _items_of(catalog, ranking, Shown(places, {}), {}), places)
+
+    def _ordered(self, asked: _Asked, reason: str) -> RankedList:
+        """Order the given items by popularity."""
+        return replace(self._fallback.order(asked.query.candidate_item_ids, asked.now_ms), reasons=(reason,))
 
     def similar_items(self, item_id: str, num_items: int) -> Answer:
         """Return the items most like `item_id` by vector and co-visitation; by popularity where it is unknown."""

@@ -133,6 +133,15 @@ async def test_recalled_ranking_is_not_drawn_for(timed: World) -> None:
     assert [item.propensity for item in recalled.items] == [1.0] * 10
 
 
+async def test_scoring_given_items_knows_its_deadline_and_teaches_its_cost(timed: World) -> None:
+    """In time it is measured for admission; too late the items come back by popularity, every one of them."""
+    before_s = timed.recommender.cost_s
+    scored = await timed.recommender.rank("ann", ITEM_IDS[:3], PLENTY)
+    assert (scored.degraded_reasons, timed.recommender.cost_s == before_s) == ((), False)
+    late = await timed.recommender.rank("ann", ITEM_IDS[:3], Budget.of(-1.0))
+    assert (len(late.items), late.degraded_reasons) == (3, (NO_TIME_FOR_USER, POPULARITY_ONLY))
+
+
 def test_one_stall_hardly_moves_an_estimate() -> None:
     """An outlier counts as at most twice the safe duration."""
     estimate = CostEstimate(0.001)
