@@ -77,8 +77,8 @@ class Admission(Collector):
             QuotaError: the token has used its requests up.
             OverloadedError: too many requests are before this one.
         """
+        self._check_places(is_prefetch, budget)  # First: who is refused as busy keeps the token's request.
         self._check_quota(token)
-        self._check_places(is_prefetch, budget)
         self.in_flight += 1
         try:
             yield

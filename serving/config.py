@@ -68,7 +68,7 @@ class OverloadConfig(StrictConfig):
     retry_ms: int = Field(50, ge=1, le=60_000)
     """When a refused client may come again, told in the trailing metadata `grpc-retry-pushback-ms`."""
     reserved_calls: int = Field(32, ge=1, le=10_000)
-    """Calls beside those, for health and for refusals."""
+    """Calls that the server takes beside twice those, for refusals and health; none is kept for health alone."""
     quota_per_s: float = Field(0.0, ge=0)
     """Requests a second and token (`authorization: Bearer ...`, all without one together); 0 is no quota."""
     quota_burst_s: float = Field(2.0, gt=0, le=3600)

@@ -74,9 +74,9 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
     async def Recommend(self, request: pb.RecommendRequest, context: Any) -> pb.RecommendResponse:
         """Retrieve and rank."""
         async with answered_errors(context):
-            query, budget = self._query_of(request), self._budget_of(context)
-            with self._admission.admit(_token_of(context), query.is_prefetch, budget):
-                answer = await self._recommender.recommend(query, budget)
+            budget, is_prefetch = self._budget_of(context), request.priority == pb.PRIORITY_PREFETCH
+            with self._admission.admit(_token_of(context), is_prefetch, budget):
+                answer = await self._recommender.recommend(self._query_of(request), budget)
             return pb.RecommendResponse(
                 request_id=answer.request_id,
                 items=_items_of(answer.items, answer.heads),
@@ -90,14 +90,9 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
     async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:
         """Score the given candidates."""
         async with answered_errors(context):
-            check_id("user_id", request.user_id)
-            self._check_surface(request.surface)
-            _check_context(request.context)
-            if not request.item_ids:
-                raise errors.RequestError("item_ids is empty; give 1 to 2000 items to score")
-            _check_ids("item_ids", request.item_ids)
             budget = self._budget_of(context)
             with self._admission.admit(_token_of(context), False, budget):
+                self._check_rank(request)
                 item_ids = list(request.item_ids)
                 answer = await self._recommender.rank(request.user_id, item_ids, budget, request.include_heads)
             return _rank_response(answer)
@@ -106,9 +101,9 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
     async def SimilarItems(self, request: pb.SimilarItemsRequest, context: Any) -> pb.SimilarItemsResponse:
         """Answer from item vectors and co-visitation."""
         async with answered_errors(context):
-            check_id("item_id", request.item_id)
-            num_items = check_num_items(request.num_items)
             with self._admission.admit(_token_of(context), False, self._budget_of(context)):
+                check_id("item_id", request.item_id)
+                num_items = check_num_items(request.num_items)
                 answer = self._recommender.similar_items(request.item_id, num_items)
             return pb.SimilarItemsResponse(
                 items=_items_of(answer.items),
@@ -139,6 +134,19 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
             is_prefetch=request.priority == pb.PRIORITY_PREFETCH,
             include_heads=request.include_heads,
         )
+
+    def _check_rank(self, request: pb.RankRequest) -> None:
+        """Check a request.
+
+        Raises:
+            RequestError: a value is out of bounds.
+        """
+        check_id("user_id", request.user_id)
+        self._check_surface(request.surface)
+        _check_context(request.context)
+        if not request.item_ids:
+            raise errors.RequestError("item_ids is empty; give 1 to 2000 items to score")
+        _check_ids("item_ids", request.item_ids)
 
     def _budget_of(self, context: Any) -> Budget:
         """Return the client's deadline, or the default one, less what the answer's way back takes."""

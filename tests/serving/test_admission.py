@@ -84,7 +84,34 @@ def test_used_up_quota_is_told_with_the_time_to_wait() -> None:
     assert (caught.value.retry_ms, admission.in_flight, admission.refused["quota"]) == (501, 0, 1)
 
 
-async def test_full_server_refuses_at_once_with_a_hint(tmp_path: Path) -> None:
+def test_refusal_as_busy_costs_no_quota() -> None:
+    """The one request of the bucket is still there when a place is free."""
+    admission = Admission(OverloadConfig(max_in_flight=1), 1, lambda: 0.0, Quota(1.0, 1.0, lambda: 0.0))
+    with admission.admit("other", False, LONG), pytest.raises(OverloadedError), admission.admit("t", False, LONG):
+        pass
+    with admission.admit("t", False, LONG):
+        assert admission.in_flight == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("Recommend", pb.RecommendRequest(user_id="")),
+        ("Rank", pb.RankRequest(user_id="")),
+        ("SimilarItems", pb.SimilarItemsRequest(item_id="")),
+    ],
+)
+async def test_full_server_refuses_before_it_looks_at_a_request(tmp_path: Path, method: str, request_: Any) -> None:
+    """Two thousand ids are not checked for an answer that does not come."""
+    world = World(tmp_path, ServingConfig(overload={"max_in_flight": 1}))
+    with world.admission.admit("", False, LONG):
+        async with world.recommender_stub() as stub:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await getattr(stub, method)(request_)
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_full_server_refuses_at_at_once_with_a_hint(tmp_path: Path) -> None:
     """RESOURCE_EXHAUSTED and when to come again; who is in work is answered all the same."""
     world = World(tmp_path, ServingConfig(deadline_ms=60_000, feature_read_ms=60_000, overload={"max_in_flight": 2}))
     rows = world.users._rows = GatedRows()
