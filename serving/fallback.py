@@ -110,7 +110,7 @@ class FallbackLadder:
         gone = blocked | {*query.exclude_item_ids, *(() if user is None else user.consumed)}
         gone |= {self._items.item_ids[row] for row in rows}
         chosen = []
-        for item_id in self._configured:
+        for item_id in dict.fromkeys(self._configured):
             row = self._items.row_of(item_id)
             if item_id not in gone and (row < 0 or is_shown[row]):
                 chosen.append(RankedItem(item_id, 0.0, CONFIGURED))

@@ -22,9 +22,16 @@ class ListFiller:
         order: candidates, best first.
         caps: never exceeded, whoever is put in.
         pins: place on the list -> candidate; a pinned candidate stands nowhere else.
+        size: places of the list, where they are known; pins below take no room of the caps.
     """
 
-    def __init__(self, order: Sequence[int], caps: Sequence[Cap] = (), pins: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        order: Sequence[int],
+        caps: Sequence[Cap] = (),
+        pins: Mapping[int, int] | None = None,
+        size: int | None = None,
+    ) -> None:
         self.chosen: list[int] = []
         """Candidates in the places of the list so far."""
         pinned = set(pins.values()) if pins else set()
@@ -34,8 +41,9 @@ class ListFiller:
         self._pins = dict(pins or {})
         self._gone: set[int] = set()
         self._start = 0
-        for one in pinned:  # A pin stands whatever the caps say; what it takes of them is gone for the others.
-            self._use_room(one)
+        for place, one in self._pins.items():  # A pin stands whatever the caps say; the others get what is left.
+            if size is None or place < size:
+                self._use_room(one)
 
     def pin_here(self) -> int | None:
         """Return the candidate that is pinned to the next place."""

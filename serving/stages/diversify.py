@@ -26,13 +26,13 @@ class Arrangement:
     pins: dict[int, int]
     """Place on the list -> candidate."""
 
-    def filler(self) -> ListFiller:
-        """Return an empty list to be filled."""
-        return ListFiller(self.order, self.caps, self.pins)
+    def filler(self, size: int) -> ListFiller:
+        """Return an empty list of `size` places to be filled."""
+        return ListFiller(self.order, self.caps, self.pins, size)
 
     def first(self, size: int) -> list[int]:
         """Return the list of `size` places as it is without exploration."""
-        return self.filler().fill(size) if self.caps or self.pins else self.order[:size]
+        return self.filler(size).fill(size) if self.caps or self.pins else self.order[:size]
 
 
 class Diversifier:

@@ -53,7 +53,7 @@ class Explorer:
 
     def fill(self, arrangement: Arrangement, ranking: Ranking, catalog: Catalog, num_items: int, now_ms: int) -> Shown:
         """Fill a list from the top; caps hold for what is drawn, pinned places are not drawn for."""
-        filler = arrangement.filler()
+        filler = arrangement.filler(num_items)
         is_fresh = self._fresh(ranking, catalog, now_ms)
         propensities, explored = {}, []
         while (place := len(filler.chosen)) < num_items:

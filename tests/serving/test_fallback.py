@@ -66,6 +66,12 @@ def test_configured_list_is_the_last_step(tmp_path: Path) -> None:
     assert ids(ladder.rank(world.query(), None, now_ms)) == ["soup"]
 
 
+def test_item_configured_twice_shows_once(tmp_path: Path) -> None:
+    """The next one moves up."""
+    world = World(tmp_path, ServingConfig(fallback_items=("soup", "soup", "bread")))
+    assert ids(world.recommender._fallback.rank(world.query(2), None, 1_790_000_000_000)) == ["soup", "bread"]
+
+
 def test_configured_list_fills_up_what_popularity_leaves(tmp_path: Path) -> None:
     """Known items first, none twice."""
     world = World(tmp_path, ServingConfig(fallback_items=(*CONFIGURED, "f")))

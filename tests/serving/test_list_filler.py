@@ -30,6 +30,12 @@ def test_pin_counts_for_caps_and_stands_whatever_they_say() -> None:
     assert ListFiller(ORDER, (capped,), {1: 0}).fill(4) == [2, 0, 4]
 
 
+def test_pin_below_the_end_takes_no_room_of_caps() -> None:
+    """It does not show on this list, so another of its kind may."""
+    capped = Cap([True, True, False, True, False], 1)
+    assert ListFiller(ORDER, (capped,), {5: 0}, size=2).fill(2) == [3, 2]
+
+
 def test_pin_below_the_end_of_a_short_list_moves_up() -> None:
     """Where the others are used up, the pinned one is next."""
     assert ListFiller([0, 1], (), {5: 1}).fill(9) == [0, 1]
