@@ -51,6 +51,8 @@ class UserFeatures:
         self._breaker = CircuitBreaker(
             config.breaker_after_ms / 1000.0, config.breaker_pause_ms / 1000.0, time.monotonic
         )
+        self._left_alone: set[asyncio.Task[None]] = set()
+        """Reads whose callers could not wait for them."""
 
     @property
     def is_available(self) -> bool:
@@ -63,28 +65,49 @@ class UserFeatures:
         Args:
             user_id: whom to read.
             now_ms: as of when.
-            budget_s: what the caller can wait. One below `feature_read_ms` that is used up is no failure of the store.
+            budget_s: what the caller can wait. Where it is below `feature_read_ms`, the read goes on without the caller,
+                whose hurry says nothing of the store; whether the answer comes in time does.
         """
         if not self._breaker.may_call():
             return cold_user_state(user_id, self._features), STORE_UNAVAILABLE
-        was_open = self._breaker.is_open
+        reading = asyncio.ensure_future(self._rows.read(user_id))
+        reading.add_done_callback(lambda read: read.cancelled() or read.exception())  # Looked at, whoever still waits.
+        has_left = False
         try:
-            row, consumed = await _within(
-                min(self._budget_s, budget_s),
-                asyncio.ensure_future(self._rows.read(user_id)),
-            )
-        except TimeoutError as error:
-            if budget_s < self._budget_s:  # The caller's hurry says nothing of the store.
+            row, consumed = await _within(min(self._budget_s, budget_s), reading)
+        except Exception as error:  # Redis and its rows fail in many ways; none may cost the caller its answer.
+            has_left = isinstance(error, TimeoutError) and budget_s < self._budget_s and not reading.done()
+            if has_left:
+                self._leave_alone(reading, self._budget_s - budget_s)
                 return cold_user_state(user_id, self._features), NO_TIME_FOR_USER
             self._count_failure(error)
             return cold_user_state(user_id, self._features), STORE_UNAVAILABLE
-        except Exception as error:  # Redis and its rows fail in many ways; none may cost the caller its answer.
-            self._count_failure(error)
-            return cold_user_state(user_id, self._features), STORE_UNAVAILABLE
-        self._breaker.count_success()
-        if was_open:
-            logger.info("the feature store answers again")
+        finally:
+            if not has_left:
+                reading.cancel()  # Also where the caller hung up; nothing where the read is done.
+        self._count_success()
         return user_state_from_row(user_id, row, consumed, now_ms, self._features), None
+
+    def _leave_alone(self, reading: asyncio.Future[Any], left_s: float) -> None:
+        """Let a read go on for the rest of the store's own time, and count what becomes of it."""
+        task = asyncio.get_running_loop().create_task(self._judge(reading, left_s))
+        self._left_alone.add(task)
+        task.add_done_callback(self._left_alone.discard)
+
+    async def _judge(self, reading: asyncio.Future[Any], left_s: float) -> None:
+        try:
+            await _within(left_s, reading)
+        except Exception as error:
+            self._count_failure(error)
+        else:
+            self._count_success()
+        finally:
+            reading.cancel()
+
+    def _count_success(self) -> None:
+        if self._breaker.is_open:
+            logger.info("the feature store answers again")
+        self._breaker.count_success()
 
     def _count_failure(self, error: Exception) -> None:
         was_open = self._breaker.is_open
@@ -101,13 +124,9 @@ async def _within(budget_s: float, reading: asyncio.Future[Any]) -> Any:
     Raises:
         TimeoutError: the store did not answer.
     """
-    reading.add_done_callback(lambda read: read.cancelled() or read.exception())  # Looked at, whoever still waits.
-    try:
-        await asyncio.wait((reading,), timeout=budget_s)
-        for _ in range(_LOOKS_AFTER_BUDGET):
-            if reading.done():
-                return reading.result()
-            await asyncio.sleep(0)
-    finally:
-        reading.cancel()  # Also where the caller hung up; nothing where the read is done.
+    await asyncio.wait((reading,), timeout=budget_s)
+    for _ in range(_LOOKS_AFTER_BUDGET):
+        if reading.done():
+            return reading.result()
+        await asyncio.sleep(0)
     raise TimeoutError(f"no answer within {budget_s * 1000:.0f} ms")

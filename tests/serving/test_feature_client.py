@@ -60,6 +60,34 @@ async def test_hurry_of_one_caller_is_no_failure_of_the_store() -> None:
     assert ((await users.read("ann", NOW_MS, 60.0))[1], users.is_available) == (STORE_UNAVAILABLE, False)
 
 
+async def test_hanging_store_is_found_out_by_callers_in_a_hurry() -> None:
+    """Nobody waits for the whole budget, and yet the breaker opens: their reads go on without them."""
+    users = UserFeatures(HangingRows(), APP, ServingConfig(breaker_after_ms=0))
+    assert (await users.read("ann", NOW_MS, 0.001))[1] == NO_TIME_FOR_USER
+    async with asyncio.timeout(10.0):
+        while users.is_available:
+            await asyncio.sleep(0.005)
+    assert (await users.read("ann", NOW_MS, 0.001))[1] == STORE_UNAVAILABLE
+
+
+async def test_slow_answer_that_nobody_waited_for_counts_for_the_store() -> None:
+    """Answers within the store's own time keep the breaker closed, however early their callers leave."""
+
+    class SlowRows(FakeUserRows):
+        async def read(self, user_id: str) -> tuple[Mapping[str, Any], Set[str]]:
+            await asyncio.sleep(0.02)
+            return await super().read(user_id)
+
+    rows = SlowRows()
+    users = UserFeatures(rows, APP, ServingConfig(breaker_after_ms=0, feature_read_ms=5000))
+    for _ in range(20):
+        await users.read("ann", NOW_MS, 0.001)
+    async with asyncio.timeout(10.0):
+        while rows.reads < 20:
+            await asyncio.sleep(0.005)
+    assert users.is_available
+
+
 async def test_caller_that_hangs_up_leaves_nothing_behind() -> None:
     """A cancelled request cancels its read, and a failure of that read bothers nobody."""
     problems: list[object] = []
