@@ -65,8 +65,8 @@ class UserFeatures:
         Args:
             user_id: whom to read.
             now_ms: as of when.
-            budget_s: what the caller can wait. Where it is below `feature_read_ms`, the read goes on without the caller,
-                whose hurry says nothing of the store; whether the answer comes in time does.
+            budget_s: what the caller can wait. Where it is below `feature_read_ms`, the read goes on without the
+                caller, whose hurry says nothing of the store; whether the answer comes in time does.
         """
         if not self._breaker.may_call():
             return cold_user_state(user_id, self._features), STORE_UNAVAILABLE
