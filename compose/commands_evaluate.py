@@ -13,9 +13,10 @@ import typer
 
 from compose.cli_options import DEFAULT_CONFIG, ConfigOption
 from compose.errors import NotInstalledError, StackError
+from compose.held_interrupts import Held, HeldInterrupts
 
 if TYPE_CHECKING:
-    from trainer.evaluation.run import Evaluation
+    from trainer.evaluation.run import Bar, Evaluation
 
 _EVENTS = "Parquet: user_id, item_id, action, event_time_ms; optional value, event_id, request_id."
 _SERVED = "Parquet, one row a shown item: request_id, user_id, item_id, position, served_time_ms; optional row."
@@ -69,8 +70,10 @@ def evaluate(
     options = EvaluateOptions(events, config, served, items, action, limit, score_from, delay, names)
     if picture is not None:
         check_picture(picture)
+    bar = _no_bar if quiet or not sys.stderr.isatty() else _bar
     try:
-        found = run(options, _no_bar if quiet or not sys.stderr.isatty() else _bar)
+        with HeldInterrupts() as interrupts, interrupts.held:
+            found = run(options, _letting_interrupts_through(bar, interrupts.held))
     except MissingPackageError as error:
         raise NotInstalledError(str(error)) from error
     for warning in found.warnings:
@@ -118,6 +121,22 @@ def _write_json(found: dict[str, Any], path: Path | None) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise StackError(f"--json: cannot write {path}: {error.strerror}; name another file") from error
+
+
+def _letting_interrupts_through(bar: Bar, held: Held) -> Bar:
+    """Return the same bar, at whose every step Ctrl-C comes through: between two micro-batches."""
+
+    @contextmanager
+    def stepwise(what: str, total: int) -> Iterator[Callable[[int], object]]:
+        with bar(what, total) as progress:
+
+            def on_step(done: int) -> None:
+                progress(done)
+                held.let_through()
+
+            yield on_step
+
+    return stepwise
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Ctrl-C at the right moment: held back while two things must stay equal, raised right after."""
+"""Ctrl-C at the right moment: held back while two things must stay equal or compiled code runs, raised right after.
+
+An exception that a signal raises where numba hands Python's values to compiled code can end the process with SIGSEGV.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class HeldInterrupts:
     """
 
     def __init__(self) -> None:
-        self.held = _Held()
+        self.held = Held()
         self._before: Any = None
 
     def __enter__(self) -> HeldInterrupts:
@@ -32,7 +35,7 @@ class HeldInterrupts:
             signal.signal(signal.SIGINT, self._before)
 
 
-class _Held:
+class Held:
     """The region; one object for all passes, as it is entered once a row."""
 
     def __init__(self) -> None:
@@ -46,6 +49,10 @@ class _Held:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_inside = False
+        self.let_through()
+
+    def let_through(self) -> None:
+        """Raise what waits: for a region that is long, at a point of it where an interrupt does no harm."""
         if self._is_waiting:
             self._is_waiting = False
             raise KeyboardInterrupt

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from compose.backfill_progress import backfill_key
 from compose.errors import StackError, StackRunningError, StateUsedError
-from compose.held_interrupts import HeldInterrupts
+from compose.held_interrupts import Held, HeldInterrupts
 from compose.history_samples import SampleMaker, SampleSpill
 from compose.imports.errors import BadRowError, EventsFileError
 from compose.imports.events_file import EventsFile, ImportOptions
@@ -119,8 +119,8 @@ class HistoryTraining:
                 self._check_unused()
                 spill = SampleSpill(file)
                 self._read(paths, spill)
-                learner, base = self._learn(spill)
                 with interrupts.held:
+                    learner, base = self._learn(spill, interrupts.held)
                     self._write(learner, base)
         except KeyboardInterrupt:
             self.summary.was_interrupted = not self.summary.checkpoint
@@ -190,12 +190,18 @@ class HistoryTraining:
             raise BadRowError(f"{problem}; mend it, or leave such rows out with --skip-bad")
         survey.left_out[BAD_ROW] += 1
 
-    def _learn(self, spill: SampleSpill) -> tuple[OnlineLearner, Base]:
+    def _learn(self, spill: SampleSpill, held: Held) -> tuple[OnlineLearner, Base]:
+        """Learn the samples; Ctrl-C comes through between two micro-batches."""
         records = read_items(self._options.items) if self._options.items else {}
         learner = new_learner(self._app, self._config, self._labels)
         items = HistoryItems(records)
         bar = self._progress.add_task("learning", total=len(spill))
-        learn_history(learner, spill.in_time_order(), items, lambda done: self._progress.update(bar, completed=done))
+
+        def on_learnt(done: int) -> None:
+            self._progress.update(bar, completed=done)
+            held.let_through()
+
+        learn_history(learner, spill.in_time_order(), items, on_learnt)
         self._note(learner, items)
         return learner, self._base(spill, records)
 
