@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 
 from features.config import load_app_config
 from features.model_inputs import ranker_input_names
@@ -50,7 +51,10 @@ def test_stock_feast_has_the_column(oracle_stack: OracleStack, shopper: str) -> 
     store = open_store(oracle_stack.endpoints, load_app_config(oracle_stack.config_path))
 
     def spent() -> Any:
-        reply = store.get_online_features([f"user_activity:{FEATURE}"], [{"user_id": shopper}])
+        try:
+            reply = store.get_online_features([f"user_activity:{FEATURE}"], [{"user_id": shopper}])
+        except redis.TimeoutError:  # Ten processes have just started: it may wait for its turn.
+            return False
         return reply.to_dict()[FEATURE][0] == [37.5]
 
     wait_for(spent, "the sum in the store")
