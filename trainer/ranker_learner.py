@@ -79,59 +79,37 @@ class ListBatch:
     def of_lists(cls, lists: Sequence[LabelledList]) -> ListBatch:
         """Lay lists end to end; at least one."""
         sizes = [len(labelled.labels) for labelled in lists]
+        list_of = np.repeat(np.arange(len(lists)), sizes)
         return cls(
-            inputs=np.concatenate([labelled.inputs for labelled in lists]),
-            labels=np.concatenate([labelled.labels for labelled in lists]),
-            weights=np.concatenate([labelled.weights for labelled in lists]),
-            kinds=np.concatenate([labelled.kinds for labelled in lists]),
-            positions=np.concatenate([labelled.positions for labelled in lists]),
-            list_of=np.repeat(np.arange(len(lists)), sizes),
-            is_served=np.array([labelled.is_served for labelled in lists]),
-            head_labels=np.concatenate([labelled.head_labels for labelled in lists]),
-            head_kinds=np.concatenate([labelled.head_kinds for labelled in lists]),
-            copies=np.concatenate([labelled.copies for labelled in lists]),
+            list_of=list_of, is_served=np.array([labelled.is_served for labelled in lists]), **_end_to_end(lists)
         )
 
     @classmethod
     def joined(cls, batches: Sequence[ListBatch]) -> ListBatch:
         """Lay batches end to end."""
         ends = np.cumsum([len(batch.is_served) for batch in batches])
-        return cls(
-            inputs=np.concatenate([batch.inputs for batch in batches]),
-            labels=np.concatenate([batch.labels for batch in batches]),
-            weights=np.concatenate([batch.weights for batch in batches]),
-            kinds=np.concatenate([batch.kinds for batch in batches]),
-            positions=np.concatenate([batch.positions for batch in batches]),
-            list_of=np.concatenate(
-                [batch.list_of + end - len(batch.is_served) for batch, end in zip(batches, ends, strict=True)]
-            ),
-            is_served=np.concatenate([batch.is_served for batch in batches]),
-            head_labels=np.concatenate([batch.head_labels for batch in batches]),
-            head_kinds=np.concatenate([batch.head_kinds for batch in batches]),
-            copies=np.concatenate([batch.copies for batch in batches]),
-        )
+        list_of = [batch.list_of + end - len(batch.is_served) for batch, end in zip(batches, ends, strict=True)]
+        is_served = np.concatenate([batch.is_served for batch in batches])
+        return cls(list_of=np.concatenate(list_of), is_served=is_served, **_end_to_end(batches))
 
     def split(self, sizes: Sequence[int]) -> list[ListBatch]:
         """Undo `joined`; `sizes` are the numbers of lists of the parts."""
         parts, start = [], 0
         for size in sizes:
             first, last = np.searchsorted(self.list_of, [start, start + size])
-            parts.append(
-                ListBatch(
-                    inputs=self.inputs[first:last],
-                    labels=self.labels[first:last],
-                    weights=self.weights[first:last],
-                    kinds=self.kinds[first:last],
-                    positions=self.positions[first:last],
-                    list_of=self.list_of[first:last] - start,
-                    is_served=self.is_served[start : start + size],
-                    head_labels=self.head_labels[first:last],
-                    head_kinds=self.head_kinds[first:last],
-                    copies=self.copies[first:last],
-                )
-            )
+            list_of, is_served = self.list_of[first:last] - start, self.is_served[start : start + size]
+            rows = {name: getattr(self, name)[first:last] for name in _OF_ROWS}
+            parts.append(ListBatch(list_of=list_of, is_served=is_served, **rows))
             start += size
         return parts
+
+
+_OF_ROWS = tuple(name for name in LabelledList.__dataclass_fields__ if name != "is_served")
+"""Fields that say something of every row: lists and batches have the same."""
+
+
+def _end_to_end(parts: Sequence[LabelledList] | Sequence[ListBatch]) -> dict[str, NDArray[Any]]:
+    return {name: np.concatenate([getattr(part, name) for part in parts]) for name in _OF_ROWS}
 
 
 class RankerLearner:
