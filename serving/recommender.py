@@ -27,7 +27,6 @@ from serving.answers import (
     PINNED,
     POPULARITY_ONLY,
     RANKER_FAILED,
-    UNKNOWN_ITEM,
     Answer,
     RankedItem,
     RankedList,
@@ -40,7 +39,7 @@ from serving.fallback import FallbackLadder
 from serving.ranking_cache import RankingCache
 from serving.rules import RulesConfig
 from serving.serving_model import ServingModel
-from serving.similar_items import items_like
+from serving.similar_items import SimilarItems
 from serving.stage_times import StageClock, StageTimes
 from serving.stages.answer import make_answer
 from serving.stages.candidates import CandidateFinder
@@ -126,7 +125,8 @@ class Recommender:
         self._cost = CostEstimate(_FIRST_RANKING_S)
         self._short_cost = CostEstimate(_FIRST_SHORT_RANKING_S)
         self._work = CostEstimate(_FIRST_RANKING_S)
-        """Of full rankings and of `Rank`, in the mix in which they come."""
+        """Of full rankings, `Rank` and `SimilarItems`, in the mix in which they come."""
+        self._similar = SimilarItems(items, self._fallback)
 
     @property
     def cost_s(self) -> float:
@@ -257,17 +257,12 @@ class Recommender:
         """Order the given items by popularity."""
         return replace(self._fallback.order(asked.query.candidate_item_ids, asked.now_ms), reasons=(reason,))
 
-    def similar_items(self, item_id: str, num_items: int) -> Answer:
-        """Return the items most like `item_id` by vector and co-visitation; by popularity where it is unknown."""
-        now_ms = self._clock_ms()
-        model = self._ready_model()
-        row = -1 if model is None else model.row_of(item_id)
-        if model is None or row < 0:
-            reasons = (NO_MODEL,) if model is None else (UNKNOWN_ITEM,)
-            query = RecommendQuery("", num_items, exclude_item_ids=(item_id,))
-            ranked = self._fallback.rank(query, None, now_ms, reasons)
-        else:
-            ranked = items_like(model, row, num_items, self._items.available(now_ms))
+    def similar_items(self, item_id: str, num_items: int, budget: Budget | None = None) -> Answer:
+        """Return the items most like `item_id`; by popularity where it is unknown or the time does not suffice."""
+        now_ms, model = self._clock_ms(), self._ready_model()
+        ranked, took_s = self._similar.find(model, item_id, num_items, now_ms, budget or Budget.of(self._deadline_s))
+        if took_s is not None:
+            self._work.add(took_s)
         self._times.count_answer(ranked.reasons)
         return make_answer(ranked, model, ranked.reasons, now_ms)
 

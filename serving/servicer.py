@@ -101,10 +101,11 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
     async def SimilarItems(self, request: pb.SimilarItemsRequest, context: Any) -> pb.SimilarItemsResponse:
         """Answer from item vectors and co-visitation."""
         async with answered_errors(context):
-            with self._admission.admit(_token_of(context), False, self._budget_of(context)):
+            budget = self._budget_of(context)
+            with self._admission.admit(_token_of(context), False, budget):
                 check_id("item_id", request.item_id)
                 num_items = check_num_items(request.num_items)
-                answer = self._recommender.similar_items(request.item_id, num_items)
+                answer = self._recommender.similar_items(request.item_id, num_items, budget)
             return pb.SimilarItemsResponse(
                 items=_items_of(answer.items),
                 model_version=answer.model_version,

@@ -142,6 +142,27 @@ async def test_scoring_given_items_knows_its_deadline_and_teaches_its_cost(timed
     assert (len(late.items), late.degraded_reasons) == (3, (NO_TIME_FOR_USER, POPULARITY_ONLY))
 
 
+async def test_similar_items_know_their_deadline_and_teach_their_cost(timed: World) -> None:
+    """In time they are measured for admission; too late what is popular comes, less the item itself."""
+    before_s = timed.recommender.cost_s
+    found = timed.recommender.similar_items(ITEM_IDS[0], 5, PLENTY)
+    assert (found.degraded_reasons, timed.recommender.cost_s == before_s) == ((), False)
+    late = timed.recommender.similar_items(ITEM_IDS[0], 60, Budget.of(-1.0))
+    assert (late.degraded_reasons, late.model_version) == ((POPULARITY_ONLY,), "")
+    assert {item.item_id for item in late.items} == set(ITEM_IDS[1:])
+
+
+async def test_slow_similar_items_are_tried_again(timed: World) -> None:
+    """What comparing is believed to take fades until it fits; requests that came too late fade nothing."""
+    timed.recommender._similar._cost = CostEstimate(100.0)
+    for _ in range(20):
+        timed.recommender.similar_items(ITEM_IDS[0], 5, Budget.of(-1.0))
+    assert timed.recommender._similar._cost.mean_s == 100.0
+    for _ in range(200):
+        answer = timed.recommender.similar_items(ITEM_IDS[0], 5, Budget.of(150.0))
+    assert answer.degraded_reasons == ()
+
+
 def test_one_stall_hardly_moves_an_estimate() -> None:
     """An outlier counts as at most twice the safe duration."""
     estimate = CostEstimate(0.001)

@@ -8,9 +8,15 @@ from typing import Any, Self
 
 import grpc.aio
 
-from headrace_client.calls import DEFAULT_DEADLINE_S, channel_options, error_of, open_methods, recommend_request
+from headrace_client.calls import (
+    DEFAULT_DEADLINE_S,
+    channel_options,
+    error_of,
+    open_methods,
+    rank_request,
+    recommend_request,
+)
 from headrace_client.serving_pb2 import (
-    RankRequest,
     RankResponse,
     RecommendResponse,
     SimilarItemsRequest,
@@ -84,13 +90,7 @@ class AsyncRecommender:
         Raises:
             RecommendError: no answer; see its subclasses.
         """
-        request = RankRequest(
-            user_id=user_id,
-            item_ids=item_ids,
-            surface=surface,
-            context=dict(context or {}),
-            include_heads=include_heads,
-        )
+        request = rank_request(user_id, item_ids, surface, context, include_heads)
         reply: RankResponse = await self._call("Rank", request, deadline_s)
         return reply
 

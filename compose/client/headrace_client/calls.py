@@ -88,6 +88,19 @@ def recommend_request(
     )
 
 
+def rank_request(
+    user_id: str, item_ids: Sequence[str], surface: str, context: Mapping[str, str] | None, include_heads: bool
+) -> RankRequest:
+    """Build the request of `rank`."""
+    return RankRequest(
+        user_id=user_id,
+        item_ids=item_ids,
+        surface=surface,
+        context=dict(context or {}),
+        include_heads=include_heads,
+    )
+
+
 def error_of(error: Any) -> RecommendError:
     """Translate a gRPC error."""
     code = error.code()
