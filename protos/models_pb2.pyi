@@ -57,7 +57,7 @@ class TensorEntry(_message.Message):
     def __init__(self, dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("format", "name", "version", "parent_version", "created_time_ms", "feature_service", "feature_schema_hash", "config_hash", "sample_offsets", "metrics", "files", "tensors", "canary_scores", "newest_event_time_ms", "newest_broker_time_ms", "heads")
+    __slots__ = ("format", "name", "version", "parent_version", "created_time_ms", "feature_service", "feature_schema_hash", "config_hash", "sample_offsets", "metrics", "files", "tensors", "canary_scores", "newest_event_time_ms", "newest_broker_time_ms", "heads", "oldest_event_time_ms", "parent_sha256", "num_items", "num_users", "delta_sha256", "delta_offset")
     class SampleOffsetsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +102,12 @@ class Manifest(_message.Message):
     NEWEST_EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     NEWEST_BROKER_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     HEADS_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    PARENT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    NUM_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    NUM_USERS_FIELD_NUMBER: _ClassVar[int]
+    DELTA_SHA256_FIELD_NUMBER: _ClassVar[int]
+    DELTA_OFFSET_FIELD_NUMBER: _ClassVar[int]
     format: int
     name: str
     version: str
@@ -118,7 +124,13 @@ class Manifest(_message.Message):
     newest_event_time_ms: int
     newest_broker_time_ms: int
     heads: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., parent_version: _Optional[str] = ..., created_time_ms: _Optional[int] = ..., feature_service: _Optional[str] = ..., feature_schema_hash: _Optional[str] = ..., config_hash: _Optional[str] = ..., sample_offsets: _Optional[_Mapping[str, int]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., files: _Optional[_Mapping[str, FileEntry]] = ..., tensors: _Optional[_Mapping[str, TensorEntry]] = ..., canary_scores: _Optional[_Iterable[float]] = ..., newest_event_time_ms: _Optional[int] = ..., newest_broker_time_ms: _Optional[int] = ..., heads: _Optional[_Iterable[str]] = ...) -> None: ...
+    oldest_event_time_ms: int
+    parent_sha256: str
+    num_items: int
+    num_users: int
+    delta_sha256: str
+    delta_offset: int
+    def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., parent_version: _Optional[str] = ..., created_time_ms: _Optional[int] = ..., feature_service: _Optional[str] = ..., feature_schema_hash: _Optional[str] = ..., config_hash: _Optional[str] = ..., sample_offsets: _Optional[_Mapping[str, int]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., files: _Optional[_Mapping[str, FileEntry]] = ..., tensors: _Optional[_Mapping[str, TensorEntry]] = ..., canary_scores: _Optional[_Iterable[float]] = ..., newest_event_time_ms: _Optional[int] = ..., newest_broker_time_ms: _Optional[int] = ..., heads: _Optional[_Iterable[str]] = ..., oldest_event_time_ms: _Optional[int] = ..., parent_sha256: _Optional[str] = ..., num_items: _Optional[int] = ..., num_users: _Optional[int] = ..., delta_sha256: _Optional[str] = ..., delta_offset: _Optional[int] = ...) -> None: ...
 
 class Order(_message.Message):
     __slots__ = ("idempotency_key", "name", "order", "version", "role", "time_ms", "reason", "window_start_ms", "window_end_ms")

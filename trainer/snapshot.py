@@ -60,7 +60,6 @@ def build_version(learner: OnlineLearner, label: VersionLabel) -> Version:
         manifest=manifest,
         dense=dense,
         item_ids=items.item_ids[:],
-        item_embedding=tower.item_rows.weight.cpu().numpy().copy(),
         item_vectors=item_vectors,
         user_ids=tower.user_rows.ids[:],
         user_embedding=tower.user_rows.weight.cpu().numpy().copy(),

@@ -42,6 +42,8 @@ __all__ = [
     "TensorEntry",
     "Version",
     "VersionError",
+    "decode_ids",
+    "encode_ids",
     "list_versions",
     "pin_version",
     "pinned_versions",
@@ -51,7 +53,7 @@ __all__ = [
     "write_version",
 ]
 
-FORMAT = 3
+FORMAT = 4
 MAX_ID_BYTES = 128
 _MANIFEST_BYTES_LIMIT = 16 * 2**20
 
@@ -59,7 +61,6 @@ _LAYOUT: dict[str, dict[str, tuple[type, int]]] = {
     "items.safetensors": {
         "item_ids": (np.uint8, 1),
         "item_id_ends": (np.int64, 1),
-        "item_embedding": (np.float32, 2),
         "item_vectors": (np.float32, 2),
     },
     "users.safetensors": {
@@ -101,7 +102,11 @@ class TensorEntry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """`manifest.json`; the schema of record is `protos/models.proto`. `files` and `tensors` are filled on writing."""
+    """What a snapshot or a delta says of itself; the schema of record is `protos/models.proto`.
+
+    In a snapshot it is `manifest.json`, with `files` and `tensors` filled on writing; in a delta it stands in front of
+    the tensors.
+    """
 
     format: int = FORMAT
     name: str
@@ -117,8 +122,18 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     tensors: dict[str, TensorEntry] = {}
     canary_scores: tuple[float, ...] = ()
     heads: tuple[str, ...] = ()
+    oldest_event_time_ms: int = 0
+    """Of what this version learnt beyond its parent; 0 where it learnt nothing."""
     newest_event_time_ms: int = 0
     newest_broker_time_ms: int = 0
+    parent_sha256: str = ""
+    """Of a delta: chain digest of the version that it changes."""
+    num_items: int = 0
+    num_users: int = 0
+    delta_sha256: str = ""
+    """Of a snapshot: digest of the delta that gave the same version; empty where the snapshot opens an epoch."""
+    delta_offset: int = -1
+    """Of a snapshot: where `headrace.deltas.v1` goes on behind it; -1 where Kafka did not say."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +144,6 @@ class Version:
     dense: Mapping[str, NDArray[np.float32]]
     """Weights of tower and ranker, names as in `trainer.model`."""
     item_ids: Sequence[str]
-    item_embedding: NDArray[np.float32]
-    """(N, D): the items' own rows, without their content."""
     item_vectors: NDArray[np.float32]
     """(N, D): the retrieval index, and what the user tower averages over the history."""
     user_ids: Sequence[str]
@@ -156,6 +169,11 @@ class Version:
     """(C, F); the ranker must give `manifest.canary_scores` for them."""
     manifest_sha256: str = ""
     """Hex digest of `manifest.json`; empty before the version is written."""
+
+    @property
+    def chain_sha256(self) -> str:
+        """What the next delta must name as its parent."""
+        return self.manifest.delta_sha256 or self.manifest_sha256
 
 
 def write_version(store_dir: Path, version: Version) -> str:
@@ -199,10 +217,9 @@ def read_version(store_dir: Path, version: str, expected_manifest_sha256: str | 
     result = Version(
         manifest=manifest,
         dense=tensors[_DENSE_FILE],
-        item_ids=_decode_ids(tensors["items.safetensors"], "item"),
-        item_embedding=tensors["items.safetensors"]["item_embedding"],
+        item_ids=decode_ids(tensors["items.safetensors"], "item"),
         item_vectors=tensors["items.safetensors"]["item_vectors"],
-        user_ids=_decode_ids(tensors["users.safetensors"], "user"),
+        user_ids=decode_ids(tensors["users.safetensors"], "user"),
         user_embedding=tensors["users.safetensors"]["user_embedding"],
         canary_inputs=tensors["canary.safetensors"]["canary_inputs"],
         manifest_sha256=digest,
@@ -226,12 +243,11 @@ def _files_and_manifest(version: Version) -> tuple[dict[str, bytes], bytes]:
 
 
 def _files_of(version: Version) -> dict[str, dict[str, NDArray[Any]]]:
-    item_ids, item_id_ends = _encode_ids(version.item_ids)
-    user_ids, user_id_ends = _encode_ids(version.user_ids)
+    item_ids, item_id_ends = encode_ids(version.item_ids)
+    user_ids, user_id_ends = encode_ids(version.user_ids)
     tensors: dict[str, NDArray[Any]] = {
         "item_ids": item_ids,
         "item_id_ends": item_id_ends,
-        "item_embedding": version.item_embedding,
         "item_vectors": version.item_vectors,
         "user_ids": user_ids,
         "user_id_ends": user_id_ends,
@@ -335,7 +351,6 @@ def _check_lengths(version: Version) -> None:
     embedding_dim = version.item_vectors.shape[1]
     neighbours = version.neighbours.shape[1]
     wanted = {
-        "item_embedding": (num_items, embedding_dim),
         "item_vectors": (num_items, embedding_dim),
         "user_embedding": (num_users, embedding_dim),
         "neighbours": (num_items, neighbours),
@@ -354,14 +369,19 @@ def _check_lengths(version: Version) -> None:
             raise VersionError("tensor_shape", f"{version.manifest.version}: {name} is {found}, must be {shape}")
 
 
-def _encode_ids(ids: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Lay ids out as one run of UTF-8 bytes and the end of each."""
+def encode_ids(ids: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Lay ids out as one run of UTF-8 bytes and the end of each, what `decode_ids` reads."""
     encoded = [text.encode() for text in ids]
     ends = np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), dtype=np.int64)
     return np.frombuffer(b"".join(encoded), dtype=np.uint8), ends
 
 
-def _decode_ids(tensors: Mapping[str, NDArray[Any]], entity: str) -> list[str]:
+def decode_ids(tensors: Mapping[str, NDArray[Any]], entity: str) -> list[str]:
+    """Return the ids in `ENTITY_ids` and `ENTITY_id_ends`.
+
+    Raises:
+        VersionError: they are no ids, or not unique.
+    """
     data, ends = tensors[f"{entity}_ids"], tensors[f"{entity}_id_ends"]
     if data.dtype != np.uint8 or data.ndim != 1 or ends.dtype != np.int64 or ends.ndim != 1:
         raise VersionError("ids", f"{entity} ids are {data.dtype}{data.shape} with ends {ends.dtype}{ends.shape}")

@@ -192,7 +192,6 @@ def make_version(version: str, num_items: int = 5, num_users: int = 3, seed: int
         ),
         dense={"w": numbers(3, 2), "count": numbers(1)},
         item_ids=[f"item-{i}é" for i in range(num_items)],
-        item_embedding=numbers(num_items, 4),
         item_vectors=numbers(num_items, 4),
         user_ids=[f"user-{i}" for i in range(num_users)],
         user_embedding=numbers(num_users, 4),
