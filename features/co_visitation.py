@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.compiled import compiled
+from features.touched_rows import TouchedRows
 
 
 class Pairs(NamedTuple):
@@ -38,6 +39,7 @@ class CoVisitation:
         self._neighbours = np.full((64, num_neighbours), -1, dtype=np.int32)
         self._weights = np.zeros((64, num_neighbours), dtype=np.float32)
         self._totals = np.zeros(64, dtype=np.float32)
+        self.touched = TouchedRows()
 
     @classmethod
     def from_arrays(
@@ -82,7 +84,7 @@ class CoVisitation:
     def add(self, previous_rows: NDArray[np.int64], row: int) -> None:
         """Count a positive event on `row` by a user whose latest items are `previous_rows` (each counts once)."""
         self.reserve(max(row, int(previous_rows.max(initial=-1))) + 1)
-        _add_pairs(self._neighbours, self._weights, self._totals, previous_rows, row)
+        _add_pairs(self._neighbours, self._weights, self._totals, self.touched.marks, previous_rows, row)
 
     def similar(self, row: int, num_items: int) -> NDArray[np.float64]:
         """Return P(next item | `row`), shape (num_items,)."""
@@ -101,6 +103,7 @@ class CoVisitation:
             self._neighbours = np.concatenate([self._neighbours, np.full((size, width), -1, dtype=np.int32)])
             self._weights = np.concatenate([self._weights, np.zeros((size, width), dtype=np.float32)])
             self._totals = np.concatenate([self._totals, np.zeros(size, dtype=np.float32)])
+        self.touched.reserve(num_items)
         self.num_items = max(self.num_items, num_items)
 
 
@@ -109,6 +112,7 @@ def _add_pairs(
     neighbours: NDArray[np.int32],
     weights: NDArray[np.float32],
     totals: NDArray[np.float32],
+    marks: NDArray[np.bool_],
     previous_rows: NDArray[np.int64],
     row: int,
 ) -> None:
@@ -120,6 +124,7 @@ def _add_pairs(
         if previous < 0 or previous == row or is_repeated:
             continue
         totals[previous] += 1.0
+        marks[previous] = True
         slot, weakest = -1, 0
         for k in range(neighbours.shape[1]):
             if neighbours[previous, k] == row or neighbours[previous, k] < 0:

@@ -6,7 +6,7 @@ Letters: `N` items, rows as in the tables of embeddings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from features.co_visitation import CoVisitation
 from features.config import FeaturesConfig
 from features.title_index import MAX_TOKENS, TitleIndex
+from features.touched_rows import TouchedRows
 
 PAIR_WINDOW = 20
 """Newest items of a user that a positive event is paired with."""
@@ -33,6 +34,8 @@ class CountTables:
     titles: TitleIndex
     seen_ms: NDArray[np.int64]
     """(capacity, 2) time of the first and the last event, 0 before any."""
+    seen: TouchedRows = field(default_factory=TouchedRows)
+    """Rows whose times changed."""
 
     @classmethod
     def empty(cls, features: FeaturesConfig) -> CountTables:
@@ -48,6 +51,7 @@ class CountTables:
         """Give every table `num_items` rows or more."""
         for table in (self.pairs, self.successors, self.titles):
             table.reserve(num_items)
+        self.seen.reserve(num_items)
         while num_items > len(self.seen_ms):
             self.seen_ms = np.concatenate([self.seen_ms, np.zeros_like(self.seen_ms)])
 
@@ -57,6 +61,7 @@ class CountTables:
         first, last = self.seen_ms[row]
         self.seen_ms[row, 0] = min(first, event_time_ms) if first else event_time_ms
         self.seen_ms[row, 1] = max(last, event_time_ms)
+        self.seen.marks[row] = True
 
     def count_positive(self, previous_rows: NDArray[np.int64], row: int) -> None:
         """Count a positive event of a user whose items before are `previous_rows`, newest first."""
@@ -66,16 +71,31 @@ class CountTables:
     def arrays(self, num_items: int) -> dict[str, NDArray[Any]]:
         """Return a copy of all tables, a row for every item of the catalogue."""
         self.reserve(num_items)
+        return {name: self.array(name)[:num_items].copy() for name in self.array_names()}
+
+    def take_touched(self) -> dict[str, NDArray[np.int64]]:
+        """Return the rows of each array that changed since the last call, ascending."""
+        pairs, successors = self.pairs.touched.take(), self.successors.touched.take()
         return {
-            "neighbours": self.pairs.neighbours[:num_items].copy(),
-            "weights": self.pairs.weights[:num_items].copy(),
-            "totals": self.pairs.totals[:num_items].copy(),
-            "successors": self.successors.neighbours[:num_items].copy(),
-            "successor_weights": self.successors.weights[:num_items].copy(),
-            "successor_totals": self.successors.totals[:num_items].copy(),
-            "title_tokens": self.titles.titles.tokens[:num_items].copy(),
-            "seen_ms": self.seen_ms[:num_items].copy(),
+            **dict.fromkeys(("neighbours", "weights", "totals"), pairs),
+            **dict.fromkeys(("successors", "successor_weights", "successor_totals"), successors),
+            "title_tokens": self.titles.touched.take(),
+            "seen_ms": self.seen.take(),
         }
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Return a view of one of `arrays` over all rows that have room."""
+        arrays: dict[str, NDArray[Any]] = {
+            "neighbours": self.pairs.neighbours,
+            "weights": self.pairs.weights,
+            "totals": self.pairs.totals,
+            "successors": self.successors.neighbours,
+            "successor_weights": self.successors.weights,
+            "successor_totals": self.successors.totals,
+            "title_tokens": self.titles.titles.tokens,
+            "seen_ms": self.seen_ms,
+        }
+        return arrays[name]
 
     @staticmethod
     def array_names() -> tuple[str, ...]:

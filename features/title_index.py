@@ -16,6 +16,7 @@ from mmh3 import hash as murmur
 from numpy.typing import NDArray
 
 from features.compiled import compiled
+from features.touched_rows import TouchedRows
 
 MAX_TOKENS = 16
 """Words and pairs of neighbouring words kept of a title."""
@@ -64,6 +65,7 @@ class TitleIndex:
         self._tokens = np.full((64, MAX_TOKENS), -1, dtype=np.int32)
         self._num_titles = np.zeros(NUM_BUCKETS, dtype=np.float32)
         self._postings = np.full((NUM_BUCKETS, POSTINGS), -1, dtype=np.int32)
+        self.touched = TouchedRows()
 
     @classmethod
     def from_tokens(cls, tokens: NDArray[np.int32]) -> TitleIndex:
@@ -91,6 +93,7 @@ class TitleIndex:
             return
         self._tokens[row] = -1
         self._tokens[row, : len(tokens)] = tokens
+        self.touched.marks[row] = True
         if len(old):  # A changed title is rare: its buckets are read again.
             self._num_titles[:] = 0.0
             self._postings[:] = -1
@@ -102,6 +105,7 @@ class TitleIndex:
         """Grow to `num_items` rows, doubling the capacity."""
         while num_items > len(self._tokens):
             self._tokens = np.concatenate([self._tokens, np.full_like(self._tokens, -1)])
+        self.touched.reserve(num_items)
         self.num_items = max(self.num_items, num_items)
 
 

@@ -8,20 +8,19 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.label_config import Labels, load_labels
 from features.quality.config import load_quality_config
 from trainer.config import TrainerConfig
-from trainer.errors import CheckpointError, StateBusyError
+from trainer.errors import CheckpointError, FencedError, StateBusyError
 from trainer.state_lock import lock_state
 
 if TYPE_CHECKING:
     from trainer.sample_log import SampleLog
 
 _BACKOFF_S = (0.1, 2.0)
-_ANNOUNCE_TIMEOUT_S = 4.0
 _LOCK_WAIT_S = 10.0
 """For the trainer before this one to end: SIGTERM ends it within that."""
 
@@ -67,6 +66,9 @@ def main() -> int:
         quality = load_quality_config(options.config)
         with _locked(Path(endpoints.state) / "trainer"):
             _train(app, labels, config, endpoints, stop, quality.enabled)
+    except FencedError as error:
+        print(error, file=sys.stderr)
+        return 3
     except (ConfigError, CheckpointError, StateBusyError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -98,6 +100,7 @@ def _train(
     from trainer.holds import Holds
     from trainer.online_learner import OnlineLearner
     from trainer.startup import Places, Startup, device_of
+    from trainer.version_topics import KafkaVersionTopics
     from trainer.warm_up import warm_up_trainer
 
     torch.set_num_threads(config.num_threads)
@@ -109,52 +112,15 @@ def _train(
     log = _connect_log(endpoints, config, stop)
     if log is None:
         return
-    announcer = Announcer(endpoints.kafka)
-    trainer = startup.open_trainer(log, announcer.announce, stop.is_set)
+    topics = KafkaVersionTopics(endpoints.kafka, app.name)
+    trainer = startup.open_trainer(log, topics, stop.is_set)
     if trainer is not None:
         trainer.run(stop.is_set, lambda: print("READY trainer", flush=True), catch_up_first=startup.is_anew)
     else:
         log.close()
     if hold_log is not None:
         hold_log.close()
-    announcer.close()
-
-
-class Announcer:
-    """Produces announcements; connects when first used and again after an error.
-
-    Args:
-        bootstrap_servers: `host:port[,host:port]`.
-    """
-
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._bootstrap_servers = bootstrap_servers.split(",")
-        self._producer: Any = None
-
-    def announce(self, key: str, value: bytes) -> None:
-        """Produce one announcement and wait for its acknowledgement.
-
-        Raises:
-            KafkaError: it is not acknowledged in time.
-        """
-        from kafka import KafkaProducer
-
-        from trainer.publisher import TOPIC
-
-        if self._producer is None:
-            self._producer = KafkaProducer(
-                bootstrap_servers=self._bootstrap_servers,
-                client_id="headrace-trainer",
-                acks="all",
-                linger_ms=0,
-                max_block_ms=int(1000 * _ANNOUNCE_TIMEOUT_S),
-            )
-        self._producer.send(TOPIC, key=key.encode(), value=value).get(timeout=_ANNOUNCE_TIMEOUT_S)
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._producer is not None:
-            self._producer.close(timeout=2.0)
+    topics.close()
 
 
 def _connect_log(endpoints: Endpoints, config: TrainerConfig, stop: threading.Event) -> SampleLog | None:

@@ -19,9 +19,9 @@ from trainer.online_learner import OnlineLearner
 from trainer.read_ahead import decode_ahead
 from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
 from trainer.samples import Sample
-from trainer.snapshot import VersionLabel, build_version
+from trainer.snapshot import VersionLabel
 from trainer.step_outcome import RefusedStep
-from trainer.version_files import ModelVersion, Version
+from trainer.version_files import ModelVersion
 
 _AHEAD_MS = 3_600_000
 """A broker time further ahead of Kafka's own time for the record is not taken for a clock."""
@@ -63,6 +63,8 @@ class BatchMachine:
         self.base: dict[str, Any] = {}
         """What was learnt from files before the topics, see `trainer.history`."""
         self._said: set[str] = set()
+        self._oldest_event_ms = 0
+        """Of what was learnt since the last cut; 0 where nothing was."""
 
     @property
     def needs_beginning(self) -> bool:
@@ -100,6 +102,7 @@ class BatchMachine:
         if decoded:
             held = [self.holds.defer(sample.broker_time_ms or 0, record) for sample, record in decoded]
             self.learner.learn_batch([sample for sample, _ in decoded], held)
+            self._note_event_times([sample for sample, _ in decoded])
             self._keep_refused_steps(entry.runs)
         for run in entry.runs:
             self.offsets[run.name] = run.end
@@ -110,6 +113,7 @@ class BatchMachine:
         samples = [s for s in samples if self.holds.is_in_window(entry.window_start_ms, s.broker_time_ms or 0)]
         if samples:
             self.learner.learn_released(samples)
+            self._note_event_times(samples)
             self._keep_refused_steps([entry.run])
         self.holds.forget_slice(entry)
 
@@ -125,17 +129,23 @@ class BatchMachine:
         if gap.topic_id:
             self.topic_ids[gap.name.rpartition(":")[0]] = gap.topic_id
 
-    def cut_version(self, entry: CutEntry) -> Version:
-        """Copy out a version; a replay cuts too, as a cut may give announced items their rows."""
+    def note_cut(self, entry: CutEntry) -> VersionLabel:
+        """Give announced items their rows, as every cut does; return what the version is called."""
         self.cuts += 1
-        label = VersionLabel(
+        self.learner.retrieval.sync_rows()
+        oldest_ms, self._oldest_event_ms = self._oldest_event_ms, 0
+        return VersionLabel(
             name=self.learner.app.name,
             version=ModelVersion.parse(entry.version),
             parent_version=entry.parent_version,
             offsets={name: offset for name, offset in self.offsets.items() if name.startswith(SAMPLES_TOPIC)},
             created_time_ms=entry.time_ms,
+            oldest_event_time_ms=oldest_ms,
         )
-        return build_version(self.learner, label)
+
+    def _note_event_times(self, samples: Sequence[Sample]) -> None:
+        times = [sample.event_time_ms for sample in samples]
+        self._oldest_event_ms = min([self._oldest_event_ms, *times]) if self._oldest_event_ms else min(times)
 
     def _keep_refused_steps(self, runs: Sequence[Run]) -> None:
         for refused in self.learner.take_refused_steps():

@@ -85,6 +85,8 @@ class CutEntry(msgspec.Struct, frozen=True, tag="cut"):
     version: str
     parent_version: str
     time_ms: int
+    is_whole: bool = True
+    """A snapshot that opens a chain; else a delta."""
 
 
 class GapEntry(msgspec.Struct, frozen=True, tag="gap"):

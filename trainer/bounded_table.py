@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from trainer.embedding_table import EmbeddingTable
 from trainer.id_map import UseOrder
@@ -50,6 +52,7 @@ class BoundedTable(EmbeddingTable):
         self._last_use_ms: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._filter = SightingFilter(seed)
         self.admitted = self.expired = self.evicted = 0
+        self._touched = torch.zeros(0, dtype=torch.bool, device=device)
 
     def use_rows(self, ids: Sequence[str], now_ms: int) -> NDArray[np.int64]:
         """Return the rows of ids that are about to be learnt, (len(ids),); -1 for one that must still earn its row.
@@ -71,6 +74,17 @@ class BoundedTable(EmbeddingTable):
         rows = self.rows_of(ids)
         self._last_use_ms[rows[rows >= 0]] = now_ms
         return rows
+
+    def learn_distinct_rows(self, rows: Tensor, gradients: Tensor) -> None:
+        """See `EmbeddingTable`; the rows are touched."""
+        super().learn_distinct_rows(rows, gradients)
+        self._touched[rows] = True
+
+    def take_touched(self) -> NDArray[np.int64]:
+        """Return the rows whose numbers or id changed since the last call, ascending."""
+        rows = torch.nonzero(self._touched[: len(self)]).squeeze(1)
+        self._touched[rows] = False
+        return rows.cpu().numpy()
 
     def metrics(self) -> dict[str, int]:
         """Return how many rows there are and what became of the others, for status file and metrics."""
@@ -140,10 +154,12 @@ class BoundedTable(EmbeddingTable):
             self._row_of[self.ids[row]] = hole
         self._last_use_ms[holes] = self._last_use_ms[moved]
         del self.ids[left:]
+        self._touched[torch.from_numpy(holes).to(self._device)] = True
         self._move_rows(holes, moved, left, size)
 
     def _append(self, new_ids: list[str]) -> None:
         super()._append(new_ids)
+        self._touched[len(self) - len(new_ids) : len(self)] = True
         for _ in new_ids:
             self._order.append()
 
@@ -153,3 +169,6 @@ class BoundedTable(EmbeddingTable):
             grown = np.zeros(self._capacity, dtype=np.int64)
             grown[: len(self._last_use_ms)] = self._last_use_ms
             self._last_use_ms = grown
+            touched = np.zeros(self._capacity, dtype=np.bool_)  # Zero pages: memory when a row is used.
+            touched[: len(self._touched)] = self._touched.cpu().numpy()
+            self._touched = torch.from_numpy(touched).to(self._device)

@@ -12,7 +12,8 @@ from google.protobuf.message import DecodeError
 
 from protos.models_pb2 import DeltaHeader
 from trainer.errors import VersionError
-from trainer.version_delta import digest_of
+from trainer.version_delta import digest_of, split_payload
+from trainer.version_files import Manifest
 
 TOPIC = "headrace.deltas.v1"
 CHUNK_BYTES = 500 * 1024
@@ -41,6 +42,16 @@ class JoinedDelta(NamedTuple):
     version: str
     digest: str
     payload: bytes
+
+
+def first_chunk_manifest(value: bytes) -> Manifest | None:
+    """Return what the delta says of itself that begins with this record; None for a later chunk.
+
+    Raises:
+        VersionError: the record is no chunk of a delta.
+    """
+    header, content = _parsed(value)
+    return None if header.chunk else split_payload(content)[0]
 
 
 class ChunkJoiner:

@@ -5,6 +5,7 @@ TrainerError
 ├── CheckpointError    no usable checkpoint, or one that belongs to another configuration
 │   └── CheckpointFormatError   the newest checkpoint was written by another version of this code
 ├── RefusedBatchError  a batch that was kept for inspection cannot be read
+├── FencedError        another trainer publishes this model
 ├── StateBusyError     another process learns in this state directory
 └── VersionError       a version in the model store cannot be trusted; `reason` is a short code
 """
@@ -34,6 +35,10 @@ class CheckpointFormatError(CheckpointError):
 
 class RefusedBatchError(TrainerError):
     """Expected: there is no such batch, or its files are damaged."""
+
+
+class FencedError(TrainerError):
+    """Expected: this trainer was taken for dead and replaced; it ends and publishes nothing more."""
 
 
 class StateBusyError(TrainerError):

@@ -60,35 +60,22 @@ def pinned_versions(store_dir: Path) -> list[ModelVersion]:
     return _version_names(store_dir / PINS_NAME)
 
 
-def prune_versions(
-    store_dir: Path, keep_newest: int, keep: Collection[ModelVersion] = (), spacing_s: float = 0.0, reach_s: float = 0.0
-) -> list[ModelVersion]:
+def prune_versions(store_dir: Path, keep_newest: int, keep: Collection[ModelVersion] = ()) -> list[ModelVersion]:
     """Delete old versions.
 
     Args:
         store_dir: directory of the model in the store.
         keep_newest: this many newest versions stay.
         keep: further ones that stay, beside the pinned.
-        spacing_s: of older versions the first of every `spacing_s` seconds stays ...
-        reach_s: ... when it is at most this old against the newest.
 
     Returns:
         What was deleted.
     """
     versions = list_versions(store_dir)
-    kept = set(versions[-max(1, keep_newest) :]) | set(keep) | set(pinned_versions(store_dir))
-    times_s = {version: _modified_s(store_dir / str(version)) for version in versions}
-    newest_s = max(times_s.values(), default=0.0)
-    slots: set[int] = set()
-    deleted = []
-    for version in versions:
-        slot = int(times_s[version] // spacing_s) if spacing_s > 0 else 0
-        is_marker = spacing_s > 0 and newest_s - times_s[version] <= reach_s and slot not in slots
-        if is_marker:
-            slots.add(slot)
-        if version not in kept and not is_marker:
-            delete_directory(store_dir / str(version))
-            deleted.append(version)
+    kept = {*versions[-max(1, keep_newest) :], *keep, *pinned_versions(store_dir)}
+    deleted = [version for version in versions if version not in kept]
+    for version in deleted:
+        delete_directory(store_dir / str(version))
     return deleted
 
 
@@ -98,10 +85,3 @@ def _version_names(directory: Path) -> list[ModelVersion]:
     except FileNotFoundError:
         return []
     return sorted(ModelVersion.parse(name) for name in names if _VERSION_PATTERN.fullmatch(name))
-
-
-def _modified_s(directory: Path) -> float:
-    try:
-        return directory.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0

@@ -84,7 +84,7 @@ class Replay:
             case HoldsEntry():
                 self._machine.follow_holds(entry)
             case CutEntry():
-                self._machine.cut_version(entry)
+                self._machine.note_cut(entry)
             case GapEntry():
                 self._machine.note_gap(entry.gap)
             case BaseEntry():

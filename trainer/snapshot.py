@@ -1,17 +1,20 @@
-"""A version out of the learner: what a server needs, copied at a batch boundary."""
+"""A version, or what changed since the last, out of the learner: copied at a batch boundary."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from features.model_inputs import user_service
 from trainer.config import config_hash
 from trainer.model import Model
 from trainer.online_learner import OnlineLearner
+from trainer.version_cut import Cut, TouchedTensor
 from trainer.version_files import Manifest, ModelVersion, Version
 
 CANARY_BOUND = 50.0
@@ -27,15 +30,59 @@ class VersionLabel:
     parent_version: str
     offsets: Mapping[str, int]
     created_time_ms: int
+    oldest_event_time_ms: int = 0
+    """Of what was learnt since the version before."""
 
 
 def build_version(learner: OnlineLearner, label: VersionLabel) -> Version:
     """Copy everything that serves out of `learner`; later learning does not change the result."""
-    dense = learner.model.dense()
-    canary_inputs = _canary_inputs(learner)
-    items, tower, progress = learner.builder.items, learner.weights.tower, learner.progress
+    tower = learner.weights.tower
     item_vectors = learner.retrieval.item_vectors()
     counts = learner.builder.counts.arrays(len(item_vectors))
+    _take_touched(learner)
+    dense, canary_inputs, manifest = _told(learner, label, len(item_vectors))
+    return Version(
+        manifest=manifest,
+        dense=dense,
+        item_ids=learner.builder.items.item_ids[:],
+        item_vectors=item_vectors,
+        user_ids=tower.user_rows.ids[:],
+        user_embedding=tower.user_rows.weight.cpu().numpy().copy(),
+        canary_inputs=canary_inputs,
+        **cast(Any, counts),
+    )
+
+
+def build_cut(learner: OnlineLearner, label: VersionLabel) -> Cut:
+    """Copy what changed since the last version or cut out of `learner`; later learning does not change the result."""
+    users, counts = learner.weights.tower.user_rows, learner.builder.counts
+    item_vectors = learner.retrieval.item_vectors()
+    counts.reserve(len(item_vectors))
+    of_users, of_items = _take_touched(learner)
+    touched = {name: TouchedTensor(rows, counts.array(name)[rows]) for name, rows in of_items.items()}
+    rows = torch.from_numpy(of_users).to(users.weight.device)
+    touched["user_embedding"] = TouchedTensor(of_users, users.weight[rows].cpu().numpy())
+    dense, canary_inputs, manifest = _told(learner, label, len(item_vectors))
+    return Cut(
+        manifest=manifest,
+        dense=dense,
+        canary_inputs=canary_inputs,
+        item_ids=learner.builder.items.item_ids,
+        item_vectors=item_vectors,
+        touched=touched,
+        user_ids=[users.ids[row] for row in of_users.tolist()],
+    )
+
+
+def _take_touched(learner: OnlineLearner) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
+    return learner.weights.tower.user_rows.take_touched(), learner.builder.counts.take_touched()
+
+
+def _told(
+    learner: OnlineLearner, label: VersionLabel, num_items: int
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32], Manifest]:
+    """Return dense weights, canary inputs and what the version says of itself."""
+    dense, canary_inputs, progress = learner.model.dense(), _canary_inputs(learner), learner.progress
     manifest = Manifest(
         name=label.name,
         version=str(label.version),
@@ -53,31 +100,18 @@ def build_version(learner: OnlineLearner, label: VersionLabel) -> Version:
         },
         canary_scores=tuple(Model.from_dense(dense).rank(canary_inputs).tolist()),
         heads=learner.judged_heads,
+        oldest_event_time_ms=label.oldest_event_time_ms,
         newest_event_time_ms=progress.newest_event_time_ms,
         newest_broker_time_ms=progress.newest_broker_time_ms,
+        num_items=num_items,
+        num_users=len(learner.weights.tower.user_rows),
     )
-    return Version(
-        manifest=manifest,
-        dense=dense,
-        item_ids=items.item_ids[:],
-        item_vectors=item_vectors,
-        user_ids=tower.user_rows.ids[:],
-        user_embedding=tower.user_rows.weight.cpu().numpy().copy(),
-        canary_inputs=canary_inputs,
-        neighbours=counts["neighbours"],
-        weights=counts["weights"],
-        totals=counts["totals"],
-        successors=counts["successors"],
-        successor_weights=counts["successor_weights"],
-        successor_totals=counts["successor_totals"],
-        title_tokens=counts["title_tokens"],
-        seen_ms=counts["seen_ms"],
-    )
+    return dense, canary_inputs, manifest
 
 
-def gate_reason(version: Version) -> str:
+def gate_reason(manifest: Manifest) -> str:
     """Say why a version must be held, empty where it may serve."""
-    scores = np.array(version.manifest.canary_scores)
+    scores = np.array(manifest.canary_scores)
     if not np.isfinite(scores).all():
         return "canary scores are not finite"
     worst = float(np.abs(scores).max(initial=0.0))

@@ -25,7 +25,7 @@ from trainer.durable_files import set_aside
 from trainer.errors import CheckpointError, CheckpointFormatError
 from trainer.holds import Holds
 from trainer.online_learner import OnlineLearner
-from trainer.publisher import Announce, Publisher, next_epoch
+from trainer.publisher import Publisher, next_epoch
 from trainer.read_ahead import PolledLog, ReadAhead
 from trainer.refused_batches import RefusedBatches
 from trainer.replay import Replay
@@ -33,6 +33,7 @@ from trainer.sample_log import Log
 from trainer.status import StatusFile
 from trainer.trainer import Trainer
 from trainer.version_files import list_versions
+from trainer.version_topics import VersionTopics
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class Startup:
     def open_trainer(
         self,
         log: Log,
-        announce: Announce,
+        topics: VersionTopics,
         is_stopping: Callable[[], bool] = lambda: False,
         reads_ahead: bool = True,
         clock_s: Callable[[], float] = time.monotonic,
@@ -113,7 +114,7 @@ class Startup:
 
         Args:
             log: connected, not started.
-            announce: see `Publisher`.
+            topics: where versions go.
             is_stopping: asked while learning again.
             reads_ahead: poll the log in a thread.
             clock_s: monotonic seconds.
@@ -140,9 +141,9 @@ class Startup:
             log=polled,
             publisher=Publisher(
                 self._places.store,
-                announce,
-                self._config.keep_versions,
-                self._config.keep_minutes,
+                topics,
+                self._config.keep_snapshots,
+                self._config.snapshot_interval_s,
                 self._batch_log.sync,
             ),
             checkpoints=self._checkpoints,

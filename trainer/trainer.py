@@ -21,6 +21,7 @@ from trainer.publisher import Publisher
 from trainer.read_ahead import PolledLog, decode_ahead
 from trainer.replay import ReplayReport
 from trainer.sample_log import LogRecord
+from trainer.snapshot import build_cut, build_version, gate_reason
 from trainer.status import StatusFile, TrainerReport
 from trainer.stream_clock import StreamClock
 from trainer.version_files import ModelVersion
@@ -28,6 +29,8 @@ from trainer.version_files import ModelVersion
 _IDLE_POLL_MS = 100
 """Longest wait for a record when nothing is pending: bounds the reaction to SIGTERM and the clock of the rest."""
 _CHECKPOINT_TIMEOUT_S = 30.0
+_SNAPSHOT_AGAIN_S = 1.0
+"""Least time between two tries at a whole version on a disk that refuses it."""
 
 logger = logging.getLogger(__name__)
 
@@ -115,13 +118,19 @@ class Trainer:
     def take_turn(self) -> None:
         """Poll once, learn a micro-batch when one is due, then do what the clock asks for."""
         self._learn_when_due()
+        if self._publisher.fence is not None:
+            raise self._publisher.fence
         now_s = self._clock_s()
-        if now_s - self._published_s >= self._config.publish_interval_s and not self._publisher.is_busy:
+        is_again = self._publisher.needs_snapshot and self._publisher.failed > 0
+        interval_s = max(self._config.publish_interval_s, _SNAPSHOT_AGAIN_S if is_again else 0.0)
+        if now_s - self._published_s >= interval_s and not self._publisher.is_busy:
             self._published_s = now_s
-            if self._has_news or self._publisher.has_unwritten:
+            if self._publisher.needs_snapshot:
                 self.publish()
-            elif self._publisher.has_unannounced:
-                self._publisher.retry_announcement()
+            elif self._publisher.has_unsent:
+                self._publisher.retry()
+            elif self._has_news:
+                self.publish()
         self._keep_books()
 
     def _keep_books(self) -> None:
@@ -135,9 +144,17 @@ class Trainer:
             version=str(self._next_version),
             parent_version=self._publisher.last_version or self._parent_version,
             time_ms=time.time_ns() // 1_000_000,
+            is_whole=self._publisher.needs_snapshot,
         )
         self._batch_log.append(entry)
-        self._publisher.publish(self._machine.cut_version(entry))
+        label = self._machine.note_cut(entry)
+        cut = None if entry.is_whole else build_cut(self._learner, label)
+        reason = "" if cut is None else gate_reason(cut.manifest)
+        if cut is None or reason:
+            version = build_version(self._learner, label)
+            self._publisher.publish(version, reason or gate_reason(version.manifest))
+        else:
+            self._publisher.publish_delta(cut)
         self._next_version = ModelVersion(self._next_version.epoch, self._next_version.seq + 1)
         self._published_s = self._clock_s()
         self._has_news = False

@@ -105,7 +105,7 @@ def decode_delta(payload: bytes) -> Delta:
     Raises:
         VersionError: it is no delta, or a tensor of it cannot be used.
     """
-    manifest, content = _split(payload)
+    manifest, content = split_payload(payload)
     try:
         tensors = load(content)
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -118,7 +118,12 @@ def decode_delta(payload: bytes) -> Delta:
     return delta
 
 
-def _split(payload: bytes) -> tuple[Manifest, bytes]:
+def split_payload(payload: bytes) -> tuple[Manifest, bytes]:
+    """Return the manifest and what stands behind it; a payload's first chunk is enough for the manifest.
+
+    Raises:
+        VersionError: there is none, or of another format.
+    """
     size = int.from_bytes(payload[4:8], "little")
     if payload[:4] != _MAGIC or not 0 < size <= min(_MANIFEST_BYTES_LIMIT, len(payload) - 8):
         raise VersionError("no_delta", f"{len(payload)} bytes that begin with {payload[:8]!r} are no delta")

@@ -48,6 +48,7 @@ __all__ = [
     "pin_version",
     "pinned_versions",
     "prune_versions",
+    "read_manifest",
     "read_version",
     "unpin_version",
     "write_version",
@@ -227,6 +228,16 @@ def read_version(store_dir: Path, version: str, expected_manifest_sha256: str | 
     )
     _check_tensors(result)
     return result
+
+
+def read_manifest(store_dir: Path, version: str) -> Manifest:
+    """Read what a version says of itself, without proving its files.
+
+    Raises:
+        VersionError: it is missing or cannot be read.
+    """
+    name = str(ModelVersion.parse(version))
+    return _decode_manifest(_read_file(store_dir / name / MANIFEST_NAME, _MANIFEST_BYTES_LIMIT), name)
 
 
 def _files_and_manifest(version: Version) -> tuple[dict[str, bytes], bytes]:

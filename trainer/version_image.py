@@ -17,7 +17,7 @@ from trainer.errors import VersionError
 from trainer.version_delta import CELL_TENSORS, DTYPES, ROW_TENSORS, Change, Delta
 from trainer.version_files import Manifest, Version
 
-_EMPTY = {"neighbours": -1, "successors": -1, "title_tokens": -1}
+EMPTY = {"neighbours": -1, "successors": -1, "title_tokens": -1}
 """What rows hold before a delta fills them; all other tensors begin at 0."""
 _FEWEST = 64
 
@@ -101,7 +101,7 @@ class VersionImage:
         array = self._arrays[name]
         if size > len(array):
             grown = np.full(
-                (max(size, _FEWEST, len(array) * 3 // 2), *array.shape[1:]), _EMPTY.get(name, 0), array.dtype
+                (max(size, _FEWEST, len(array) * 3 // 2), *array.shape[1:]), EMPTY.get(name, 0), array.dtype
             )
             grown[: len(array)] = array
             self._arrays[name] = grown

@@ -37,7 +37,8 @@ class StageLags:
     def on_announcement(self, version: str, next_offsets: Mapping[str, int]) -> None:
         """Note what the newest version has learnt."""
         self._trained = next_offsets
-        self._announced.append(version)
+        if version not in self._announced[-1:]:  # A snapshot of a chain tells of the version of its newest delta.
+            self._announced.append(version)
 
     def on_reply(self, version: str) -> None:
         """Note the version that the server answers with."""

@@ -13,6 +13,10 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from trainer.delta_chunks import TOPIC as DELTAS_TOPIC
+from trainer.delta_chunks import first_chunk_manifest
+from trainer.errors import VersionError
+
 SAMPLES_TOPIC = "headrace.samples.v1"
 DEAD_LETTERS_TOPIC = "headrace.events.dlq.v1"
 MODELS_TOPIC = "headrace.models.v1"
@@ -39,7 +43,7 @@ class DeadLetterSeen:
 
 @dataclass(frozen=True, slots=True)
 class AnnouncementSeen:
-    """One announced model version."""
+    """One model version: an announced snapshot, or a delta."""
 
     version: str
     next_offsets: dict[str, int] = field(hash=False)
@@ -84,9 +88,12 @@ def decode_record(topic: str, partition: int, offset: int, value: bytes | None) 
         if topic == MODELS_TOPIC:
             announcement = _decode_announcement(value)
             return AnnouncementSeen(announcement.version, announcement.sample_offsets)
+        if topic == DELTAS_TOPIC:
+            manifest = first_chunk_manifest(value)
+            return None if manifest is None else AnnouncementSeen(manifest.version, manifest.sample_offsets)
         letter = _decode_dead_letter(value)
         return DeadLetterSeen(_event_id_of(letter.raw), letter.reason)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, VersionError):
         return None
 
 
@@ -150,9 +157,10 @@ class TopicReader:
             group_id=None,
             enable_auto_commit=False,
             fetch_max_wait_ms=50,
+            isolation_level="read_committed",  # Of deltas: an aborted one never was.
         )
         try:
-            topics = (SAMPLES_TOPIC, DEAD_LETTERS_TOPIC, MODELS_TOPIC)
+            topics = (SAMPLES_TOPIC, DEAD_LETTERS_TOPIC, MODELS_TOPIC, DELTAS_TOPIC)
             partitions = [TopicPartition(t, p) for t in topics for p in sorted(consumer.partitions_for_topic(t) or ())]
             if not partitions:
                 raise KafkaError("the topics do not exist yet")

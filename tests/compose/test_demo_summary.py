@@ -19,6 +19,9 @@ from compose.demo.stage_lags import StageLags
 from compose.demo.summary import Outcome, summary_table, write_json
 from compose.demo.topic_reader import AnnouncementSeen, DeadLetterSeen, SampleSeen, decode_record
 from compose.demo.view import Snapshot, panel, plain_line
+from tests.trainer.test_version_delta import image_of, make_delta
+from trainer.delta_chunks import chunk_records
+from trainer.version_delta import encode_delta
 
 TIMES = {"p50": 40.0, "p99": 90.0}
 NO_TIMES: dict[str, float | None] = {"p50": None, "p99": None}
@@ -88,6 +91,11 @@ def test_records_of_the_topics_are_read_and_rubbish_is_not() -> None:
     assert decode_record("headrace.events.dlq.v1", 0, 1, letter) == DeadLetterSeen("e1", "too_old")
     announcement = decode_record("headrace.models.v1", 0, 1, b'{"version": "1.2", "sample_offsets": {"t:0": 5}}')
     assert announcement == AnnouncementSeen("1.2", {"t:0": 5})
+    payload = encode_delta(make_delta(image_of()))
+    assert decode_record("headrace.deltas.v1", 0, 1, chunk_records("m", "1.1", "p", payload)[0]) == (
+        AnnouncementSeen("1.1", {})
+    )
+    assert decode_record("headrace.deltas.v1", 0, 1, b"rubbish") is None
     for rubbish in (b"{", b'{"version": 3}', None):
         assert decode_record("headrace.models.v1", 0, 1, rubbish) is None
 

@@ -25,8 +25,8 @@ CONFIG = TrainerConfig(
     publish_interval_s=0.1,
     checkpoint_interval_s=0.2,
     keep_checkpoints=2,
-    keep_versions=3,
-    keep_minutes=0.0,
+    keep_snapshots=3,
+    snapshot_interval_s=0.3,
     keep_batch_log_h=24.0,
 )
 WINDOW_MS = 8000

@@ -17,6 +17,7 @@ import torch
 import trainer.status
 from tests.faults.file_logs import FileHoldLog, FileLog
 from tests.faults.kill_stream import APP, CONFIG
+from tests.trainer.memory_topics import MemoryTopics
 from trainer.batch_log import read_log
 from trainer.batch_machine import BatchMachine
 from trainer.batch_records import BatchEntry
@@ -80,7 +81,7 @@ def learn_until_told(folder: Path, fail_point: FailPoint | None) -> None:
         fail_point.arm()
     holds = Holds(APP.name, FileHoldLog(folder / "holds.jsonl", folder / "samples.jsonl"))
     startup = Startup(OnlineLearner(APP, CONFIG.learner), CONFIG, places_of(folder), holds)
-    running = startup.open_trainer(FileLog(folder / "samples.jsonl"), lambda key, value: None, stop.is_set)
+    running = startup.open_trainer(FileLog(folder / "samples.jsonl"), MemoryTopics(), stop.is_set)
     if running is not None:
         running.run(stop.is_set, (folder / "ready").touch, catch_up_first=False)
 

@@ -12,6 +12,7 @@ import pytest
 from features.config import AppConfig
 from tests.faults.killed_trainer import FailPoint, digest_of, run_in_process
 from tests.trainer.conftest import START_MS, ListLog, organic, sample_stream
+from tests.trainer.memory_topics import MemoryTopics
 from trainer.batch_log import BatchLog, read_log
 from trainer.batch_machine import BatchMachine
 from trainer.batch_records import BaseEntry
@@ -82,7 +83,7 @@ class WarmStart:
     def start(self) -> Trainer:
         """Start a trainer over the topic."""
         self.machine = (startup := self.startup()).machine
-        trainer = startup.open_trainer(ListLog(self.records), lambda key, value: None, reads_ahead=False)
+        trainer = startup.open_trainer(ListLog(self.records), MemoryTopics(), reads_ahead=False)
         assert trainer is not None
         return trainer
 

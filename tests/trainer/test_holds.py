@@ -13,6 +13,7 @@ from features.config import AppConfig
 from features.quality.hold_table import CONTROL_TOPIC, QualityOrder
 from features.quality.profile import HELD, QUALITY_TOPIC, Profile, encode_profile
 from tests.trainer.conftest import START_MS, ListLog, sample_stream
+from tests.trainer.memory_topics import MemoryTopics
 from trainer.config import LearnerConfig, TrainerConfig
 from trainer.holds import Holds
 from trainer.online_learner import OnlineLearner
@@ -122,7 +123,7 @@ class World:
         self.feed = SampleFeed(self.records if records is None else records, self.records)
         places = Places(self.directory, self.directory / "models")
         startup = Startup(self.learner, self.config, places, self.holds)
-        trainer = startup.open_trainer(self.feed, lambda key, value: None, reads_ahead=False)
+        trainer = startup.open_trainer(self.feed, MemoryTopics(), reads_ahead=False)
         assert trainer is not None
         trainer.catch_up_holds(lambda: False)
         return trainer

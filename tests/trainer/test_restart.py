@@ -12,6 +12,7 @@ import pytest
 from features.config import AppConfig
 from tests.faults.killed_trainer import digest_of
 from tests.trainer.conftest import ListLog, make_version, sample_stream
+from tests.trainer.memory_topics import MemoryTopics
 from trainer.batch_log import read_log
 from trainer.batch_machine import BatchMachine
 from trainer.batch_records import BatchEntry, StartEntry
@@ -60,7 +61,7 @@ class Life:
         self.learner = OnlineLearner(self.app, self.config.learner)
         self.log = self._log()
         self.startup = Startup(self.learner, self.config, self.places, Holds("test"))
-        trainer = self.startup.open_trainer(self.log, lambda key, value: None, reads_ahead=False)
+        trainer = self.startup.open_trainer(self.log, MemoryTopics(), reads_ahead=False)
         assert trainer is not None
         return trainer
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from features.config import AppConfig
 from tests.trainer.conftest import START_MS, ListLog, organic, sample_stream
+from tests.trainer.memory_topics import MemoryTopics
 from trainer.checkpoint import CheckpointStore
 from trainer.config import LearnerConfig, TrainerConfig
 from trainer.holds import Holds
@@ -36,7 +37,7 @@ class World:
         self.log = ListLog(self.records)
         places = Places(self.directory, self.directory / "models")
         self.startup = Startup(self.learner, self.config, places, Holds("test"))
-        trainer = self.startup.open_trainer(self.log, lambda key, value: None, reads_ahead=False)
+        trainer = self.startup.open_trainer(self.log, MemoryTopics(), reads_ahead=False)
         assert trainer is not None
         return trainer
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.trainer.conftest import make_version
-from trainer.delta_chunks import CHUNK_BYTES, ChunkJoiner, chunk_records
+from trainer.delta_chunks import CHUNK_BYTES, ChunkJoiner, chunk_records, first_chunk_manifest
 from trainer.errors import VersionError
 from trainer.version_delta import DTYPES, Change, Delta, decode_delta, digest_of, encode_delta
 from trainer.version_image import VersionImage
@@ -191,6 +191,15 @@ def test_a_joiner_that_began_in_the_middle_waits_for_a_first_chunk() -> None:
     assert joiner.add(first[1]) is None, "a chunk of another delta must not complete this one"
     assert joiner.add(second[1]) is None
     assert [joiner.add(record) is None for record in second] == [True, False]
+
+
+def test_the_first_chunk_tells_what_the_delta_is() -> None:
+    """Whoever only wants to know which samples a version covers need not join its chunks."""
+    delta = make_delta(image_of())
+    payload = encode_delta(delta) + bytes(CHUNK_BYTES)
+    first, second = chunk_records("test", "1.1", "p", payload)
+    assert first_chunk_manifest(first) == delta.manifest
+    assert first_chunk_manifest(second) is None
 
 
 def test_deltas_of_other_models_are_passed_over() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -176,12 +175,3 @@ def test_pruning_keeps_newest_and_pinned(tmp_path: Path) -> None:
     prune_versions(tmp_path, keep_newest=2)
     assert [str(version) for version in list_versions(tmp_path)] == ["1.4", "1.5"]
     assert (tmp_path / "notes").is_dir()
-
-
-def test_pruning_keeps_one_version_a_minute(tmp_path: Path) -> None:
-    """A rollback an hour back finds a version of that minute."""
-    for seq in range(8):
-        write_version(tmp_path, make_version(f"1.{seq}"))
-        os.utime(tmp_path / f"1.{seq}", (30.0 * seq, 30.0 * seq))
-    prune_versions(tmp_path, keep_newest=1, spacing_s=60.0, reach_s=170.0)
-    assert [str(version) for version in list_versions(tmp_path)] == ["1.2", "1.4", "1.6", "1.7"]
