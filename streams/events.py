@@ -10,24 +10,35 @@ from __future__ import annotations
 
 from features.config import ActionConfig, AppConfig, parse_condition
 from streams.kafka_tables import BACKFILL_TOPIC
+from streams.retention import event_window_ms
 from streams.sql_text import View, literal
 
 RAW_TABLES = ("raw_events", "raw_backfill")
 """Tables that hold the records of the two events topics."""
 
 EVENTS = "events"
-"""The view of deduplicated events: event_id, user_id, item_id, action, event_time_ms, value, request_id, context_json,
-outcome, record_time_ms, proctime."""
+"""The view of deduplicated events: event_id, user_id, item_id, action, event_time_ms, value, request_id, outcome,
+record_time_ms."""
 
 ORIGIN = "`topic`, `partition`, `offset`, `raw`"
-"""Columns of `EVENTS` where it keeps the origin: what a dead letter of feedback needs. Other events have no `raw`."""
+"""Columns of `EVENTS`, with `context_json`, where it keeps the origin: what a dead letter of feedback needs. Other
+events have no `raw`."""
 
 CHECKED = "checked_records"
 """The view of all records with their `reason`, null for those that can be used."""
 
 _MAX_ID_BYTES = 128
 _RECORD = "`raw`, `topic`, `partition`, `offset`, `record_time_ms`"
+_ORIGIN = "`topic`, `partition`, `offset`, CASE WHEN `request_id` IS NOT NULL THEN `raw` END AS `raw`"
+_NO_CONTEXT = "CAST(NULL AS STRING) AS `context_json`"
+_NO_ORIGIN = (
+    "CAST(NULL AS STRING) AS `topic`, CAST(NULL AS INT) AS `partition`, CAST(NULL AS BIGINT) AS `offset`, "
+    "CAST(NULL AS BYTES) AS `raw`"
+)
 _FIELDS = "`event_id`, `user_id`, `item_id`, `action`, `event_time_ms`, `value`, `request_id`, `context_json`"
+_EVENT = (
+    "`event_id`, `user_id`, `item_id`, `action`, `event_time_ms`, `value`, `request_id`, `outcome`, `record_time_ms`"
+)
 
 
 def event_views(app: AppConfig, with_origin: bool = False) -> list[View]:
@@ -35,13 +46,13 @@ def event_views(app: AppConfig, with_origin: bool = False) -> list[View]:
 
     Args:
         app: actions, horizon, clock skew.
-        with_origin: add the columns `ORIGIN` to `EVENTS`; they cost where nobody reads them.
+        with_origin: add `context_json` and the columns `ORIGIN` to `EVENTS`; they cost where nobody reads them.
     """
     return [
         View("raw_records", _raw_records()),
         View(CHECKED, _checked_records(app)),
         View("valid_events", _valid_events(app, with_origin)),
-        View(EVENTS, _deduplicated(with_origin)),
+        View(EVENTS, _deduplicated(app, with_origin)),
     ]
 
 
@@ -89,33 +100,33 @@ def _raw_records() -> str:
 def _checked_records(app: AppConfig) -> str:
     known = ", ".join(literal(name) for name in app.actions)
     horizon_ms = int(app.features.horizon_h * 3_600_000)
-    return f"""SELECT {_RECORD}, {_FIELDS},
+    return f"""SELECT {_RECORD}, {_FIELDS}, `bucket`,
   CASE WHEN `fault` IS NOT NULL THEN `fault`
     WHEN `action` NOT IN ({known}) THEN 'unknown_action'
     WHEN `topic` <> {literal(BACKFILL_TOPIC)} AND `event_time_ms` < `record_time_ms` - {horizon_ms} THEN 'too_old'
   END AS `reason`
 FROM raw_records
-CROSS JOIN LATERAL TABLE(CHECK_EVENT(`raw`)) AS c (`fault`, {_FIELDS})"""
+CROSS JOIN LATERAL TABLE(CHECK_EVENT(`raw`)) AS c (`fault`, {_FIELDS}, `bucket`)"""
 
 
 def _valid_events(app: AppConfig, with_origin: bool) -> str:
     skew_ms = int(app.features.clock_skew_s * 1000)
-    origin = "`topic`, `partition`, `offset`, CASE WHEN `request_id` IS NOT NULL THEN `raw` END AS `raw`,\n  "
-    return f"""SELECT `event_id`, `user_id`, `item_id`, `action`, `value`, `request_id`, `context_json`,
-  {origin if with_origin else ""}`record_time_ms`,
+    # Every column that FIRST_EVENTS knows (java/FirstEvents.java), in its order.
+    context, origin = ("`context_json`", _ORIGIN) if with_origin else (_NO_CONTEXT, _NO_ORIGIN)
+    return f"""SELECT `bucket`, `event_id`, `user_id`, `item_id`, `action`, `value`, `request_id`,
+  {context},
   CASE WHEN `event_time_ms` > `record_time_ms` + {skew_ms} THEN `record_time_ms` + {skew_ms}
     ELSE `event_time_ms` END AS `event_time_ms`,
-  {outcome_case(app)} AS `outcome`,
-  PROCTIME() AS `proctime`
+  {outcome_case(app)} AS `outcome`, `record_time_ms`,
+  {origin}
 FROM {CHECKED}
 WHERE `reason` IS NULL"""
 
 
-def _deduplicated(with_origin: bool) -> str:
-    columns = "`event_id`, `user_id`, `item_id`, `action`, `event_time_ms`, `value`, `request_id`, `context_json`"
-    return f"""SELECT {columns}, `outcome`, `record_time_ms`, `proctime`{f", {ORIGIN}" if with_origin else ""}
-FROM (
-  SELECT *, ROW_NUMBER() OVER (PARTITION BY `event_id` ORDER BY `proctime` ASC) AS `copy`
-  FROM valid_events
-)
-WHERE `copy` = 1"""
+def _deduplicated(app: AppConfig, with_origin: bool) -> str:
+    return f"""SELECT {_EVENT}{f", `context_json`, {ORIGIN}" if with_origin else ""}
+FROM FIRST_EVENTS(
+  events => TABLE valid_events PARTITION BY `bucket`,
+  keep_ms => CAST({event_window_ms(app)} AS BIGINT),
+  uid => 'first-events'
+)"""

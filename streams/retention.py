@@ -12,12 +12,15 @@ _FOREVER, _FOREVER_FROM_MS = 0, 366 * 24 * _HOUR_MS
 """Flink's word for "kept", and from which retention on: with one, each access looks at five other keys for what
 expired, a tenth of the feature job, and a job that lives for a year would have nothing to find."""
 
+_EVENT_IDS = StateRule("stream-exec-process-table-function", r"FIRST_EVENTS", (_FOREVER,))
+"""Forgets each id by itself, `event_window_ms` after it came: retention would be that of a whole bucket."""
+
 
 def feature_rules(app: AppConfig) -> list[StateRule]:
     """Return the rules of the feature job."""
     window_ms = event_window_ms(app)
     return [
-        StateRule("stream-exec-deduplicate", r"keep=\[FirstRow\], key=\[event_id\]", (window_ms,)),
+        _EVENT_IDS,
         StateRule("stream-exec-deduplicate", r"keep=\[FirstRow\], key=\[request_id\]", (window_ms,)),
         StateRule("stream-exec-process-table-function", r"CATEGORIZE_EVENTS", (window_ms,)),
         StateRule("stream-exec-group-aggregate", r"groupBy=\[", (entity_window_ms(app),)),
@@ -30,6 +33,7 @@ def sample_rules(app: AppConfig, labels: Labels) -> list[StateRule]:
     # Twice the horizon: whether feedback comes too late is decided by broker times, never by what was forgotten.
     lists_ms = 2 * labels.horizon_ms
     return [
+        _EVENT_IDS,
         StateRule("stream-exec-deduplicate", r"key=\[event_id\]", (window_ms,)),
         StateRule("stream-exec-deduplicate", r"key=\[request_id\]", (max(window_ms, lists_ms),)),
         StateRule("stream-exec-join", r"request_id = request_id0", (lists_ms, lists_ms)),

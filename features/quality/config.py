@@ -70,6 +70,8 @@ class QualityConfig(StrictConfig):
     """An idle partition is waited for this long after the end of a window."""
     min_events: int = Field(40, ge=10)
     """A share over fewer events is not judged."""
+    enough_events: int = Field(200, ge=0)
+    """A window with fewer is also judged together with those before it, ten windows at most; 0: never."""
     min_excess: float = Field(12.0, ge=1.0)
     """A share must be off by this many events at least."""
     trailing_windows: int = Field(60, ge=10, le=1000)

@@ -31,6 +31,9 @@ _DISTANCE_SPREAD, _RATE_SPREAD = 0.01, 0.15
 _TOP_COUNT_RATIO = 1.5
 """Who is at the top must also have more events than is usual there: in an outage whoever is left has a large share."""
 
+_OWN_PART = 0.5
+"""How far off a window must be itself, of how far it is with those before it."""
+
 Numbers = NDArray[np.float64]
 
 
@@ -61,6 +64,7 @@ class Detector:
         self._config = config
         self._table = table
         self._actions = tuple(actions)
+        self._columns = {metric.name: column for column, metric in enumerate(table.metrics)}
         self._is_enabled = np.array([rule.is_enabled for rule in rules])
         self._z = np.array([rule.z for rule in rules])
         self._min_change = np.array([rule.min_change for rule in rules])
@@ -82,6 +86,20 @@ class Detector:
             _reason(self._table.metrics[column], values, weights, first, column) for column in np.flatnonzero(is_met)
         ]
         return msgspec.structs.replace(profile, state=HELD if reasons else CLEAN, reasons=reasons)
+
+    def shares(self, profile: Profile, reason: Reason) -> bool:
+        """Say whether a window has its share in what is wrong with it and those before it together.
+
+        It has where it is off the same way itself, half as far or more, or has nothing to tell: a window behind an
+        incident must not be held for it.
+        """
+        column = self._columns[reason.metric]
+        values, weights = self._table.row(profile)
+        if weights[column] == 0:
+            return True
+        own = values[column] / weights[column] if self._table.is_share[column] else values[column]
+        own = 2.0**own if self._table.is_rate[column] else own
+        return bool((own - reason.expected) / (reason.observed - reason.expected) >= _OWN_PART)
 
     def _compare(self, values: Numbers, weights: Numbers, profile: Profile, reference: Reference) -> _Comparison:
         is_share = self._table.is_share

@@ -13,6 +13,7 @@ from features.quality.config import QualityConfig
 from features.quality.detection import Detector
 from features.quality.history import History
 from features.quality.metrics import MetricTable
+from features.quality.pooled_windows import MAX_WINDOWS, pooled, windows_to_pool
 from features.quality.profile import CLEAN, DROPPED, HELD, RELEASED, UNJUDGED, Profile, Reason
 from features.quality.window_counts import IdMemory, WindowInput, count_window
 
@@ -37,6 +38,8 @@ class Watch:
         self.memory = IdMemory(config, app.features.horizon_h)
         self.held: dict[int, Profile] = {}
         """Held windows that nobody decided on yet, by start."""
+        self._recent: dict[int, Profile] = {}
+        """The newest closed windows, by start."""
         self._decided: dict[int, str] = {}
         self._has_new_reference = False
 
@@ -48,7 +51,7 @@ class Watch:
         """
         profile = self._judged(count_window(window, self._app, self.memory).profile)
         is_after_held = profile.window_start_ms - profile.window_ms in self.held
-        if profile.state != UNJUDGED or not is_after_held:
+        if not is_after_held or (profile.state != UNJUDGED and profile.records >= self._config.min_events):
             return profile
         carried = [Reason("carried", "carried", 1.0, 0.0, 0.0, "the window before is held")]
         return msgspec.structs.replace(profile, state=HELD, reasons=carried)
@@ -70,6 +73,9 @@ class Watch:
         if decision is not None and profile.state == HELD:
             profile = msgspec.structs.replace(profile, state=decision)
         self.history.add(profile, is_accepted=profile.state not in (HELD, DROPPED))
+        self._recent[profile.window_start_ms] = profile
+        if len(self._recent) > MAX_WINDOWS:
+            del self._recent[min(self._recent)]
         self.held.pop(profile.window_start_ms, None)
         if profile.state == HELD:
             self.held[profile.window_start_ms] = profile
@@ -110,5 +116,18 @@ class Watch:
         return [self.remember(msgspec.structs.replace(profile, state=RELEASED)) for profile in old]
 
     def _judged(self, profile: Profile) -> Profile:
+        """Judge a window by itself and, where it has few events, with those before it."""
         references = [self.history.trailing(), self.history.seasonal(profile.window_start_ms)]
-        return self._detector.judge(profile, references)
+        judged = self._detector.judge(profile, references)
+        windows = windows_to_pool(judged, self._closed_window, self._config.enough_events)
+        if judged.state == HELD or len(windows) == 1:
+            return judged
+        together = self._detector.judge(pooled(windows), references)
+        reasons = [reason for reason in together.reasons if self._detector.shares(judged, reason)]
+        if not reasons:
+            return judged
+        told = [msgspec.structs.replace(r, text=f"{r.text}, over {len(windows)} windows") for r in reasons]
+        return msgspec.structs.replace(judged, state=HELD, reasons=told)
+
+    def _closed_window(self, start_ms: int) -> Profile | None:
+        return self._recent.get(start_ms) or self.held.get(start_ms)

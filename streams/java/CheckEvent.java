@@ -16,6 +16,7 @@ import org.apache.flink.table.functions.TableFunction;
 
 /**
  * Parses one record of an events topic in one pass: its fields, and the reason why it is no event, null where it is one.
+ * An event also has the {@link EventIds#bucketOf bucket} of its id, by which {@link FirstEvents} finds it again.
  *
  * <p>What depends on the app (known actions, the horizon) is checked in SQL behind it. Reasons, first match wins:
  * {@code too_large}; read from the front, {@code not_json} (not UTF-8, not exactly one JSON object) or {@code too_deep};
@@ -27,7 +28,7 @@ import org.apache.flink.table.functions.TableFunction;
         @DataTypeHint(
             value =
                 "ROW<fault STRING, event_id STRING, user_id STRING, item_id STRING, `action` STRING,"
-                    + " event_time_ms BIGINT, `value` DOUBLE, request_id STRING, context_json STRING>",
+                    + " event_time_ms BIGINT, `value` DOUBLE, request_id STRING, context_json STRING, bucket INT>",
             bridgedTo = RowData.class))
 public class CheckEvent extends TableFunction<RowData> {
   private static final int MAX_BYTES = 65_536;
@@ -41,6 +42,7 @@ public class CheckEvent extends TableFunction<RowData> {
   };
 
   private static final int REQUIRED = 5;
+  private static final int EVENT_ID = 0;
   private static final int EVENT_TIME = 4;
   private static final int VALUE = 5;
   private static final int REQUEST_ID = 6;
@@ -62,11 +64,12 @@ public class CheckEvent extends TableFunction<RowData> {
         fault = "missing_" + FIELDS[field];
       }
     }
-    GenericRowData row = new GenericRowData(1 + FIELDS.length);
+    GenericRowData row = new GenericRowData(1 + FIELDS.length + 1);
     row.setField(0, StringData.fromString(fault));
     for (int field = 0; field < FIELDS.length; field++) {
       row.setField(1 + field, values[field] == BAD ? null : values[field]);
     }
+    row.setField(1 + FIELDS.length, fault == null ? EventIds.bucketOf(values[EVENT_ID].toString()) : null);
     collect(row);
   }
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from compose.flink_cluster import flink_home
-from compose.functions_jar import build_functions, functions_jar
-from compose.java_runtime import java_home
-from compose.part import PROJECT_ROOT
 from features.config import FeaturesConfig
 from features.counter_rows import decay_rows
 from features.declared_features import DeclaredFeature
@@ -28,6 +22,7 @@ from features.feature_topics import FieldKind
 from features.packed_rows import unpack_list
 from features.user_state import UserState, UserTable
 from protos.features_pb2 import FeatureRow
+from tests.contracts.java_program import java_command
 
 HALF_LIVES_S = (61.001, 3600.0)
 WINDOW_S, START_MS = 90.5, 1_789_999_999_999
@@ -72,18 +67,10 @@ Run = Callable[[Sequence[Line]], dict[str, list[str]]]
 @pytest.fixture(scope="module")
 def java(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Runs lines through the Java functions; returns the fields that each printed."""
-    root = tmp_path_factory.mktemp("twins")
-    shutil.copytree(PROJECT_ROOT / "streams" / "java", root / "java")
-    shutil.copy(Path(__file__).parent / "java" / "Twins.java", root / "java")
-    shutil.copy(PROJECT_ROOT / "jgo.lock.toml", root)
-    (root / ".jars").mkdir()
-    (root / ".jars" / "tools").symlink_to(PROJECT_ROOT / ".jars" / "tools")
-    build_functions(root, root / "java")
     spans = ",".join(str(seconds * 1000.0) for seconds in HALF_LIVES_S)
     limits = (FEATURES.history_length, FEATURES.exposure_length, FEATURES.categories_per_user)
     arguments = (spans, HALF_LIVES_S[-1] * 1000.0, round(WINDOW_S * 1000), *limits)
-    command = [str(java_home() / "bin" / "java"), "-cp", f"{functions_jar(root)}:{flink_home() / 'lib'}/*"]
-    command += ["headrace.functions.Twins", *map(str, arguments)]
+    command = java_command(tmp_path_factory.mktemp("twins"), "Twins", *map(str, arguments))
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8", bufsize=1) as process:
         yield lambda lines: _run(process, lines)

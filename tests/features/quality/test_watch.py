@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import numpy as np
 import pytest
 
 from features.config import AppConfig
 from features.quality.config import QualityConfig
+from features.quality.metrics import MetricTable
+from features.quality.pooled_windows import MAX_WINDOWS, pooled, windows_to_pool
 from features.quality.profile import CLEAN, DROPPED, HELD, RELEASED, UNJUDGED, Profile, encode_profile
 from features.quality.watch import Watch
 from features.quality.window_counts import WindowInput
@@ -143,3 +146,51 @@ def test_dirty_hours_are_caught_and_clean_days_are_quiet(config: QualityConfig) 
     assert {kind for kind, hour in trial.dirty.items() if not hour.is_caught} == set()
     assert trial.alarms == []
     assert trial.judged > 0.9 * trial.windows
+
+
+@pytest.fixture(scope="module")
+def quiet_windows() -> list[WindowInput]:
+    """The first hours of a world where hardly a minute has events enough to be judged by itself."""
+    return list(itertools.islice(QualityWorld(3, events_per_s=0.6, days=3).windows(), PAST + 80))
+
+
+def test_minutes_that_say_little_are_judged_together(
+    app: AppConfig, config: QualityConfig, quiet_windows: list[WindowInput]
+) -> None:
+    """An incident in a quiet hour is held once it fills the windows that are looked at together, and no longer."""
+    for enough_events, least, most in ((0, 0, 10), (config.enough_events, 30, 40)):
+        watch, _ = watched(app, config.model_copy(update={"enough_events": enough_events}), quiet_windows[:PAST])
+        dirty = [watch.close(flooded(window)) for window in quiet_windows[PAST : PAST + 40]]
+        assert least <= sum(profile.state == HELD for profile in dirty) <= most
+        after = [watch.close(window) for window in quiet_windows[PAST + 40 :]]
+        assert sum(profile.state == HELD for profile in after) <= 2
+
+
+def test_what_ops_settled_is_no_evidence_for_what_follows(
+    app: AppConfig, config: QualityConfig, quiet_windows: list[WindowInput]
+) -> None:
+    """Windows before a released one are not looked at again."""
+    _, profiles = watched(app, config, quiet_windows[:PAST])
+    by_start = {profile.window_start_ms: profile for profile in profiles}
+    assert len(windows_to_pool(profiles[-1], by_start.get, 10**9)) == MAX_WINDOWS
+    third = profiles[-3]
+    by_start[third.window_start_ms] = msgspec.structs.replace(third, state=RELEASED)
+    assert windows_to_pool(profiles[-1], by_start.get, 10**9) == profiles[-2:]
+    assert windows_to_pool(profiles[-1], by_start.get, 0) == profiles[-1:]
+
+
+def test_windows_together_count_what_they_count_apart(
+    app: AppConfig, config: QualityConfig, quiet_windows: list[WindowInput]
+) -> None:
+    """A share has the sums of the windows, but for the most active, and values are in the same bins."""
+    _, profiles = watched(app, config, quiet_windows[:9])
+    table = MetricTable(list(app.actions))
+    together = pooled(profiles)
+    values, weights = table.row(together)
+    apart = np.sum([table.row(profile) for profile in profiles], axis=0)
+    is_sum = table.is_share & ~np.isin(np.arange(len(values)), table.top_columns)
+    np.testing.assert_array_equal(np.array([values, weights])[:, is_sum], apart[:, is_sum])
+    assert not values[table.top_columns].any()
+    assert sum(together.item_buckets) == sum(profile.events for profile in profiles) == together.events
+    counts = {action: sum(told.bins.values()) for action, told in together.values.items()}
+    assert counts == {action: told.count for action, told in together.values.items()} == together.valued
