@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from features.quality.profile import DROPPED, RELEASED, Profile, ValueProfile
 
@@ -55,16 +56,15 @@ def windows_to_pool(
 
 def pooled(windows: Sequence[Profile]) -> Profile:
     """Return one profile of neighbouring windows, oldest first, as far as rules look: of values counts and bins."""
-    counts = {name: sum(getattr(window, name) for window in windows) for name in _COUNTS}
-    tables = {name: _summed(getattr(window, name) for window in windows) for name in _TABLES}
+    sums: dict[str, Any] = {name: sum(getattr(window, name) for window in windows) for name in _COUNTS}
+    sums |= {name: _summed(getattr(window, name) for window in windows) for name in _TABLES}
     return Profile(
         window_start_ms=windows[0].window_start_ms,
         window_end_ms=windows[-1].window_end_ms,
         values=_values(windows),
         item_buckets=[sum(column) for column in zip(*(w.item_buckets for w in windows if w.item_buckets), strict=True)],
         memory_s=windows[-1].memory_s,
-        **counts,
-        **tables,
+        **sums,
     )
 
 
