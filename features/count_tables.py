@@ -104,8 +104,12 @@ class CountTables:
         return ("neighbours", "weights", "totals", *successors, "title_tokens", "seen_ms")
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> CountTables:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], titles: TitleIndex | None = None) -> CountTables:
         """Wrap what `arrays` returned, without a copy.
+
+        Args:
+            arrays: by name.
+            titles: the index of `title_tokens`, where there is one already.
 
         Raises:
             ValueError: the shapes do not belong together.
@@ -121,4 +125,4 @@ class CountTables:
                 f"count tables of {size} items, {successors.num_items} successors, tokens {tokens.shape} and times "
                 f"{seen_ms.shape} do not belong together"
             )
-        return cls(pairs, successors, TitleIndex.from_tokens(tokens), seen_ms)
+        return cls(pairs, successors, titles or TitleIndex.from_tokens(tokens), seen_ms)

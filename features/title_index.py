@@ -73,8 +73,29 @@ class TitleIndex:
         index = cls()
         index._tokens = tokens
         index.num_items = len(tokens)
-        _index_tokens(tokens, 0, index._num_titles, index._postings)
+        index._index_all()
         return index
+
+    def copy(self, tokens: NDArray[np.int32]) -> TitleIndex:
+        """Return a second index over the same titles, `tokens` (N, T), without counting them again."""
+        index = TitleIndex()
+        index._tokens, index.num_items = tokens, len(tokens)
+        index._num_titles, index._postings = self._num_titles.copy(), self._postings.copy()
+        return index
+
+    def take_over(self, tokens: NDArray[np.int32], rows: NDArray[np.int64], were_empty: bool) -> None:
+        """Follow an array of titles that somebody else changed.
+
+        Args:
+            tokens: (N, T) all titles as they are now.
+            rows: (any,) those that are others than before, new ones among them.
+            were_empty: whether none of them was a title before; else all are counted again.
+        """
+        self._tokens, self.num_items = tokens, len(tokens)
+        if were_empty:
+            _index_tokens(tokens, rows, self._num_titles, self._postings)
+        else:
+            self._index_all()
 
     @property
     def titles(self) -> Titles:
@@ -95,11 +116,9 @@ class TitleIndex:
         self._tokens[row, : len(tokens)] = tokens
         self.touched.marks[row] = True
         if len(old):  # A changed title is rare: its buckets are read again.
-            self._num_titles[:] = 0.0
-            self._postings[:] = -1
-            _index_tokens(self._tokens[: self.num_items], 0, self._num_titles, self._postings)
+            self._index_all()
         else:
-            _index_tokens(self._tokens[: row + 1], row, self._num_titles, self._postings)
+            _index_tokens(self._tokens, np.array([row]), self._num_titles, self._postings)
 
     def reserve(self, num_items: int) -> None:
         """Grow to `num_items` rows, doubling the capacity."""
@@ -107,6 +126,11 @@ class TitleIndex:
             self._tokens = np.concatenate([self._tokens, np.full_like(self._tokens, -1)])
         self.touched.reserve(num_items)
         self.num_items = max(self.num_items, num_items)
+
+    def _index_all(self) -> None:
+        self._num_titles[:] = 0.0
+        self._postings[:] = -1
+        _index_tokens(self._tokens, np.arange(self.num_items), self._num_titles, self._postings)
 
 
 def title_tokens(title: str) -> NDArray[np.int32]:
@@ -120,10 +144,13 @@ def title_tokens(title: str) -> NDArray[np.int32]:
 
 @compiled
 def _index_tokens(
-    tokens: NDArray[np.int32], first_row: int, num_titles: NDArray[np.float32], postings: NDArray[np.int32]
+    tokens: NDArray[np.int32],
+    rows: NDArray[np.int64],
+    num_titles: NDArray[np.float32],
+    postings: NDArray[np.int32],
 ) -> None:
-    """Add the rows from `first_row` on; a bucket keeps the largest rows, largest first."""
-    for row in range(first_row, len(tokens)):
+    """Add rows; a bucket keeps the largest rows, largest first."""
+    for row in rows:
         for slot in range(tokens.shape[1]):
             bucket = tokens[row, slot]
             if bucket < 0:

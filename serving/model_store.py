@@ -1,7 +1,6 @@
-"""Which version serves, and how the next one replaces it: read, prove, build beside, swap by one assignment.
+"""Which version serves, and who says so: the trainer, whom it follows, or a person's order.
 
-Follows `headrace.models.v1`. Only the newest announcement is loaded: a server that fell behind skips what lies between.
-At most one version loads at a time; whatever is refused leaves the live one serving.
+`serving/live_versions.py` holds the live model and swaps, `serving/version_follower.py` follows; here are the orders.
 """
 
 from __future__ import annotations
@@ -9,179 +8,203 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from features.item_table import ItemTable
-from serving.errors import NoModelError, NothingHeldError, VersionRefusedError, VersionUnknownError
-from serving.serving_model import ServingModel, place_rows
+from serving.announcements import Announcement, AnnouncementBook
+from serving.avoided_versions import AvoidedVersions
+from serving.delta_reader import DeltaReader
+from serving.errors import NoModelError, NothingHeldError, OrderError, VersionUnknownError
+from serving.live_versions import LiveVersions
+from serving.model_buffer import ModelLease
+from serving.model_builder import ModelBuilder
+from serving.serving_model import ServingModel
 from serving.standing_order import StandingOrder, StandingOrderFile
+from serving.swap_stats import SwapStats
+from serving.version_follower import VersionFollower
 from serving.version_records import VersionRecords, VersionState, VersionStatus
-from trainer.version_files import (
-    ModelVersion,
-    VersionError,
-    list_versions,
-    pin_version,
-    unpin_version,
-)
+from trainer.version_files import ModelVersion, VersionError, pin_version, read_manifest, unpin_version
 
 logger = logging.getLogger(__name__)
 
-PASSED, HELD = "PASSED", "HELD"
-
-LoadModel = Callable[[Path, str, str | None, ServingModel | None], ServingModel]
-"""(store directory, version, announced manifest digest, live model) -> a proven model; raises VersionError."""
-
-
-class Announcement(msgspec.Struct, frozen=True):
-    """What the publisher says of its newest version."""
-
-    name: str
-    version: str
-    manifest_sha256: str
-    gate: str = PASSED
-    gate_reason: str = ""
-
-    @property
-    def is_held(self) -> bool:
-        """Whether the trainer's gate asks a person to look at the version first."""
-        return self.gate == HELD
+_RETRY_S = 5.0
+_ROLLBACK_MS = 5 * 60_000
+"""How much older than the live version a rollback without a name goes: behind what has just gone wrong."""
 
 
 class ModelStore:
-    """Holds the live model and changes it. All but reading and building a version runs on the event loop.
+    """Holds the live model and carries out orders. All but reading and building a version runs on the event loop.
 
     Args:
         store_dir: directory of the model in the store.
         name: model name; announcements of others are not for us.
-        load_model: reads, builds and proves a version, in a worker thread.
-        items: the item table that placed models map their rows to.
+        builder: reads and proves versions.
+        items: the item table that models map their rows to.
         order_file: keeps a pin or rollback over restarts.
+        deltas: follows the deltas topic.
+        reader_wait_s: how long a delta waits for a request that reads its buffer.
     """
 
     def __init__(
-        self, store_dir: Path, name: str, load_model: LoadModel, items: ItemTable, order_file: StandingOrderFile
+        self,
+        store_dir: Path,
+        name: str,
+        builder: ModelBuilder,
+        items: ItemTable,
+        order_file: StandingOrderFile,
+        deltas: DeltaReader,
+        reader_wait_s: float = 5.0,
     ) -> None:
-        self.records = VersionRecords()
         self._store_dir = store_dir
         self._name = name
-        self._load_model = load_model
-        self._items = items
+        self._deltas = deltas
         self._order_file = order_file
         self._order = order_file.read()
-        self._live: ServingModel | None = None
-        self._announced: Announcement | None = None
-        self._held: dict[str, Announcement] = {}
-        self._has_news = asyncio.Event()
-        self._one_at_a_time = asyncio.Lock()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="load version")
-        self._follower: asyncio.Task[None] | None = None
+        self._avoided = AvoidedVersions(order_file.path.with_suffix(".avoided.json"))
+        self._book = AnnouncementBook()
+        self._reaching: asyncio.Task[None] | None = None
+        self._versions = LiveVersions(store_dir, builder, items, deltas, self._avoided, reader_wait_s)
+        self._follower = VersionFollower(self._versions, self._book, deltas, lambda: self._order is not None)
 
     @property
     def live(self) -> ServingModel | None:
-        """The model that serves now; None before the first. Take it once per request."""
-        return self._live
+        """The model that serves now, to look at; None before the first. Requests `take` it."""
+        return self._versions.model
+
+    def take(self) -> ModelLease:
+        """Return the live model for one request, to be held with `with`."""
+        return self._versions.take()
 
     @property
     def order(self) -> StandingOrder | None:
         """The pin or rollback that holds back following; None while following."""
         return self._order
 
+    @property
+    def records(self) -> VersionRecords:
+        """What is known of versions."""
+        return self._versions.records
+
+    @property
+    def stats(self) -> SwapStats:
+        """What became of swaps and deltas."""
+        return self._versions.stats
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the chain of deltas broke, so that the live version is no longer the trainer's newest."""
+        return self._order is None and not self._follower.is_intact
+
     async def start(self, tries: int) -> None:
-        """Serve the ordered or the newest good version on disk, then follow announcements; needs no Kafka."""
-        ordered = [] if self._order is None else [self._order.version]
-        for version in ordered + self._stored()[: -tries - 1 : -1]:
-            if self.records.status_of(version).state is VersionState.HELD:
-                continue
-            with contextlib.suppress(VersionRefusedError, VersionUnknownError):
-                await self._swap_to(version)
-                break
-        self._follower = asyncio.create_task(self._follow(), name="follow versions")
+        """Serve the ordered or the newest good version on disk, then follow; needs no Kafka."""
+        await self._serve_first(tries)
+        self._follower.start()
+        if self._order is not None:
+            self._follower.hold_back()
+            self._reaching = asyncio.create_task(self._reach_order(), name="reach the ordered version")
+        elif self.live is not None:
+            self._follower.resume()
 
     async def stop(self) -> None:
         """Stop following."""
-        if self._follower is not None:
-            self._follower.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._follower
-        self._worker.shutdown(wait=False)
+        if self._reaching is not None:
+            self._reaching.cancel()
+            await asyncio.gather(self._reaching, return_exceptions=True)
+        await self._follower.stop()
+        self._versions.close()
 
-    def announce(self, announcements: list[Announcement]) -> None:
-        """Take announcements in order; the newest of this model that no gate holds is loaded next."""
+    def announce(self, announcements: Sequence[Announcement]) -> None:
+        """Take announcements in order; the newest of this model that no gate holds is looked at next."""
         for announcement in announcements:
             if announcement.name != self._name:
                 continue
+            try:
+                is_news = self._book.add(announcement)
+            except VersionError as error:
+                logger.warning("skipped an announcement: %s", error)
+                continue
             if announcement.is_held:
-                self._held[announcement.version] = announcement
                 self.records.note(announcement.version, VersionState.HELD, announcement.gate_reason)
                 logger.warning("version %s is held: %s", announcement.version, announcement.gate_reason)
-            else:
-                self._announced = announcement
-                self._has_news.set()
+            elif is_news:
+                self._follower.tell()
 
     async def load(self, version: str) -> VersionStatus:
-        """Serve a named version now; following goes on with the next newer one.
+        """Serve a named version now; following goes on behind it.
 
         Raises:
-            VersionUnknownError: the store has no such version.
+            VersionUnknownError: neither the store nor the deltas behind a snapshot have it.
             VersionRefusedError: it failed a check.
         """
-        return await self._swap_to(version)
+        return await self._serve(version)
 
     async def reload(self) -> VersionStatus:
-        """Read the announced version again, or the live one while not following.
+        """Build the live version again from disk and topic, or the announced one where that is newer.
 
         Raises:
             NoModelError: nothing was announced and nothing is live.
-            VersionUnknownError: the store lost it.
+            VersionUnknownError: it is not kept any more.
             VersionRefusedError: it failed a check.
         """
-        if self._order is None and self._announced is not None:
-            return await self._swap_to(self._announced.version, self._announced.manifest_sha256)
-        return await self._swap_to(self._need_live().version)
+        announced, live = self._book.newest, self._versions.version
+        is_news = announced is not None and (live is None or ModelVersion.parse(announced.version) >= live)
+        if self._order is None and announced is not None and is_news:
+            return await self._serve(announced.version)
+        return await self._serve(self._need_live().version)
 
     async def rollback(self, version: str = "") -> VersionStatus:
-        """Serve a kept version, or the one that was live before; following stops until `unpin`.
+        """Serve a kept version; following stops until `unpin`, and what was left is not picked up again by itself.
+
+        Args:
+            version: any version whose snapshot and deltas are kept; empty for the newest snapshot that passed its gate
+                and is at least five minutes older than the live version, else the oldest older one.
 
         Raises:
-            VersionUnknownError: the store has no such version, or none was live before.
+            VersionUnknownError: it is not kept, or there is no older one.
             VersionRefusedError: it failed a check.
         """
-        target = version or self._version_before()
-        status = await self._swap_to(target, is_rollback=True)
+        left = self._versions.version
+        reason = ""
+        if not version:
+            version, reason = self._older_snapshot(self._need_live())
+        status = await self._serve(version, reason)
         self._stand(StandingOrder("rollback", status.version))
+        if left is not None and ModelVersion.parse(status.version) < left:
+            self._avoided.add(ModelVersion.parse(status.version), left)
         return status
 
     async def pin(self, version: str = "") -> VersionStatus:
-        """Serve a version, or the live one, until `unpin`; the store keeps its files.
+        """Serve a version, or the live one, until `unpin`; the store keeps the snapshot that it rests on.
 
         Raises:
             NoModelError: no version is named and none is live.
-            VersionUnknownError: the store has no such version.
+            VersionUnknownError: it is not kept.
             VersionRefusedError: it failed a check.
         """
         target = version or self._need_live().version
-        status = self.records.status_of(target) if self._is_live(target) else await self._swap_to(target)
+        is_live = self.live is not None and self.live.version == target
+        status = self.records.status_of(target) if is_live else await self._serve(target)
+        base = self._versions.base_of(status.version)
         with contextlib.suppress(OSError):  # A store that we may only read cannot be told to keep files.
-            pin_version(self._store_dir, status.version)
+            if base:
+                pin_version(self._store_dir, base)
         self._stand(StandingOrder("pin", status.version))
         return status
 
     async def unpin(self) -> VersionStatus:
-        """Follow announcements again, beginning with the newest.
+        """Follow again behind the live version.
 
         Raises:
             NoModelError: nothing is live.
         """
         if self._order is not None and self._order.order == "pin":
+            base = self._versions.base_of(self._order.version)
             with contextlib.suppress(OSError):
-                unpin_version(self._store_dir, self._order.version)
+                if base:
+                    unpin_version(self._store_dir, base)
         self._stand(None)
-        self._has_news.set()
+        self._follower.resume()
         return self.records.status_of(self._need_live().version)
 
     async def release(self) -> VersionStatus:
@@ -192,9 +215,10 @@ class ModelStore:
             VersionUnknownError: the store lost it.
             VersionRefusedError: it failed a check.
         """
-        held = self._newest_held()
-        status = await self._swap_to(held.version, held.manifest_sha256)
-        self._held.clear()  # What was held before it is older than what now serves.
+        held = self._need_held()
+        self._avoided.allow(ModelVersion.parse(held.version))
+        status = self._went_on(await self._versions.serve(held.version, held.manifest_sha256))
+        self._book.held.clear()  # What was held before it is older than what now serves.
         return status
 
     async def reject(self, reason: str) -> VersionStatus:
@@ -203,87 +227,101 @@ class ModelStore:
         Raises:
             NothingHeldError: none is held.
         """
-        held = self._newest_held()
-        del self._held[held.version]
+        held = self._need_held()
+        del self._book.held[held.version]
         return self.records.note(held.version, VersionState.REJECTED, reason or held.gate_reason)
 
     def statuses(self) -> list[VersionStatus]:
-        """Return every version in the store or remembered, oldest first."""
-        return self.records.statuses(self._stored())
+        """Return the snapshots in the store, the live version, and those that were held or refused, oldest first."""
+        return self.records.statuses(self._versions.stored())
 
-    async def _follow(self) -> None:
-        while True:
-            await self._has_news.wait()
-            self._has_news.clear()
-            announced = self._announced
-            if announced is None or self._order is not None or not self._is_newer(announced.version):
-                continue
-            with contextlib.suppress(VersionRefusedError, VersionUnknownError):  # Counted and logged where refused.
-                await self._swap_to(announced.version, announced.manifest_sha256, is_followed=True)
-
-    async def _swap_to(
-        self, version: str, manifest_sha256: str | None = None, is_rollback: bool = False, is_followed: bool = False
-    ) -> VersionStatus:
-        """Load, prove and serve a version; requests in flight keep the model they took."""
-        async with self._one_at_a_time:
-            before = self._live
-            self.records.note(version, VersionState.LOADING)
+    async def _serve_first(self, tries: int) -> None:
+        """Serve what is on disk: the ordered version, the snapshot that it rests on, the newest good one."""
+        for version in [*self._ordered(), *self._on_disk()[:tries]]:
             try:
-                loaded = await asyncio.get_running_loop().run_in_executor(
-                    self._worker, self._load_model, self._store_dir, version, manifest_sha256, before
-                )
-                placed = place_rows(loaded, before, self._items)
-            except VersionError as error:
-                raise self._refuse(version, error) from error
-            except Exception as error:  # Nothing that a version does to the loader may end following.
-                logger.exception("loading version %s failed", version)
-                raise self._refuse(version, VersionError("unexpected", repr(error))) from error
-            if is_followed and self._order is not None:  # Pinned while this loaded: the order wins.
-                return self.records.note(version, VersionState.UNLOADED)
-            self._live = placed
-            logger.info("serving version %s (%d items)", version, placed.num_items)
-            return self.records.note_live(placed.manifest, time.time_ns() // 1_000_000, is_rollback)
+                await self._versions.serve(version, is_order=False)
+                return
+            except OrderError:
+                continue
 
-    def _refuse(self, version: str, error: VersionError) -> VersionRefusedError | VersionUnknownError:
-        """Count and remember a refusal, and make the error that tells of it."""
-        is_missing = error.reason in ("missing", "bad_version_name")
-        self.records.note_refusal(version, error.reason, str(error), is_missing)
-        serving = "no version" if self._live is None else self._live.version
-        logger.warning("refused version %s (%s); %s still serves", version, error, serving)
-        if is_missing:
-            kept = ", ".join(self._stored()[-5:]) or "none"
-            return VersionUnknownError(f"version {version!r:.80} is not in the model store; the newest kept are {kept}")
-        return VersionRefusedError(f"version {version} is not fit to serve ({error}); {serving} still serves")
+    def _ordered(self) -> list[str]:
+        if self._order is None:
+            return []
+        try:
+            base = self._versions.base_of(self._order.version)
+        except VersionError as error:
+            logger.warning("the standing order names no version: %s", error)
+            return []
+        return [self._order.version] + ([base] if base and base != self._order.version else [])
 
-    def _version_before(self) -> str:
-        version = self.records.version_before(self._stored())
-        if not version:
-            raise VersionUnknownError("no version was live before this one; name a kept version (`headrace models`)")
-        return version
+    def _on_disk(self) -> list[str]:
+        """Return the snapshots that may serve without an order, newest first."""
+        states = (VersionState.HELD, VersionState.REJECTED)
+        return [
+            version
+            for version in reversed(self._versions.stored())
+            if self.records.status_of(version).state not in states
+            and not self._avoided.holds(ModelVersion.parse(version))
+        ]
 
-    def _stored(self) -> list[str]:
-        return [str(version) for version in list_versions(self._store_dir)]
+    def _older_snapshot(self, live: ServingModel) -> tuple[str, str]:
+        """Return the snapshot that a rollback without a name goes to, and why it is that one.
 
-    def _newest_held(self) -> Announcement:
-        if not self._held:
-            raise NothingHeldError("no version is held by a gate; use pin or rollback to change what serves")
-        return self._held[max(self._held, key=ModelVersion.parse)]
+        Raises:
+            VersionUnknownError: there is no older one.
+        """
+        number = ModelVersion.parse(live.version)
+        older = [version for version in self._on_disk() if ModelVersion.parse(version) < number]
+        for version in older:
+            created_ms = self._created_ms(version)
+            if created_ms is not None and created_ms <= live.created_time_ms - _ROLLBACK_MS:
+                return version, f"rolled back from {live.version}: the newest good snapshot 5 minutes older or more"
+        if not older:
+            raise VersionUnknownError(f"no snapshot older than {live.version} is kept; see `headrace models`")
+        return older[-1], f"rolled back from {live.version}: none is 5 minutes older, so the oldest good snapshot kept"
+
+    def _created_ms(self, version: str) -> int | None:
+        try:
+            return read_manifest(self._store_dir, version).created_time_ms
+        except VersionError:
+            return None
+
+    async def _serve(self, version: str, reason: str = "") -> VersionStatus:
+        """Carry out an order for a version."""
+        with contextlib.suppress(VersionError):  # What is no version is refused where it is looked for.
+            self._avoided.allow(ModelVersion.parse(version))
+        return self._went_on(await self._versions.serve(version, self._book.digest_of(version), reason))
+
+    def _went_on(self, status: VersionStatus) -> VersionStatus:
+        """Follow behind a version that was ordered, where nothing holds it back."""
+        if self._order is None:
+            self._follower.resume(passes_over=True)
+        else:
+            self._follower.hold_back()
+        return status
+
+    async def _reach_order(self) -> None:
+        """Serve the ordered version as soon as its deltas can be read, after a start without Kafka."""
+        while self._order is not None and (self.live is None or self.live.version != self._order.version):
+            await asyncio.sleep(_RETRY_S)
+            with contextlib.suppress(OrderError):
+                if self._order is not None:
+                    await self._versions.serve(self._order.version, is_order=False)
+                    self._follower.hold_back()
 
     def _stand(self, order: StandingOrder | None) -> None:
         self._order = order
         self._order_file.write(order)
+        if order is not None:
+            self._follower.hold_back()
 
-    def _is_live(self, version: str) -> bool:
-        return self._live is not None and self._live.version == version
-
-    def _is_newer(self, version: str) -> bool:
-        """Whether a version stands above the live one: without an order, (epoch, seq) never falls."""
-        try:
-            return self._live is None or ModelVersion.parse(version) > ModelVersion.parse(self._live.version)
-        except VersionError:
-            return False
+    def _need_held(self) -> Announcement:
+        held = self._book.newest_held()
+        if held is None:
+            raise NothingHeldError("no version is held by a gate; use pin or rollback to change what serves")
+        return held
 
     def _need_live(self) -> ServingModel:
-        if self._live is None:
+        if self.live is None:
             raise NoModelError("no model version is loaded yet; wait for the trainer's first, or name a version")
-        return self._live
+        return self.live

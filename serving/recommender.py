@@ -2,9 +2,9 @@
 
     hydrate -> filter -> candidates -> rank -> diversify -> explore -> answer -> log
 
-Each stage is a file of `serving/stages/`. A request takes the live model once and holds it to its end, so no answer
-mixes versions. Where time runs out or something fails, `Recommender` goes down the ladder: fewer candidates, the
-user's last ranking, popularity (`serving/fallback.py`); the reason is in the answer.
+Each stage is a file of `serving/stages/`. A request takes the live model once and holds it until its answer is
+made, so no answer mixes versions. Where time runs out or something fails, `Recommender` goes down the ladder: fewer
+candidates, the user's last ranking, popularity (`serving/fallback.py`); the reason is in the answer.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from serving.budget import Budget, CostEstimate
 from serving.catalog import Catalog, CatalogKeeper, SummaryKeeper
 from serving.config import ServingConfig
 from serving.fallback import FallbackLadder
+from serving.model_buffer import ModelLease
 from serving.ranking_cache import RankingCache
 from serving.rules import RulesConfig
 from serving.serving_model import ServingModel
@@ -62,9 +63,8 @@ _LATE = 1.25
 class LiveModel(Protocol):
     """Holds the model that serves now."""
 
-    @property
-    def live(self) -> ServingModel | None:
-        """The live model; None before the first."""
+    def take(self) -> ModelLease:
+        """Return the live model for one request, to be held with `with`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +139,12 @@ class Recommender:
         clock = self._times.start()
         now_ms = self._clock_ms()
         user, reason = await self._hydrator.hydrate(query, now_ms, budget, self._spare_s(budget), clock)
-        model = self._ready_model()
         asked = _Asked(query, user, reason is None, budget, now_ms, clock)
-        ranked = self._ranked_or_fallback(model, asked)
-        reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
-        answer = make_answer(ranked, model, reasons, now_ms, query.include_heads)
+        with self._models.take() as live:
+            model = _ready(live)
+            ranked = self._ranked_or_fallback(model, asked)
+            reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
+            answer = make_answer(ranked, model, reasons, now_ms, query.include_heads)
         clock.passed("answer")
         self._served.put(served_list(query, answer, ranked, self._app.surfaces[query.surface].learn))
         clock.passed("log")
@@ -221,11 +222,12 @@ class Recommender:
         now_ms = self._clock_ms()
         query = RecommendQuery(user_id, len(item_ids), candidate_item_ids=item_ids)
         user, reason = await self._hydrator.hydrate(query, now_ms, budget, self._spare_s(budget), clock)
-        model = self._ready_model()
         asked = _Asked(query, user, reason is None, budget, now_ms, clock)
-        ranked = self._scored(model, asked)
-        reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
-        answer = make_answer(_with_missing(ranked, item_ids), model, reasons, now_ms, include_heads)
+        with self._models.take() as live:
+            model = _ready(live)
+            ranked = self._scored(model, asked)
+            reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
+            answer = make_answer(_with_missing(ranked, item_ids), model, reasons, now_ms, include_heads)
         clock.passed("answer")
         self._count(clock, reasons)
         return answer
@@ -259,21 +261,24 @@ class Recommender:
 
     def similar_items(self, item_id: str, num_items: int, budget: Budget | None = None) -> Answer:
         """Return the items most like `item_id`; by popularity where it is unknown or the time does not suffice."""
-        now_ms, model = self._clock_ms(), self._ready_model()
-        ranked, took_s = self._similar.find(model, item_id, num_items, now_ms, budget or Budget.of(self._deadline_s))
+        now_ms, budget = self._clock_ms(), budget or Budget.of(self._deadline_s)
+        with self._models.take() as live:
+            model = _ready(live)
+            ranked, took_s = self._similar.find(model, item_id, num_items, now_ms, budget)
+            answer = make_answer(ranked, model, ranked.reasons, now_ms)
         if took_s is not None:
             self._work.add(took_s)
         self._times.count_answer(ranked.reasons)
-        return make_answer(ranked, model, ranked.reasons, now_ms)
-
-    def _ready_model(self) -> ServingModel | None:
-        """Return the live model, None where it knows no item yet: a trainer's very first version is empty."""
-        model = self._models.live
-        return model if model is not None and model.num_items else None
+        return answer
 
     def _count(self, clock: StageClock, reasons: tuple[str, ...]) -> None:
         clock.done()
         self._times.count_answer(reasons)
+
+
+def _ready(live: ServingModel | None) -> ServingModel | None:
+    """Return the live model, None where it knows no item yet: a trainer's very first version is empty."""
+    return live if live is not None and live.num_items else None
 
 
 def _items_of(catalog: Catalog, ranking: Ranking, shown: Shown, pins: Mapping[int, int]) -> tuple[RankedItem, ...]:

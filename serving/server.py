@@ -27,18 +27,20 @@ from protos import serving_pb2_grpc
 from serving.addresses import checked_address
 from serving.admin import AdminServicer, TokenGuard, read_or_make_token
 from serving.admission import Admission
+from serving.announcements import Announcement
 from serving.config import ServingConfig
+from serving.delta_reader import DeltaReader
 from serving.errors import StartupError
 from serving.feature_client import UserFeatures
 from serving.health import Health
 from serving.item_features import ItemFeatures
 from serving.kafka_writer import KafkaWriter, Producer, connect_producer
-from serving.model_store import Announcement, ModelStore
+from serving.model_builder import ModelBuilder
+from serving.model_store import ModelStore
 from serving.recommender import Recommender
 from serving.rules_file import RulesFile
 from serving.served_log import ServedLog
 from serving.servicer import RecommenderServicer
-from serving.serving_model import ModelLoader
 from serving.stage_times import StageTimes
 from serving.standing_order import StandingOrderFile
 from serving.status_file import ServingStatus, write_status
@@ -110,7 +112,9 @@ class Server:
         self.writer = KafkaWriter(connections.connect_producer, serving.served_log_queue)
         order_file = StandingOrderFile(self._state_dir / f"{settings.name}-order.json")
         store_dir = Path(endpoints.model_store) / app.name
-        self.models = ModelStore(store_dir, app.name, ModelLoader(app.features), self.items.table, order_file)
+        builder = ModelBuilder(store_dir, app.name, app.features, connections.connect_consumer)
+        deltas = DeltaReader(connections.connect_consumer, app.name)
+        self.models = ModelStore(store_dir, app.name, builder, self.items.table, order_file, deltas)
         self._announcements = TopicReader(
             connections.connect_consumer, (MODELS_TOPIC,), decode_announcement, self.models.announce, batch_size=1000
         )
@@ -127,7 +131,7 @@ class Server:
             lambda: self.rules.current,
         )
         self.admission = Admission(serving.overload, serving.max_user_reads, lambda: self.recommender.cost_s)
-        for collector in (self.rules, self.writer, self.admission):
+        for collector in (self.rules, self.writer, self.admission, self.models.stats):
             self.times.registry.register(collector)
         self.health = Health()
         self._grpc = self._make_grpc_server(())
@@ -242,6 +246,14 @@ class Server:
             follow_reason="" if models.order is None else models.order.reason,
             swaps=models.records.swaps,
             refused=models.records.refused,
+            is_behind=models.is_behind,
+            last_refusal=models.records.last_refusal,
+            deltas_applied=models.stats.deltas_applied,
+            resyncs=models.stats.resyncs,
+            delta_apply_ms=models.stats.apply_ms,
+            delta_to_serving_s=models.stats.behind_s,
+            readers_waited_for=models.stats.readers_waited_for,
+            readers_left_behind=models.stats.readers_left_behind,
             requests=self.times.requests,
             degraded=self.times.degraded,
             stages_ms=self.times.percentiles_ms(),

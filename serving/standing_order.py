@@ -33,27 +33,27 @@ class StandingOrderFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def read(self) -> StandingOrder | None:
         """Return the order, None where there is none or the file cannot be read."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=StandingOrder)
+            return msgspec.json.decode(self.path.read_bytes(), type=StandingOrder)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:
-            logger.warning("cannot read the standing order in %s (%s); following versions", self._path, error)
+            logger.warning("cannot read the standing order in %s (%s); following versions", self.path, error)
             return None
 
     def write(self, order: StandingOrder | None) -> None:
         """Keep `order`, or forget the last one; where the disk refuses, the order holds until a restart only."""
         try:
             if order is None:
-                self._path.unlink(missing_ok=True)
+                self.path.unlink(missing_ok=True)
                 return
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(".tmp")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self.path.with_suffix(".tmp")
             temporary.write_bytes(msgspec.json.encode(order))
-            os.replace(temporary, self._path)
+            os.replace(temporary, self.path)
         except OSError as error:
-            logger.warning("cannot keep the standing order in %s (%s); a restart will not know it", self._path, error)
+            logger.warning("cannot keep the standing order in %s (%s); a restart will not know it", self.path, error)

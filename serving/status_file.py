@@ -24,6 +24,20 @@ class ServingStatus(msgspec.Struct, kw_only=True):
     follow_reason: str
     swaps: int
     refused: dict[str, int]
+    """Reason -> how many versions."""
+    is_behind: bool
+    """Whether the chain of deltas broke and the way back is still looked for."""
+    last_refusal: str
+    deltas_applied: int
+    resyncs: int
+    """Rebuilds from a snapshot because a delta did not fit."""
+    delta_apply_ms: dict[str, float]
+    """p50, p99 of checking and applying a delta."""
+    delta_to_serving_s: dict[str, float]
+    """p50, p99 from a delta's creation until it served."""
+    readers_waited_for: int
+    readers_left_behind: int
+    """Requests that held a model so long that their buffer was left to them."""
     requests: int
     degraded: dict[str, int]
     stages_ms: dict[str, dict[str, float]]

@@ -159,7 +159,7 @@ class TrainerConfig(StrictConfig):
     """A micro-batch is learnt after this long, however small."""
     publish_interval_s: float = Field(0.5, gt=0, le=3600)
     """Least time between two versions; nothing is published when nothing was learnt."""
-    snapshot_interval_s: float = Field(1.0, gt=0, le=86_400)
+    snapshot_interval_s: float = Field(600.0, gt=0, le=86_400)
     """Time between full snapshots: what a server that starts must follow deltas for, and a rollback's steps on disk."""
     checkpoint_interval_s: float = Field(10.0, gt=0, le=3600)
     """Time between checkpoints: what a killed trainer learns again."""
@@ -167,7 +167,7 @@ class TrainerConfig(StrictConfig):
     """Checkpoints kept; the newest that verifies is resumed from."""
     keep_batch_log_h: float = Field(0.0, ge=0, le=8760)
     """Hours that the batch log stays beyond what a restart needs, for audits: it says what every version learnt."""
-    keep_snapshots: int = Field(20, ge=2, le=10_000)
+    keep_snapshots: int = Field(12, ge=2, le=10_000)
     """Newest snapshots kept in the model store, beside pinned ones; deltas are kept behind the oldest of these."""
     num_threads: int = Field(1, ge=1, le=64)
     """Torch threads; more than one makes sums depend on the machine."""

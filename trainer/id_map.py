@@ -32,6 +32,12 @@ class IdMap:
     def __delitem__(self, id_: str) -> None:
         del self._shards[hash(id_) % _SHARDS][id_]
 
+    def copy(self) -> IdMap:
+        """Return a second map that goes on by itself."""
+        made = IdMap()
+        made._shards = [shard.copy() for shard in self._shards]
+        return made
+
     def row_of(self, id_: str) -> int:
         """Return the row of an id, -1 where there is none."""
         return self._shards[hash(id_) % _SHARDS].get(id_, -1)

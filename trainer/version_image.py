@@ -26,18 +26,21 @@ class VersionImage:
     """One version and room for the next ones.
 
     Args:
-        version: copied.
+        version: copied, unless `is_ours`.
+        is_ours: nobody else holds the version, so its arrays are taken as they are.
+        digest: what the next delta must name as its parent; that of `version` by default.
     """
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: Version, is_ours: bool = False, digest: str = "") -> None:
+        take = _usable if is_ours else np.array
         self.manifest: Manifest = version.manifest
-        self.digest = version.chain_sha256
+        self.digest = digest or version.chain_sha256
         """What the next delta must name as its parent."""
-        self.dense: dict[str, NDArray[np.float32]] = {name: np.array(tensor) for name, tensor in version.dense.items()}
-        self.canary_inputs = np.array(version.canary_inputs)
+        self.dense: dict[str, NDArray[np.float32]] = {name: take(tensor) for name, tensor in version.dense.items()}
+        self.canary_inputs = take(version.canary_inputs)
         self.item_ids = list(version.item_ids)
         self.user_ids = list(version.user_ids)
-        self._arrays: dict[str, NDArray[Any]] = {name: np.array(getattr(version, name)) for name in DTYPES}
+        self._arrays: dict[str, NDArray[Any]] = {name: take(getattr(version, name)) for name in DTYPES}
 
     @property
     def num_items(self) -> int:
@@ -81,6 +84,10 @@ class VersionImage:
         self.dense = dict(delta.dense)
         self.canary_inputs = delta.canary_inputs
         self.manifest, self.digest = manifest, digest
+
+    def copy(self) -> VersionImage:
+        """Return a second image of this version; both go on by themselves."""
+        return VersionImage(self.as_version(self.manifest), digest=self.digest)
 
     def as_version(self, manifest: Manifest) -> Version:
         """Return this as a version of views, to be written before the next `apply`."""
@@ -142,6 +149,11 @@ class VersionImage:
             limit = NUM_BUCKETS if name == "title_tokens" else manifest.num_items
             if ((change.values < -1) | (change.values >= limit)).any():
                 raise VersionError("bad_rows", f"delta {version}: {name} must lie in -1 .. {limit - 1}")
+
+
+def _usable(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that can be written and that compiled code takes, itself where it is one."""
+    return np.require(array, requirements=["C", "W", "A"])
 
 
 def _shapes(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:

@@ -17,7 +17,15 @@ MAY_IMPORT = {
     "compose": {"protos", "features", "streams", "trainer", "serving"},
 }
 HEAVY = {"pyflink": {"streams"}, "torch": {"trainer", "serving"}}
-SERVING_TAKES = {"trainer.model", "trainer.embedding_table", "trainer.version_files"}
+SERVING_TAKES = {
+    "model",
+    "embedding_table",
+    "version_files",
+    "version_delta",
+    "version_image",
+    "delta_chunks",
+    "id_map",
+}
 FILES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py")) if "_pb2" not in path.name]
 
 
@@ -43,10 +51,10 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "serving").rglob("*.py")), ids=lambda path: path.name)
-def test_serving_takes_three_modules_from_the_trainer(path: Path) -> None:
-    """Model, embedding table and version files, nothing of the learner."""
+def test_serving_takes_model_and_versions_from_the_trainer(path: Path) -> None:
+    """The model, its versions as files, deltas and images, nothing of the learner."""
     modules = {name for name in imported_modules(path) if name.startswith("trainer.")}
-    assert all(any(name == take or name.startswith(take + ".") for take in SERVING_TAKES) for name in modules)
+    assert all(name.split(".")[1] in SERVING_TAKES for name in modules)
 
 
 def test_no_import_cycles() -> None:

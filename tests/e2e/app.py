@@ -10,6 +10,9 @@ from kafka import KafkaConsumer
 
 from headrace_client import Ack, Event, EventProducer, Recommender, RecommendResponse
 from tests.running_stack import RunningStack
+from trainer.delta_chunks import TOPIC as DELTAS_TOPIC
+from trainer.delta_chunks import first_chunk_manifest
+from trainer.version_topics import MODELS_TOPIC
 
 
 def send_like(producer: EventProducer, user_id: str, item_id: str) -> Ack:
@@ -18,28 +21,35 @@ def send_like(producer: EventProducer, user_id: str, item_id: str) -> Ack:
 
 
 def read_topic(stack: RunningStack, topic: str) -> list[dict[str, Any]]:
-    """Read a whole topic from the start, tombstones left out."""
-    consumer = KafkaConsumer(
-        topic,
-        bootstrap_servers=stack.endpoints.kafka,
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        consumer_timeout_ms=1000,
-    )
-    try:
-        return [msgspec.json.decode(record.value) for record in consumer if record.value]
-    finally:
-        consumer.close()
+    """Read a whole topic of JSON from the start, tombstones left out."""
+    return [msgspec.json.decode(value) for value in _values(stack, topic)]
 
 
 def covers(stack: RunningStack, recommender: Recommender, ack: Ack) -> RecommendResponse | None:
     """Return a reply whose version was trained on the event behind `ack`, None while there is none."""
     reply = recommender.recommend("nobody", surface="probe")
-    version = {each["version"]: each for each in read_topic(stack, "headrace.models.v1")}.get(reply.model_version)
-    if version is None or int(version["newest_broker_time_ms"]) < ack.record_time_ms:
+    newest_ms = {each["version"]: int(each["newest_broker_time_ms"]) for each in read_topic(stack, MODELS_TOPIC)}
+    for manifest in filter(None, map(first_chunk_manifest, _values(stack, DELTAS_TOPIC))):
+        newest_ms[manifest.version] = manifest.newest_broker_time_ms
+    if newest_ms.get(reply.model_version, -1) < ack.record_time_ms:
         time.sleep(0.2)
         return None
     return reply
+
+
+def _values(stack: RunningStack, topic: str) -> list[bytes]:
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=stack.endpoints.kafka,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        consumer_timeout_ms=1000,
+    )
+    try:
+        return [record.value for record in consumer if record.value]
+    finally:
+        consumer.close()
 
 
 def parse_version(version: str) -> tuple[int, int]:

@@ -39,7 +39,7 @@ def live_version(recommender: Recommender) -> str:
 def test_rollback_stays_until_unpin(
     stack: RunningStack, producer: EventProducer, recommender: Recommender, tastes: list[list[str]]
 ) -> None:
-    """After a rollback newer versions are not picked up; `unpin` follows again and `reload` takes the newest."""
+    """After a rollback newer versions are not picked up; `unpin` follows again, past what was rolled back from."""
     start = live_version(recommender)
     ack = send_like(producer, "roller", tastes[1][0])
     newer = wait_for(lambda: covers(stack, recommender, ack), "a newer version").model_version
@@ -51,24 +51,25 @@ def test_rollback_stays_until_unpin(
     assert live_version(recommender) == start
     assert headrace(stack, "unpin").returncode == 0
     assert headrace(stack, "reload").returncode == 0
-    assert parse_version(live_version(recommender)) >= parse_version(newer)
+    wait_for(lambda: parse_version(live_version(recommender)) > parse_version(newer), "a version behind what was left")
 
 
 def test_a_corrupted_snapshot_is_refused_and_the_old_version_serves(
     stack: RunningStack, producer: EventProducer, recommender: Recommender, tastes: list[list[str]]
 ) -> None:
-    """One flipped byte in a kept version: rolling back to it fails with a sentence, nothing changes."""
+    """One flipped byte in the snapshot that a version rests on: going back fails with a sentence, nothing changes."""
     victim = live_version(recommender)
     ack = send_like(producer, "corruptor", tastes[1][2])
     wait_for(lambda: covers(stack, recommender, ack), "a newer version")
-    folder = next(
-        path for path in Path(stack.endpoints.model_store).rglob("manifest.json") if path.parent.name == victim
-    )
-    damaged = folder.parent / "items.safetensors"
-    content = bytearray(damaged.read_bytes())
-    content[-1] ^= 1
-    damaged.write_bytes(bytes(content))
-    refused = headrace(stack, "rollback", victim)
+    snapshots = [path.parent for path in Path(stack.endpoints.model_store).rglob("manifest.json")]
+    below = [path for path in snapshots if parse_version(path.name) <= parse_version(victim)]
+    damaged = max(below, key=lambda path: parse_version(path.name)) / "items.safetensors"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    try:
+        refused = headrace(stack, "rollback", victim)
+    finally:
+        damaged.write_bytes(content)
     assert refused.returncode == 8
     assert "Traceback" not in refused.stderr
     assert victim in refused.stderr or "digest" in refused.stderr

@@ -15,7 +15,14 @@ from redis import Redis, RedisError
 
 from compose.redis_server import redis_binary
 from features.consumed_items import consumed_key
+from features.warm_up import warm_up
 from tests.serving.serving_parts import APP, World
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> None:
+    """Compile before any request, as a server does: gRPC cancels calls that a busy loop left unread for 30 s."""
+    warm_up()
 
 
 @pytest_asyncio.fixture

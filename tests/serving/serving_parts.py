@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import AsyncIterator, Mapping, Set
 from contextlib import asynccontextmanager
@@ -19,19 +20,22 @@ from features.title_index import MAX_TOKENS
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer, TokenGuard
 from serving.admission import Admission
+from serving.announcements import Announcement
 from serving.answers import RecommendQuery
 from serving.config import ServingConfig
+from serving.delta_reader import DeltaReader
 from serving.feature_client import UserFeatures
 from serving.kafka_writer import KafkaWriter
-from serving.model_store import Announcement, ModelStore
+from serving.model_builder import ModelBuilder
+from serving.model_store import ModelStore
 from serving.recommender import Recommender
 from serving.rules import RulesConfig
 from serving.served_log import ServedList
 from serving.servicer import RecommenderServicer
-from serving.serving_model import ModelLoader
 from serving.stage_times import StageTimes
 from serving.standing_order import StandingOrderFile
-from tests.fakes import FakeProducer
+from tests.fakes import FakeBroker, FakeProducer
+from trainer.delta_chunks import TOPIC
 from trainer.model import Model
 from trainer.version_files import Manifest, Version, write_version
 
@@ -42,6 +46,7 @@ APP = AppConfig(
 ITEM_IDS = tuple(f"item-{number:03d}" for number in range(60))
 TOKEN = "a-test-token"
 PATIENT = ServingConfig(deadline_ms=60_000)
+READER_WAIT_S = 0.2
 SCORE_STEP = 1000.0
 """Versions tell themselves by their scores: EPOCH.SEQ scores everything near SEQ * 1000."""
 
@@ -127,7 +132,10 @@ class World:
         self.producer = FakeProducer()
         self.writer = KafkaWriter(lambda: self.producer, 100)
         order_file = StandingOrderFile(directory / "order.json")
-        self.models = ModelStore(self.store_dir, APP.name, ModelLoader(APP.features), self.items, order_file)
+        self.broker = FakeBroker([TOPIC])
+        builder = ModelBuilder(self.store_dir, APP.name, APP.features, self.broker.connect)
+        deltas = DeltaReader(self.broker.connect, APP.name)
+        self.models = ModelStore(self.store_dir, APP.name, builder, self.items, order_file, deltas, READER_WAIT_S)
         self.config = config
         self.admission = Admission(config.overload, config.max_user_reads, lambda: self.recommender.cost_s)
         self.rules = RulesConfig()
@@ -148,6 +156,11 @@ class World:
         """Write a version and return its announcement."""
         digest = write_version(self.store_dir, make_version(name, **changes))
         return Announcement(APP.name, name, digest)
+
+    def announcement(self, name: str) -> Announcement:
+        """Return the announcement of a version that was written."""
+        manifest = (self.store_dir / name / "manifest.json").read_bytes()
+        return Announcement(APP.name, name, hashlib.sha256(manifest).hexdigest())
 
     async def serve(self, *names: str) -> None:
         """Write versions and serve each in turn."""

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from protos import serving_pb2 as pb
+from serving.announcements import Announcement
 from serving.errors import NoModelError, VersionRefusedError, VersionUnknownError
 from serving.version_records import VersionState
-from tests.serving.serving_parts import ITEM_IDS, SCORE_STEP, World, corrupt, make_version
+from tests.serving.serving_parts import APP, ITEM_IDS, SCORE_STEP, World, corrupt, make_version
 from trainer.version_files import write_version
 
 
@@ -124,17 +125,51 @@ async def test_version_with_other_files_than_announced_is_refused(world: World) 
     assert (world.models.live, world.models.records.refused) == (None, {"manifest_digest": 1})
 
 
-async def test_rollback_walks_back_and_stops_following(world: World) -> None:
-    """Each rollback serves the version before; announcements wait for unpin."""
+async def test_rollback_stops_following_until_unpin(world: World) -> None:
+    """Announcements wait for unpin."""
     await world.serve("1.1", "1.2", "1.3")
     await world.models.start(3)
-    assert (await world.models.rollback()).version == "1.2"
-    assert (await world.models.rollback()).version == "1.1"
+    assert (await world.models.rollback("1.2")).version == "1.2"
     world.models.announce([world.write("1.4")])
-    await asyncio.sleep(0)
-    assert live_version(world) == "1.1"
+    await asyncio.sleep(0.01)
+    assert live_version(world) == "1.2"
     await world.models.unpin()
     await until_loaded(world, "1.4")
+
+
+async def test_rollback_goes_five_minutes_back_where_it_can(world: World) -> None:
+    """Without a name: the newest good snapshot that much older than the live one, else the oldest; it says which."""
+    for name, minute in (("1.1", 0), ("1.2", 1), ("1.3", 2), ("1.4", 6), ("1.5", 7)):
+        world.write(name, created_time_ms=60_000 * (1 + minute))
+    world.models.announce([Announcement(APP.name, "1.3", "x", "HELD", "odd")])
+    await world.models.load("1.5")
+    first = await world.models.rollback()
+    assert (first.version, "5 minutes older or more" in first.reason) == ("1.2", True)
+    second = await world.models.rollback()
+    assert (second.version, "the oldest good snapshot" in second.reason) == ("1.1", True)
+    with pytest.raises(VersionUnknownError, match=r"no snapshot older than 1\.1"):
+        await world.models.rollback()
+
+
+async def test_version_that_was_rolled_back_from_is_not_picked_up_again(world: World) -> None:
+    """Neither after unpin nor at the next start; what comes after it is, and so is an order for it."""
+    await world.serve("1.1", "1.2", "1.3")
+    await world.models.start(3)
+    bad = world.announcement("1.3")
+    world.models.announce([bad])
+    await world.models.rollback("1.1")
+    await world.models.unpin()
+    world.models.announce([world.announcement("1.2"), bad])
+    restarted = World(world.directory)
+    await restarted.models.start(3)
+    restarted.models.announce([bad])
+    await asyncio.sleep(0.1)
+    assert (live_version(world), live_version(restarted)) == ("1.1", "1.1")
+    await restarted.models.load("1.3")
+    world.models.announce([world.write("1.4")])
+    await until_loaded(world, "1.4")
+    assert live_version(restarted) == "1.3"
+    await restarted.models.stop()
 
 
 async def test_rollback_reaches_any_kept_version(world: World) -> None:
@@ -148,9 +183,9 @@ async def test_rollback_reaches_any_kept_version(world: World) -> None:
 
 
 async def test_first_version_cannot_be_rolled_back(world: World) -> None:
-    """Nothing was live before it."""
+    """Nothing older is kept."""
     await world.serve("1.1")
-    with pytest.raises(VersionUnknownError, match="no version was live before"):
+    with pytest.raises(VersionUnknownError, match="no snapshot older"):
         await world.models.rollback()
 
 

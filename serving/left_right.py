@@ -1,0 +1,147 @@
+"""Two buffers of one chain of versions: one serves, the other takes the next deltas; then they change places.
+
+Left-right (Ramalhete and Correia 2015, "Left-Right: a concurrency control technique with wait-free population
+oblivious reads", https://hal.science/hal-01207881) with one writer: readers never wait, and the writer waits for the
+last reader of the buffer that it will write. All methods but `prepare` run on the event loop; `prepare` in a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.item_table import ItemTable
+from serving.delta_reader import Received
+from serving.model_buffer import ModelBuffer, ProvenDelta
+from trainer.version_files import ModelVersion, VersionError
+
+ProveDelta = Callable[[Received, ModelBuffer], ProvenDelta]
+"""(received, the buffer it is for) -> its content; raises VersionError."""
+
+
+class TableRows:
+    """The item table's rows of a chain's items; items are only ever added, so both buffers share it."""
+
+    def __init__(self) -> None:
+        self._rows: NDArray[np.int64] = np.zeros(64, dtype=np.int64)
+        self._size = 0
+
+    def extend(self, item_ids: Sequence[str], items: ItemTable) -> NDArray[np.int64]:
+        """Map the items behind those that are mapped, and return the rows of all, (N,)."""
+        size = len(item_ids)
+        if size > len(self._rows):
+            grown = np.zeros(max(size, len(self._rows) * 3 // 2), dtype=np.int64)
+            grown[: self._size] = self._rows[: self._size]
+            self._rows = grown
+        if size > self._size:
+            self._rows[self._size : size] = items.ensure_rows(item_ids[self._size :])
+            self._size = size
+        return self._rows[:size]
+
+    def shared(self, size: int) -> TableRows:
+        """Return the rows of a chain that begins with the same `size` items."""
+        made = TableRows()
+        made._rows, made._size = self._rows[:size].copy(), size
+        return made
+
+
+@dataclass
+class Prepared:
+    """What became of some deltas in the buffer beside."""
+
+    applied: list[ProvenDelta] = field(default_factory=list)
+    next_offset: int = -1
+    """Behind the last one that was in order."""
+    unreadable: list[VersionError] = field(default_factory=list)
+    """Records that are no deltas. Where one was, the next delta shows the gap; where none was, nothing is lost."""
+    skipped: int = 0
+    """Older than what was there: sent twice, or read again."""
+    is_ahead: bool = False
+    """Whether deltas of a newer epoch came, which begin at a snapshot that is not here yet."""
+    refused: Received | None = None
+    error: VersionError | None = None
+    """Why the first one that is not fit is not."""
+
+
+class LeftRight:
+    """A chain's two buffers.
+
+    Args:
+        live: the first; the second is made when the first delta comes.
+        table_rows: of its items.
+    """
+
+    def __init__(self, live: ModelBuffer, table_rows: TableRows) -> None:
+        self.live = live
+        self.table_rows = table_rows
+        self._beside: ModelBuffer | None = None
+        self._missed: list[ProvenDelta] = []
+        """What the buffer beside lacks of the live one."""
+
+    async def free_beside(self, timeout_s: float) -> tuple[bool, bool]:
+        """Wait until nobody reads the buffer beside; give it up to its readers where that takes too long.
+
+        Returns:
+            Whether there was anybody to wait for, and whether the buffer was given up: then `prepare` copies the live
+            one, and the old one's memory goes with its last reader.
+        """
+        beside = self._beside
+        if beside is None or not beside.readers.count:
+            return False, False
+        if await beside.readers.wait_until_gone(timeout_s):
+            return True, False
+        self.drop_beside()
+        return True, True
+
+    def drop_beside(self) -> None:
+        """Let go of the buffer beside: it is in the way of a rebuild, or not what it must be."""
+        self._beside, self._missed = None, []
+
+    def prepare(self, received: Sequence[Received], prove: ProveDelta) -> Prepared:
+        """Bring the buffer beside up to the live one, then through deltas until one is not fit.
+
+        Needs a buffer beside that nobody reads, and nobody else who writes.
+        """
+        beside = self._beside
+        if beside is None:
+            beside, self._missed = self.live.copy(), []
+        self._beside = None  # Where anything unforeseen happens half-way, the buffer is lost rather than wrong.
+        for missed in self._missed:
+            beside.apply(missed)
+        self._missed = []
+        prepared = apply_all(beside, received, prove)
+        self._beside = beside
+        return prepared
+
+    def swap(self, prepared: Prepared) -> ModelBuffer:
+        """Let the buffers change places; return the one that serves now."""
+        assert self._beside is not None
+        self.live, self._beside = self._beside, self.live
+        self._missed = prepared.applied
+        return self.live
+
+
+def apply_all(buffer: ModelBuffer, received: Sequence[Received], prove: ProveDelta) -> Prepared:
+    """Apply deltas in order until one is not fit; those at or below the buffer's version are passed over."""
+    prepared = Prepared()
+    for one in received:
+        try:
+            version = None if one.delta is None else ModelVersion.parse(one.delta.version)
+            if version is None:
+                prepared.unreadable += [one.error] if one.error is not None else []
+            elif version.epoch > buffer.version.epoch:
+                prepared.is_ahead = True
+            elif version <= buffer.version:
+                prepared.skipped += 1
+            else:
+                proven = prove(one, buffer)
+                buffer.apply(proven)
+                prepared.applied.append(proven)
+            prepared.next_offset = one.next_offset
+        except VersionError as error:
+            prepared.refused, prepared.error = one, error
+            break
+    return prepared

@@ -1,0 +1,270 @@
+"""The version that serves, and the only ways to another one: built or brought forward beside it, swapped by assignment.
+
+At most one version is built at a time. Reading, proving and building run in one worker thread; all else on the event
+loop. Whatever is refused leaves the live one serving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from features.item_table import ItemTable
+from serving.avoided_versions import AvoidedVersions
+from serving.delta_reader import DeltaReader
+from serving.errors import OrderError, VersionRefusedError, VersionUnknownError
+from serving.left_right import LeftRight, Prepared, TableRows
+from serving.model_buffer import ModelLease, Readers
+from serving.model_builder import Built, ModelBuilder
+from serving.serving_model import ServingModel
+from serving.swap_stats import SwapStats
+from serving.version_records import VersionRecords, VersionState, VersionStatus
+from trainer.version_files import ModelVersion, VersionError, list_versions
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_READER_WAIT_S = 5.0
+"""Longest wait for a request that reads the buffer which the next delta needs."""
+_MOST_DELTAS, _MOST_BYTES = 64, 16 << 20
+"""Deltas that go live in one swap where a server is behind; the other buffer gets them from memory."""
+_MISSING = ("missing", "bad_version_name")
+
+
+class LiveVersions:
+    """Holds the live model and changes it.
+
+    Args:
+        store_dir: directory of the model in the store.
+        builder: reads and proves versions.
+        items: the item table that models map their rows to.
+        deltas: what comes in behind the live version.
+        avoided: versions that somebody rolled back from.
+        reader_wait_s: how long a delta waits for a request that reads its buffer.
+    """
+
+    def __init__(
+        self,
+        store_dir: Path,
+        builder: ModelBuilder,
+        items: ItemTable,
+        deltas: DeltaReader,
+        avoided: AvoidedVersions,
+        reader_wait_s: float = _READER_WAIT_S,
+    ) -> None:
+        self.records = VersionRecords()
+        self.stats = SwapStats(self.records)
+        self.avoided = avoided
+        self.next_offset = -1
+        """Where the deltas go on behind the live version; -1 for not known."""
+        self._store_dir = store_dir
+        self._builder = builder
+        self._items = items
+        self._deltas = deltas
+        self._reader_wait_s = reader_wait_s
+        self._live: ServingModel | None = None
+        self._pair: LeftRight | None = None
+        self._no_readers = Readers()
+        self._one_at_a_time = asyncio.Lock()
+        self._orders_waiting = 0
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="build version")
+
+    @property
+    def model(self) -> ServingModel | None:
+        """The model that serves now; None before the first."""
+        return self._live
+
+    @property
+    def version(self) -> ModelVersion | None:
+        """Its number."""
+        return None if self._live is None else ModelVersion.parse(self._live.version)
+
+    @property
+    def digest(self) -> str:
+        """What the next delta must name as its parent."""
+        return "" if self._pair is None else self._pair.live.image.digest
+
+    def take(self) -> ModelLease:
+        """Return the live model for one request, to be held with `with`."""
+        return ModelLease(self._live, self._no_readers if self._pair is None else self._pair.live.readers)
+
+    def close(self) -> None:
+        """End the worker after what it does."""
+        self._worker.shutdown(wait=False)
+
+    def stored(self) -> list[str]:
+        """Return the snapshots in the store, oldest first."""
+        return [str(version) for version in list_versions(self._store_dir)]
+
+    def base_of(self, version: str) -> str:
+        """Return the snapshot in the store that a version rests on, empty where there is none.
+
+        Raises:
+            VersionError: it is no version.
+        """
+        wanted = ModelVersion.parse(version)
+        below = [one for one in list_versions(self._store_dir) if one.epoch == wanted.epoch and one <= wanted]
+        return str(below[-1]) if below else ""
+
+    async def serve(
+        self,
+        version: str,
+        manifest_sha256: str | None = None,
+        reason: str = "",
+        is_order: bool = True,
+        may_serve: Callable[[ModelVersion], bool] = lambda version: True,
+    ) -> VersionStatus:
+        """Build a version beside the live one and swap: its snapshot, or the one below it and the deltas up to it.
+
+        Args:
+            version: `EPOCH.SEQ`.
+            manifest_sha256: the announced digest, where it is known.
+            reason: why this one, for its status.
+            is_order: whether a person waits: what the follower rebuilds makes way.
+            may_serve: asked again before the swap.
+
+        Raises:
+            VersionUnknownError: no snapshot or no deltas of it are kept.
+            VersionRefusedError: it failed a check.
+        """
+        self._orders_waiting += is_order
+        try:
+            await self._one_at_a_time.acquire()
+        finally:
+            self._orders_waiting -= is_order
+        try:
+            self.records.note(version, VersionState.LOADING)
+            self._make_room()
+            try:
+                built = await self._in_worker(self._built, version, manifest_sha256)
+            except Exception as error:  # Nothing that a version does to its reader may end following.
+                raise self.refuse(version, error) from error
+            if not may_serve(built.buffer.version):
+                return self.records.forget(version)
+            return self._install(built, reason)
+        finally:
+            self._one_at_a_time.release()
+
+    async def rebuild(
+        self, version: str, manifest_sha256: str | None, may_serve: Callable[[ModelVersion], bool]
+    ) -> Built:
+        """Build a snapshot and all deltas behind it, beside the live version; swap to it where it may serve.
+
+        Raises:
+            VersionUnknownError: the store has no such snapshot.
+            VersionRefusedError: it failed a check.
+        """
+        async with self._one_at_a_time:
+            self._make_room()
+            try:
+                built = await self._in_worker(self._snapshot_and_deltas, version, manifest_sha256)
+            except Exception as error:
+                raise self.refuse(version, error) from error
+            if may_serve(built.buffer.version):
+                self._install(built)
+            return built
+
+    async def advance(self, may_serve: Callable[[ModelVersion], bool]) -> Prepared:
+        """Bring the buffer beside through the deltas that wait, and swap; the bad one among them is in the result."""
+        async with self._one_at_a_time:
+            pair = self._pair
+            received = self._deltas.take(_MOST_DELTAS, _MOST_BYTES)
+            if pair is None or not received:
+                return Prepared()
+            await self._free_beside(pair)
+            started_s = time.perf_counter()
+            prepared = await self._in_worker(pair.prepare, received, self._builder.prove)
+            seconds = time.perf_counter() - started_s
+            self.stats.deltas_skipped += prepared.skipped
+            for error in prepared.unreadable:
+                self.refuse("", error)
+            if not prepared.applied:
+                return prepared
+            newest = prepared.applied[-1].delta.manifest
+            if not may_serve(ModelVersion.parse(newest.version)):
+                pair.drop_beside()
+                return prepared
+            buffer = pair.swap(prepared)
+            table_rows = pair.table_rows.extend(buffer.image.item_ids, self._items)
+            self._live = buffer.model(self._builder.schema_hash, table_rows)
+            self.next_offset = prepared.next_offset
+            now_ms = time.time_ns() // 1_000_000
+            self.records.note_live(newest, now_ms, is_delta=True)
+            self.stats.note_applied(len(prepared.applied), seconds, (now_ms - newest.created_time_ms) / 1000.0)
+            return prepared
+
+    def refuse(self, version: str, error: Exception) -> OrderError:
+        """Count and remember a refusal, and make the error that tells of it."""
+        if not isinstance(error, VersionError):
+            logger.error("building version %s failed", version, exc_info=error)
+            error = VersionError("unexpected", repr(error))
+        is_missing = error.reason in _MISSING
+        self.records.note_refusal(version, error.reason, str(error), is_missing)
+        serving = "no version" if self._live is None else self._live.version
+        logger.warning("refused version %s (%s); %s still serves", version or "?", error, serving)
+        if is_missing:
+            kept = ", ".join(self.stored()[-5:]) or "none"
+            return VersionUnknownError(
+                f"version {version!r:.80} is not kept: neither in the model store nor by the deltas behind a snapshot; "
+                f"the newest kept are {kept}"
+            )
+        return VersionRefusedError(f"version {version} is not fit to serve ({error}); {serving} still serves")
+
+    def _built(self, version: str, manifest_sha256: str | None) -> Built:
+        """Build exactly one version; in the worker."""
+        wanted = ModelVersion.parse(version)
+        base = self.base_of(version)
+        if not base:
+            raise VersionError("missing", f"no snapshot at or below {version} is kept")
+        built = self._builder.snapshot(base, manifest_sha256 if base == version else None)
+        if built.buffer.version != wanted:
+            self._builder.advance(built, wanted)
+            if built.buffer.version != wanted:
+                end = f"the deltas behind {base} lead to {built.buffer.version}, not to {version}"
+                raise built.error or VersionError("missing", end)
+        return self._with_shared_rows(built)
+
+    def _snapshot_and_deltas(self, version: str, manifest_sha256: str | None) -> Built:
+        built = self._builder.snapshot(version, manifest_sha256)
+        self._builder.advance(built, is_wanted=lambda: not self._orders_waiting)
+        return self._with_shared_rows(built)
+
+    def _with_shared_rows(self, built: Built) -> Built:
+        """Find how many items stand where they stand in the live version: those need no new rows in the item table."""
+        live, item_ids = self._live, built.buffer.image.item_ids
+        if live is not None and item_ids[: live.num_items] == live.item_ids:
+            built.shared_items = live.num_items
+        return built
+
+    def _install(self, built: Built, reason: str = "") -> VersionStatus:
+        """Swap to a buffer that was built; requests in flight keep the model they took."""
+        buffer, before = built.buffer, self._pair
+        rows = TableRows() if before is None else before.table_rows.shared(built.shared_items)
+        pair = LeftRight(buffer, rows)
+        placed = buffer.model(self._builder.schema_hash, rows.extend(buffer.image.item_ids, self._items))
+        self._pair, self._live = pair, placed
+        self.next_offset = built.next_offset
+        self._deltas.read_from(built.next_offset)
+        logger.info("serving version %s (%d items)", placed.version, placed.num_items)
+        return self.records.note_live(placed.manifest, time.time_ns() // 1_000_000, built.applied > 0, reason)
+
+    async def _free_beside(self, pair: LeftRight) -> None:
+        has_waited, is_left = await pair.free_beside(self._reader_wait_s)
+        self.stats.readers_waited_for += has_waited
+        self.stats.readers_left_behind += is_left
+        if is_left:
+            logger.warning("a request held a model for %.0f s; going on with a fresh copy", self._reader_wait_s)
+
+    def _make_room(self) -> None:
+        """Let go of the buffer beside: the live one and the one to be built are two already."""
+        if self._pair is not None:
+            self._pair.drop_beside()
+
+    async def _in_worker(self, call: Callable[..., Result], *arguments: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)

@@ -1,0 +1,134 @@
+"""Builds buffers beside the live one, in a worker thread: a snapshot, and the deltas behind it up to a version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kafka.errors import KafkaError
+
+from features.config import FeaturesConfig
+from serving.delta_reader import Received, deltas_from
+from serving.dense_weights import WeightsProof
+from serving.left_right import apply_all
+from serving.model_buffer import ModelBuffer, ProvenDelta
+from trainer.version_delta import decode_delta
+from trainer.version_files import ModelVersion, VersionError, read_version
+
+REBUILD_S = 45.0
+"""Longest pass over the topic: an order must be carried out within 60 s."""
+
+
+@dataclass
+class Built:
+    """A buffer as far as it came."""
+
+    buffer: ModelBuffer
+    next_offset: int
+    """Where its next delta stands on the topic; -1 for not known."""
+    applied: int = 0
+    error: VersionError | None = None
+    """Why it came no further; None at the end of the topic."""
+    shared_items: int = 0
+    """Items that stand in the same rows as in the live version."""
+
+
+class ModelBuilder:
+    """Reads and proves snapshots and deltas.
+
+    Args:
+        store_dir: directory of the model in the store.
+        name: of the model.
+        features: the schema that this server computes inputs for.
+        connect: makes a consumer of the deltas topic; None where there are no deltas.
+    """
+
+    def __init__(
+        self, store_dir: Path, name: str, features: FeaturesConfig, connect: Callable[[], Any] | None = None
+    ) -> None:
+        self._store_dir = store_dir
+        self._name = name
+        self._connect = connect
+        self._proof = WeightsProof(features)
+
+    @property
+    def schema_hash(self) -> str:
+        """The schema this server computes."""
+        return self._proof.schema_hash
+
+    def snapshot(self, version: str, manifest_sha256: str | None = None) -> Built:
+        """Read a snapshot.
+
+        Raises:
+            VersionError: it is missing, or not as it must be.
+        """
+        read = read_version(self._store_dir, version, manifest_sha256)
+        weights = self._proof.prove(read.manifest, read.dense, read.canary_inputs, read.item_vectors.shape[1])
+        return Built(ModelBuffer.of_version(read, weights), read.manifest.delta_offset)
+
+    def advance(
+        self, built: Built, until: ModelVersion | None = None, is_wanted: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Apply the deltas behind a snapshot, up to a version or to the end of the topic; `built` says how far it came.
+
+        Args:
+            built: what `snapshot` returned.
+            until: the last one.
+            is_wanted: asked between deltas; work is given up where it says no.
+        """
+        if self._connect is None:
+            built.error = VersionError("no_deltas", "this server follows no deltas")
+            return
+        try:
+            for received in deltas_from(self._connect, self._name, built.next_offset, REBUILD_S):
+                if built.buffer.version == until or _is_behind(received, until):
+                    return
+                if not is_wanted():
+                    raise VersionError("given_up", "an order came before it was done")
+                self._take(built, received)
+                if built.error is not None:
+                    return
+        except VersionError as error:
+            built.error = error
+        except (KafkaError, OSError, ValueError) as error:
+            built.error = VersionError("no_deltas", f"the deltas cannot be read: {error}")
+
+    def prove(self, received: Received, buffer: ModelBuffer) -> ProvenDelta:
+        """Decode a delta and prove what can be proven before it is applied.
+
+        Raises:
+            VersionError: it is not fit.
+        """
+        joined = received.delta
+        assert joined is not None
+        delta = decode_delta(joined.payload)
+        manifest = delta.manifest
+        if manifest.version != joined.version or manifest.name != self._name:
+            raise VersionError(
+                "manifest", f"a record of {self._name} {joined.version} carries {manifest.name} {manifest.version}"
+            )
+        if manifest.parent_sha256 != buffer.image.digest:
+            here = buffer.image.manifest.version
+            raise VersionError("gap", f"delta {joined.version} changes {manifest.parent_version}, not {here}, as here")
+        dim = buffer.image.tensor("item_vectors").shape[1]
+        weights = self._proof.prove(manifest, delta.dense, delta.canary_inputs, dim)
+        return ProvenDelta(delta, joined.digest, weights, len(joined.payload))
+
+    def _take(self, built: Built, received: Received) -> None:
+        prepared = apply_all(built.buffer, [received], self.prove)
+        built.applied += len(prepared.applied)
+        built.error = prepared.error
+        if prepared.error is None:
+            built.next_offset = received.next_offset
+
+
+def _is_behind(received: Received, until: ModelVersion | None) -> bool:
+    """Whether a delta lies behind the last one that is wanted."""
+    if until is None or received.delta is None:
+        return False
+    try:
+        return ModelVersion.parse(received.delta.version) > until
+    except VersionError:
+        return False
