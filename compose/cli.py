@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,8 @@ from compose.commands_batches import batches_app
 from compose.commands_dlq import dlq_app
 from compose.commands_evaluate import evaluate
 from compose.commands_events import backfill, replay
+from compose.commands_serving import models, pin, recommend, reload, rollback, unpin
+from compose.commands_tokens import tokens_app
 from compose.commands_train import TRAIN_EPILOG, train
 from compose.errors import EXIT_CODES, StackError
 from compose.quality_commands import quality_app
@@ -49,10 +51,13 @@ app.add_typer(quality_app, name="quality")
 
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(batches_app, name="batches")
+app.add_typer(tokens_app, name="tokens")
 app.command()(replay)
 app.command()(backfill)
 app.command()(evaluate)
 app.command(epilog=TRAIN_EPILOG)(train)
+for _verb in (recommend, models, reload, rollback, pin, unpin):
+    app.command()(_verb)
 
 
 @app.command()
@@ -187,88 +192,6 @@ def features_catalogue(
         typer.echo(text, nl=False)
     else:
         output.write_text(text, encoding="utf-8")
-
-
-@app.command()
-def recommend(
-    user: Annotated[str, typer.Argument(help="User id.")],
-    num: Annotated[int, typer.Option("--num", min=1, max=500, help="Items wanted.")] = 10,
-    surface: Annotated[str, typer.Option(help="A surface of headrace.yaml; `probe` leaves no trace.")] = "probe",
-    heads: Annotated[bool, typer.Option("--heads", help="Tell the chance of each head of headrace.yaml.")] = False,
-    state: StateOption = DEFAULT_STATE,
-    endpoints: EndpointsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Ask for a user's recommendations."""
-    from compose.serving_client import recommend as ask
-    from compose.serving_tables import print_recommendations, to_json
-
-    answer = ask(addresses(state, endpoints).serving, user, num, surface, heads)
-    if as_json:
-        print_json(to_json(answer))
-    else:
-        print_recommendations(answer)
-
-
-@app.command()
-def models(state: StateOption = DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
-    """List the model versions that the server knows."""
-    from compose.serving_tables import print_models, to_json
-
-    versions = _admin(state, endpoints).list_models()
-    if as_json:
-        print_json([to_json(version) for version in versions])
-    else:
-        print_models(versions)
-
-
-@app.command()
-def reload(state: StateOption = DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
-    """Make the server read the newest version again."""
-    _print_order("serves", _admin(state, endpoints).reload(), as_json)
-
-
-@app.command()
-def rollback(
-    version: Annotated[str, typer.Argument(help="EPOCH.SEQ; the one before the live one by default.")] = "",
-    state: StateOption = DEFAULT_STATE,
-    endpoints: EndpointsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Go back to an earlier version and stay there until `headrace unpin`."""
-    _print_order("went back to", _admin(state, endpoints).rollback(version), as_json)
-
-
-@app.command()
-def pin(
-    version: Annotated[str, typer.Argument(help="EPOCH.SEQ; the live one by default.")] = "",
-    state: StateOption = DEFAULT_STATE,
-    endpoints: EndpointsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Stay at a version until `headrace unpin`."""
-    _print_order("is pinned at", _admin(state, endpoints).pin(version), as_json)
-
-
-@app.command()
-def unpin(state: StateOption = DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False) -> None:
-    """Follow new versions again."""
-    _print_order("follows again, from", _admin(state, endpoints).unpin(), as_json)
-
-
-def _admin(state: Path, endpoints: Path | None) -> Any:
-    from compose.serving_client import AdminClient
-
-    return AdminClient(addresses(state, endpoints))
-
-
-def _print_order(did: str, status: Any, as_json: bool) -> None:
-    from compose.serving_tables import to_json
-
-    if as_json:
-        print_json(to_json(status))
-    else:
-        typer.echo(f"the server {did} {status.version or 'no version'}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,6 +19,10 @@ StateOption = Annotated[Path, typer.Option("--state", help="State directory of t
 EndpointsOption = Annotated[
     Path | None, typer.Option("--endpoints", help="Addresses as JSON; by default those of the stack in --state.")
 ]
+TokenFileOption = Annotated[
+    Path | None,
+    typer.Option("--token-file", help="File with the token to send; by default that of the state directory."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -50,7 +50,7 @@ def extra_server_part(name: str, arguments: Sequence[str]) -> Part:
         return python_module("serving", "--name", name, *arguments, endpoints=path)(layout)
 
     def is_ready(layout: StackLayout, _log: LogTail) -> bool:
-        return grpc_serving(layout.address(name))
+        return grpc_serving(layout.address(name), tls=layout.serving_tls)
 
     return Part(name, command, probe=is_ready, needs=("topics", "features-apply"))
 
@@ -70,4 +70,4 @@ def _server_command(layout: StackLayout) -> Sequence[str]:
 
 
 def _server_is_ready(layout: StackLayout, log: LogTail) -> bool:
-    return said_ready(layout, log) and grpc_serving(layout.address("serving"))
+    return said_ready(layout, log) and grpc_serving(layout.address("serving"), tls=layout.serving_tls)

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,9 +21,9 @@ from compose.ports import PortMode, choose_ports
 from compose.processes import ProcessRecord, end_all, record_of
 from compose.supervisor import PartStatus, Supervisor
 from features.config import Endpoints
+from serving.security.operator_tokens import make_operator_tokens, operator_files
 
 STATUS_FILE = "status.json"
-TOKEN_FILE = "admin.token"
 Progress = Callable[[tuple[PartStatus, ...]], None]
 
 
@@ -81,7 +80,15 @@ class LocalStack:
         try:
             end_leftovers(self._state_dir)
             ports = choose_ports(self._port_mode, config.stack.ports, self._state_dir / "ports.json")
-            layout = StackLayout(self._config_path, self._state_dir, ports, config.app, config.stack)
+            tls = config.serving.security.tls
+            layout = StackLayout(
+                self._config_path,
+                self._state_dir,
+                ports,
+                config.app,
+                config.stack,
+                None if tls is None else tls.for_own_clients(),
+            )
             self._layout = layout
             _write_common_files(layout)
             self._supervisor = Supervisor(self._parts(layout), layout, self._write_status)
@@ -241,10 +248,10 @@ def is_stack_running(state_dir: Path) -> bool:
     return False
 
 
-def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old content or the new one."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w", encoding="utf-8") as file:
         file.write(text)
     temporary.replace(path)
 
@@ -253,7 +260,9 @@ def _write_common_files(layout: StackLayout) -> None:
     for folder in ("logs", "models", "trainer", "feast"):
         (layout.state_dir / folder).mkdir(parents=True, exist_ok=True)
     write_atomically(layout.endpoints_path, layout.endpoints.model_dump_json(indent=2))
-    write_atomically(layout.state_dir / TOKEN_FILE, secrets.token_hex(32), mode=0o600)
+    for path in operator_files(layout.state_dir).values():  # Anew at every start.
+        path.unlink(missing_ok=True)
+    make_operator_tokens(layout.state_dir)
 
 
 def _lock_state(state_dir: Path) -> IO[str]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from compose.config import StackConfig
 from compose.ports import HOST, free_ports
-from features.config import AppConfig, Endpoints
+from features.config import AppConfig, ClientTls, Endpoints
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,6 +25,8 @@ class StackLayout:
     ports: dict[str, int]
     app: AppConfig
     stack: StackConfig
+    serving_tls: ClientTls | None = None
+    """How the server is reached; None: plain text."""
 
     @property
     def endpoints_path(self) -> Path:
@@ -45,6 +47,7 @@ class StackLayout:
             flink=self.address("flink_rest"),
             serving=self.address("serving"),
             admin=self.address("admin"),
+            tls=self.serving_tls,
             model_store=str(self.state_dir / "models"),
             state=str(self.state_dir),
         )

@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import Any
 
 from compose.ports import HOST
+from features.config import ClientTls
 
 _TIMEOUT_S = 0.5
 _KAFKA_METADATA, _KAFKA_METADATA_VERSION = 3, 4
@@ -57,12 +58,14 @@ def flink_taskmanagers(rest_port: int) -> dict[str, int]:
     return {each["id"]: int(each["slotsNumber"]) for each in (answer or {}).get("taskmanagers", [])}
 
 
-def grpc_serving(address: str, service: str = "") -> bool:
+def grpc_serving(address: str, service: str = "", tls: ClientTls | None = None) -> bool:
     """Say whether `grpc.health.v1` calls the service SERVING."""
     import grpc  # 0.2 s that only a supervisor with a server needs.
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    with grpc.insecure_channel(address) as channel:
+    from compose.serving_access import open_grpc_channel
+
+    with open_grpc_channel(address, tls) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(service=service), timeout=_TIMEOUT_S

@@ -11,17 +11,18 @@ from typing import Any
 import grpc
 
 from compose.errors import AdminError, StackNotRunningError
-from compose.local_stack import TOKEN_FILE
+from compose.serving_access import ServingAccess, open_grpc_channel
 from features.config import Endpoints
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
+from serving.security.roles import Role
 
 _TIMEOUT_S = 10.0
 _UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 def recommend(
-    address: str, user_id: str, num_items: int, surface: str, include_heads: bool = False
+    address: str, access: ServingAccess, user_id: str, num_items: int, surface: str, include_heads: bool = False
 ) -> pb.RecommendResponse:
     """Ask the Recommender.
 
@@ -29,30 +30,29 @@ def recommend(
         StackNotRunningError: no server answers there.
         AdminError: it refuses the request.
     """
-    with _errors_in_words(address), grpc.insecure_channel(address) as channel:
+    with _errors_in_words(address), open_grpc_channel(address, access.tls) as channel:
         request = pb.RecommendRequest(
             user_id=user_id, num_items=num_items, surface=surface, include_heads=include_heads
         )
         stub: Any = serving_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
-        answer: pb.RecommendResponse = stub.Recommend(request, timeout=_TIMEOUT_S)
+        answer: pb.RecommendResponse = stub.Recommend(request, metadata=access.metadata, timeout=_TIMEOUT_S)
         return answer
 
 
 class AdminClient:
     """Orders to the ModelAdmin of one stack; each call is one order with an idempotency key of its own."""
 
-    def __init__(self, endpoints: Endpoints) -> None:
-        """Read the token that the stack made.
+    def __init__(self, endpoints: Endpoints, token_file: Path | None = None) -> None:
+        """Take the token from a file, else the one in the state directory.
 
         Raises:
-            StackNotRunningError: it made none.
+            StackNotRunningError: there is none.
+            StackError: the file cannot be read.
         """
         self._address = endpoints.admin
-        try:
-            token = (Path(endpoints.state) / TOKEN_FILE).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise StackNotRunningError(f"no admin token in {endpoints.state}; `headrace up` makes one") from error
-        self._metadata = (("authorization", f"Bearer {token}"),)
+        self._access = ServingAccess.of(endpoints, Role.ADMIN, token_file)
+        if not self._access.token:
+            raise StackNotRunningError(f"no admin token in {endpoints.state}; `headrace up` makes one")
 
     def list_models(self) -> list[pb.ModelVersionStatus]:
         """Return the versions that the server knows."""
@@ -80,9 +80,9 @@ class AdminClient:
         return status
 
     def _call(self, method: str, request: Any) -> Any:
-        with _errors_in_words(self._address), grpc.insecure_channel(self._address) as channel:
+        with _errors_in_words(self._address), open_grpc_channel(self._address, self._access.tls) as channel:
             stub: Any = serving_pb2_grpc.ModelAdminStub(channel)  # type: ignore[no-untyped-call]
-            return getattr(stub, method)(request, metadata=self._metadata, timeout=_TIMEOUT_S)
+            return getattr(stub, method)(request, metadata=self._access.metadata, timeout=_TIMEOUT_S)
 
 
 def _new_key() -> str:

@@ -68,7 +68,7 @@ def collect_status(state_dir: Path) -> StackReport:
     endpoints = load_endpoints(state_dir / "endpoints.json")
     return StackReport(
         state_dir=str(state_dir),
-        endpoints=endpoints.model_dump(),
+        endpoints=endpoints.model_dump(exclude={"tls"}),
         parts=[_part_report(part) for part in read_status(state_dir).get("parts", [])],
         jobs=_flink_jobs(endpoints),
         lag=_lags(state_dir),

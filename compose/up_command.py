@@ -36,7 +36,7 @@ def bring_up(config_path: Path, state_dir: Path, ports: PortMode, endpoints_to: 
         if endpoints_to is not None:
             endpoints_to.write_text(stack_endpoints.model_dump_json(indent=2) + "\n", encoding="utf-8")
         console.print(f"up after {time.monotonic() - started_s:.0f} s; logs in {state_dir / 'logs'}")
-        for name, address in stack_endpoints.model_dump(exclude={"model_store", "state"}).items():
+        for name, address in stack_endpoints.model_dump(exclude={"model_store", "state", "tls"}).items():
             console.print(f"  {name:8} {address}")
 
     show = _Progress(console, started_s).show

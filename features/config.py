@@ -172,6 +172,19 @@ class AppConfig(StrictConfig):
         return self
 
 
+class ClientTls(StrictConfig):
+    """How a client connects over TLS; paths of PEM files."""
+
+    ca: str = ""
+    """Certificates that prove the server; empty: those that gRPC ships with."""
+    certificate: str = ""
+    """The client's own, where the server wants one (mTLS)."""
+    key: str = ""
+    """Key of that certificate."""
+    server_name: str = ""
+    """The name in the server's certificate, where it is not the host of the address."""
+
+
 class Endpoints(StrictConfig):
     """Addresses of the running parts, as `headrace up --endpoints FILE` writes them."""
 
@@ -185,6 +198,8 @@ class Endpoints(StrictConfig):
     """gRPC address of the Recommender, `host:port`."""
     admin: str = ""
     """gRPC address of ModelAdmin, `host:port`."""
+    tls: ClientTls | None = None
+    """How to connect to both; None: plain text."""
     model_store: str
     """Directory of the snapshots (issue 6 makes it any fsspec URI)."""
     state: str

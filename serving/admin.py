@@ -1,28 +1,25 @@
-"""`ModelAdmin`: orders to this server's model store, guarded by a token, each carried out once per idempotency key."""
+"""`ModelAdmin`: orders to this server's model store, each carried out once per idempotency key."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
-import os
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
-import grpc
 import msgspec
 
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
-from serving.errors import RequestError, UnauthenticatedError
+from serving.call_errors import answered_errors
+from serving.errors import RequestError
 from serving.kafka_writer import KafkaWriter, Record
 from serving.model_store import ModelStore
-from serving.servicer import STATUS_OF, answered_errors, check_id
+from serving.security.error_texts import public_text
+from serving.servicer import check_id
 from serving.version_records import VersionState, VersionStatus
 from trainer.version_files import ModelVersion, VersionError
 
@@ -117,7 +114,7 @@ class AdminServicer(serving_pb2_grpc.ModelAdminServicer):
             follow_reason="" if models.order is None else models.order.reason,
             swaps=models.records.swaps,
             refused=sum(models.records.refused.values()),
-            last_refusal=models.records.last_refusal,
+            last_refusal=public_text(models.records.last_refusal),
             served_log_dropped=self._writer.dropped,
             feature_offsets=self._feature_offsets(),
             feature_schema_hash=self._schema_hash,
@@ -186,7 +183,7 @@ class AdminServicer(serving_pb2_grpc.ModelAdminServicer):
         message = pb.ModelVersionStatus(
             version=status.version,
             state=_STATES[status.state],
-            reason=status.reason,
+            reason=public_text(status.reason),
             loaded_time_ms=status.loaded_time_ms,
             is_live=live is not None and live.version == status.version,
             is_pinned=order is not None and order.order == "pin" and order.version == status.version,
@@ -198,47 +195,6 @@ class AdminServicer(serving_pb2_grpc.ModelAdminServicer):
             message.sample_offsets.update(manifest.sample_offsets)
             message.metrics.update(manifest.metrics)
         return message
-
-
-class TokenGuard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc comes without types.
-    """Refuses calls that do not carry `authorization: Bearer TOKEN`.
-
-    Args:
-        token: the secret.
-    """
-
-    def __init__(self, token: str) -> None:
-        self._expected = f"Bearer {token}".encode()
-
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
-        """Let a call through, or answer UNAUTHENTICATED."""
-        given = dict(details.invocation_metadata or ()).get("authorization", "")
-        given_bytes = given if isinstance(given, bytes) else given.encode()
-        if hmac.compare_digest(given_bytes, self._expected):
-            return await continuation(details)
-        return grpc.unary_unary_rpc_method_handler(_refuse_unauthenticated)
-
-
-def read_or_make_token(path: Path) -> str:
-    """Return the admin token, making one that only this user can read where there is none.
-
-    Raises:
-        OSError: the state directory cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="utf-8").strip()
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        token = secrets.token_urlsafe(32)
-        file.write(token)
-    return token
-
-
-async def _refuse_unauthenticated(request: bytes, context: Any) -> None:
-    error = UnauthenticatedError("ModelAdmin needs the metadata `authorization: Bearer TOKEN`; see STATE/admin.token")
-    await context.abort(STATUS_OF[type(error)], str(error))
 
 
 def _checked_version(order: str, version: str) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from features.config import StrictConfig
+from serving.security.config import SecurityConfig
 
 _LONGEST_LIST = 500
 
@@ -79,7 +80,10 @@ class ServingConfig(StrictConfig):
     """Addresses, budgets and bounds of one server process."""
 
     address: str = "127.0.0.1:50051"
-    """Where `Recommender` listens, `host:port`, unless `--address` or the endpoints file says. Loopback: no TLS yet."""
+    """Where `Recommender` listens, `host:port`, unless `--address` or the endpoints file says. Other machines reach it
+    only with TLS and tokens (`security`)."""
+    security: SecurityConfig = Field(default_factory=SecurityConfig)
+    """TLS, tokens, bounds of a connection."""
     deadline_ms: float = Field(100.0, gt=0, le=60_000)
     """By when a request is answered whose client sets no deadline; what does not fit is cut and named."""
     reserve_ms: float = Field(2.0, ge=0)
@@ -122,6 +126,8 @@ class ServingConfig(StrictConfig):
     drain_s: float = Field(5.0, ge=0)
     """How long calls in flight may still run after SIGTERM."""
     metrics_port: int = Field(0, ge=0, le=65535)
-    """Prometheus port on loopback; 0 is off."""
+    """Prometheus port; 0 is off."""
+    metrics_host: str = "127.0.0.1"
+    """Where it listens; other machines reach it only with TLS and a token of role `metrics`."""
     reflection: bool = False
-    """Offer gRPC server reflection."""
+    """Offer gRPC server reflection, to callers with a token of role `admin`. Channelz is not there at all."""

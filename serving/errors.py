@@ -2,9 +2,8 @@
 
 ServingError
 ├── StartupError                the process cannot start; one sentence, exit code 2
-└── CallError                   answers a call; `servicer.STATUS_OF` holds the gRPC codes
+└── CallError                   answers a call; `call_errors.STATUS_OF` holds the gRPC codes
 ├── RequestError            a value in the request is out of bounds
-├── UnauthenticatedError    an admin call without the token
 ├── RefusedError            the server takes no more just now; the error says when to come again
 │   ├── QuotaError          a token has used its requests up
 │   └── OverloadedError     too many requests are before this one
@@ -32,10 +31,6 @@ class CallError(ServingError):
 
 class RequestError(CallError):
     """Expected: a value in the request is out of bounds; the message names value, bound and fix."""
-
-
-class UnauthenticatedError(CallError):
-    """Expected: an admin call came without the token."""
 
 
 class RefusedError(CallError):

@@ -11,11 +11,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from features.config import AppConfig, ConfigError
+from serving.file_stamp import FileStamp, stamp_of
 from serving.rules import RulesConfig, load_rules
 
 logger = logging.getLogger(__name__)
-
-_Stamp = tuple[int, int, int] | None
 
 
 class RulesFile(Collector):
@@ -37,14 +36,14 @@ class RulesFile(Collector):
         self.refused = 0
         self._path = path
         self._app = app
-        self._stamp: _Stamp = None
+        self._stamp: FileStamp = None
         if path is not None:
-            self._stamp = _stamp_of(path)
+            self._stamp = stamp_of(path)
             self.current = load_rules(path, app)
 
     def check(self) -> None:
         """Read the file again where it changed; a wrong one is refused and the rules stay."""
-        if self._path is None or (stamp := _stamp_of(self._path)) == self._stamp:
+        if self._path is None or (stamp := stamp_of(self._path)) == self._stamp:
             return
         try:
             current = load_rules(self._path, self._app)
@@ -80,12 +79,3 @@ class RulesFile(Collector):
     def _refuse(self, reason: str) -> None:
         self.refused += 1
         self.refusal = reason
-
-
-def _stamp_of(path: Path) -> _Stamp:
-    """Return what changes when a file is written or replaced; None where it is missing."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -13,24 +13,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import grpc
 import msgspec
 import torch
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from prometheus_client import start_http_server
 
 from features.config import AppConfig, Endpoints
 from features.model_inputs import feature_schema_hash
 from features.warm_up import warm_up
 from protos import serving_pb2_grpc
-from serving.addresses import checked_address
-from serving.admin import AdminServicer, TokenGuard, read_or_make_token
+from serving.admin import AdminServicer
 from serving.admission import Admission
 from serving.announcements import Announcement
 from serving.config import ServingConfig
 from serving.delta_reader import DeltaReader
-from serving.errors import StartupError
+from serving.edge import Edge
 from serving.feature_client import UserFeatures
 from serving.health import Health
 from serving.item_features import ItemFeatures
@@ -39,6 +36,11 @@ from serving.model_builder import ModelBuilder
 from serving.model_store import ModelStore
 from serving.recommender import Recommender
 from serving.rules_file import RulesFile
+from serving.security.listening import check_public
+from serving.security.metrics_port import MetricsPort
+from serving.security.operator_tokens import make_operator_tokens, operator_files
+from serving.security.roles import Role
+from serving.security.token_file import Tokens
 from serving.served_log import ServedLog
 from serving.servicer import RecommenderServicer
 from serving.stage_times import StageTimes
@@ -131,12 +133,17 @@ class Server:
             lambda: self.rules.current,
         )
         self.admission = Admission(serving.overload, serving.max_user_reads, lambda: self.recommender.cost_s)
-        for collector in (self.rules, self.writer, self.admission, self.models.stats):
+        make_operator_tokens(self._state_dir)
+        security = serving.security
+        self.tokens = Tokens(security.tokens_path(self._state_dir), operator_files(self._state_dir))
+        for collector in (self.rules, self.writer, self.admission, self.tokens, self.models.stats):
             self.times.registry.register(collector)
         self.health = Health()
-        self._grpc = self._make_grpc_server(())
+        self._edge = Edge(serving, self.tokens)
+        self._grpc = self._edge.make_server()
         self._admin_grpc: Any = None
-        self.address = self._listen(self._grpc, checked_address(settings.address, "--address"))
+        self.address = self._edge.listen(self._grpc, settings.address, "--address", Role.RECOMMEND)
+        self.metrics = self._metrics_port()
         self.admin_address = ""
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -160,11 +167,13 @@ class Server:
         await self._grpc.start()
         if self._admin_grpc is not None:
             await self._admin_grpc.start()
-        if self._settings.serving.metrics_port:
-            start_http_server(self._settings.serving.metrics_port, addr="127.0.0.1", registry=self.times.registry)
+        if self.metrics is not None:
+            self.metrics.start()
         await self.health.can_answer()
         self._tasks.append(asyncio.create_task(self._report(), name="report status"))
         self._tasks.append(asyncio.create_task(self.rules.follow(self._settings.serving.rules_check_s), name="rules"))
+        check_s = self._settings.serving.security.tokens_check_s
+        self._tasks.append(asyncio.create_task(self.tokens.follow(check_s), name="tokens"))
         logger.info("serving on %s, admin on %s", self.address, self.admin_address or "no port")
 
     async def stop(self) -> None:
@@ -173,25 +182,14 @@ class Server:
         await self._grpc.stop(self._settings.serving.drain_s)
         if self._admin_grpc is not None:
             await self._admin_grpc.stop(0)
+        if self.metrics is not None:
+            await asyncio.to_thread(self.metrics.stop)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self.models.stop(), self._announcements.stop(), self.items.stop())
         await asyncio.to_thread(self.writer.stop, _WRITER_STOP_S)
         self._user_rows.close()
-
-    def _make_grpc_server(self, interceptors: tuple[Any, ...]) -> Any:
-        serving = self._settings.serving
-        return grpc.aio.server(
-            interceptors=interceptors,
-            # Only the backstop: `serving/admission.py` refuses earlier, by priority, with a hint when to come again.
-            maximum_concurrent_rpcs=2 * serving.overload.max_in_flight + serving.overload.reserved_calls,
-            options=[
-                ("grpc.max_receive_message_length", serving.max_request_bytes),
-                ("grpc.max_send_message_length", serving.max_reply_bytes),
-                ("grpc.so_reuseport", 0),  # A second server on the port must fail, not share it by surprise.
-            ],
-        )
 
     def _add_services(self) -> None:
         servicer = RecommenderServicer(self.recommender, self._settings.app, self._settings.serving, self.admission)
@@ -202,23 +200,23 @@ class Server:
         if self._settings.admin_address:
             self._add_admin()
 
+    def _metrics_port(self) -> MetricsPort | None:
+        """Bind Prometheus' port, where there is to be one."""
+        serving = self._settings.serving
+        if not serving.metrics_port:
+            return None
+        address = f"{serving.metrics_host}:{serving.metrics_port}"
+        check_public(address, "serving.metrics_host", Role.METRICS, serving.security.tls, self.tokens)
+        return MetricsPort(address, self.times.registry, self.tokens, serving.security.tls)
+
     def _add_admin(self) -> None:
-        """Put ModelAdmin on its own guarded port."""
-        address = checked_address(self._settings.admin_address, "--admin-address")
-        token = read_or_make_token(self._state_dir / "admin.token")
-        self._admin_grpc = self._make_grpc_server((TokenGuard(token),))
+        """Put ModelAdmin on its own port."""
+        server = self._admin_grpc = self._edge.make_server()
         schema_hash = feature_schema_hash(self._settings.app.features)
         admin = AdminServicer(self.models, self._settings.app.name, self.writer, self.items.next_offsets, schema_hash)
-        serving_pb2_grpc.add_ModelAdminServicer_to_server(admin, self._admin_grpc)  # type: ignore[no-untyped-call]
-        self.admin_address = self._listen(self._admin_grpc, address)
-
-    def _listen(self, server: Any, address: str) -> str:
-        """Bind and return the address with the port that was taken."""
-        try:
-            port = server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise StartupError(f"cannot listen on {address}: the port is taken or not ours; choose another") from error
-        return f"{address.rpartition(':')[0]}:{port}"
+        serving_pb2_grpc.add_ModelAdminServicer_to_server(admin, server)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, server)
+        self.admin_address = self._edge.listen(server, self._settings.admin_address, "--admin-address", Role.ADMIN)
 
     async def _report(self) -> None:
         """Keep the health of `headrace.full` and the status file current."""

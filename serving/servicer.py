@@ -1,13 +1,10 @@
-"""Translates `Recommender` calls: proto to domain and back, checks of what came in, and the errors' gRPC codes."""
+"""Translates `Recommender` calls: proto to domain and back, and checks of what came in."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
-
-import grpc
 
 from features.config import AppConfig, nearest_name
 from protos import serving_pb2 as pb
@@ -16,20 +13,10 @@ from serving import errors
 from serving.admission import Admission
 from serving.answers import Answer, RankedItem, RecommendQuery
 from serving.budget import Budget
+from serving.call_errors import answered_errors
 from serving.config import ServingConfig
 from serving.recommender import Recommender
-
-STATUS_OF: dict[type[errors.CallError], grpc.StatusCode] = {
-    errors.RequestError: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
-    errors.QuotaError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.NoModelError: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.VersionUnknownError: grpc.StatusCode.NOT_FOUND,
-    errors.VersionRefusedError: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.NothingHeldError: grpc.StatusCode.FAILED_PRECONDITION,
-}
-"""The one table from domain errors to codes; a test holds it complete."""
+from serving.security.tokens import bearer_of
 
 DEFAULT_NUM_ITEMS = 10
 MAX_NUM_ITEMS = 500
@@ -37,21 +24,7 @@ MAX_CANDIDATES = 2000
 MAX_ID_BYTES = 128
 MAX_CONTEXT_ENTRIES = 32
 MAX_CONTEXT_BYTES = 256
-RETRY_KEY = "grpc-retry-pushback-ms"
-"""Trailing metadata of a refusal; gRPC's own clients wait that long before they try again (gRFC A6)."""
 _FIRST_PRINTABLE, _DELETE = 32, 127
-_BEARER = "Bearer "
-
-
-@asynccontextmanager
-async def answered_errors(context: Any) -> AsyncIterator[None]:
-    """Answer a `CallError` of the body with its code and sentence."""
-    try:
-        yield
-    except errors.CallError as error:
-        retry_ms = getattr(error, "retry_ms", None)
-        metadata = () if retry_ms is None else ((RETRY_KEY, str(retry_ms)),)
-        await context.abort(STATUS_OF[type(error)], str(error), metadata)
 
 
 class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
@@ -166,7 +139,7 @@ def _token_of(context: Any) -> str:
     """Return the caller's token, empty without one."""
     for key, value in context.invocation_metadata() or ():
         if key == "authorization":
-            return str(value).removeprefix(_BEARER)
+            return bearer_of(value)
     return ""
 
 

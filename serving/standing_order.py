@@ -52,7 +52,7 @@ class StandingOrderFile:
                 self.path.unlink(missing_ok=True)
                 return
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_suffix(".tmp")
+            temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
             temporary.write_bytes(msgspec.json.encode(order))
             os.replace(temporary, self.path)
         except OSError as error:

@@ -23,8 +23,10 @@ from compose.demo.stack_client import EventSender, RecommendClient, RequestFaile
 from compose.demo.topic_reader import TopicReader
 from compose.demo.view import DemoView
 from compose.demo.visitors import VisitorTraffic
+from compose.serving_access import ServingAccess
 from features.config import NEUTRAL, AppConfig, Endpoints
 from headrace_client import Event, Item
+from serving.security.roles import Role
 
 SHOW_EVERY_S = 0.5
 QUIET_AFTER_S = 0.03
@@ -103,9 +105,10 @@ class DemoSession:
 
     def _open_clients(self) -> None:
         setup, endpoints, options = self._setup, self._setup.endpoints, self._setup.options
-        self._clients = {LIVE_SERVER: RecommendClient(endpoints.serving)}
+        access = ServingAccess.of(endpoints, Role.RECOMMEND)
+        self._clients = {LIVE_SERVER: RecommendClient(endpoints.serving, access)}
         if setup.frozen_address:
-            self._clients[FROZEN_SERVER] = RecommendClient(setup.frozen_address)
+            self._clients[FROZEN_SERVER] = RecommendClient(setup.frozen_address, access)
         self._sender = EventSender(endpoints.kafka)
         self._row_times = UserRowTimes(endpoints.redis, setup.app.name.replace("-", "_"))
         self._measurements = measured = Measurements(Path(endpoints.state), self._row_times.read)

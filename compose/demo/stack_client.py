@@ -12,6 +12,7 @@ from typing import Protocol
 
 from compose.demo.errors import DemoError
 from compose.demo.options import LIST_SIZE
+from compose.serving_access import ServingAccess, client_tls
 from headrace_client import Ack as KafkaAck
 from headrace_client import (
     AsyncRecommender,
@@ -90,11 +91,12 @@ class RecommendClient:
 
     Args:
         address: `host:port` of the Recommender.
+        access: connection and token.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, access: ServingAccess) -> None:
         self.stats = RequestStats()
-        self._client = AsyncRecommender(address, deadline_s=ATTEMPT_S)
+        self._client = AsyncRecommender(address, ATTEMPT_S, access.token, client_tls(access.tls))
 
     async def recommend(self, user_id: str, surface: str) -> Answer:
         """Return a list of ten, trying again while the server is away.

@@ -18,7 +18,7 @@ from features.item_table import ItemTable
 from features.model_inputs import feature_schema_hash, pre_ranker_input_names, ranker_input_names
 from features.title_index import MAX_TOKENS
 from protos import serving_pb2_grpc
-from serving.admin import AdminServicer, TokenGuard
+from serving.admin import AdminServicer
 from serving.admission import Admission
 from serving.announcements import Announcement
 from serving.answers import RecommendQuery
@@ -30,6 +30,10 @@ from serving.model_builder import ModelBuilder
 from serving.model_store import ModelStore
 from serving.recommender import Recommender
 from serving.rules import RulesConfig
+from serving.security.guard import Guard
+from serving.security.operator_tokens import operator_file
+from serving.security.roles import Role
+from serving.security.token_file import Tokens
 from serving.served_log import ServedList
 from serving.servicer import RecommenderServicer
 from serving.stage_times import StageTimes
@@ -45,6 +49,7 @@ APP = AppConfig(
 )
 ITEM_IDS = tuple(f"item-{number:03d}" for number in range(60))
 TOKEN = "a-test-token"
+"""The operator's, for ModelAdmin."""
 PATIENT = ServingConfig(deadline_ms=60_000)
 READER_WAIT_S = 0.2
 SCORE_STEP = 1000.0
@@ -180,7 +185,10 @@ class World:
     @asynccontextmanager
     async def admin_stub(self) -> AsyncIterator[Any]:
         """Run `ModelAdmin` behind its token on port 0."""
-        server = grpc.aio.server(interceptors=(TokenGuard(TOKEN),))
+        token_path = operator_file(self.directory, Role.ADMIN)
+        token_path.write_text(TOKEN)
+        tokens = Tokens(self.directory / "tokens.json", {Role.ADMIN: token_path})
+        server = grpc.aio.server(interceptors=(Guard(tokens),))
         servicer = AdminServicer(self.models, APP.name, self.writer, lambda: {"items:0": 5}, "a-schema")
         serving_pb2_grpc.add_ModelAdminServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
         async with _running(server) as channel:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import stat
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,7 +11,7 @@ import msgspec
 import pytest
 
 from protos import serving_pb2 as pb
-from serving.admin import CONTROL_TOPIC, read_or_make_token
+from serving.admin import CONTROL_TOPIC
 from tests.serving.serving_parts import TOKEN, World, corrupt
 
 AUTHORISED = (("authorization", f"Bearer {TOKEN}"),)
@@ -145,11 +143,3 @@ async def test_orders_leave_an_audit_line_and_a_record(world: World, caplog: pyt
     ((topic, key, value),) = world.producer.records
     assert value is not None
     assert (topic, key, msgspec.json.decode(value)["order"]) == (CONTROL_TOPIC, b"headrace", "pin")
-
-
-def test_token_is_made_once_for_this_user_only(tmp_path: Path) -> None:
-    """The file cannot be read by others, and a second start reads the same token."""
-    path = tmp_path / "state" / "admin.token"
-    token = read_or_make_token(path)
-    assert (len(token) > 30, stat.S_IMODE(path.stat().st_mode)) == (True, 0o600)
-    assert read_or_make_token(path) == token

@@ -14,9 +14,9 @@ import pytest
 from protos import serving_pb2 as pb
 from serving.admission import Admission, Quota
 from serving.budget import Budget
+from serving.call_errors import RETRY_KEY
 from serving.config import OverloadConfig, ServingConfig
 from serving.errors import OverloadedError, QuotaError
-from serving.servicer import RETRY_KEY
 from tests.serving.serving_parts import FakeUserRows, World
 
 LONG = Budget.of(1e6)

@@ -9,7 +9,7 @@ import pytest
 
 from protos import serving_pb2 as pb
 from serving import errors
-from serving.servicer import STATUS_OF
+from serving.call_errors import STATUS_OF
 from tests.features.feature_records import counted
 from tests.serving.serving_parts import ITEM_IDS, SCORE_STEP, World, make_version
 from trainer.version_files import write_version

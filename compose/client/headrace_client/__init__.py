@@ -23,6 +23,7 @@ from headrace_client.producer import Ack, EventProducer
 from headrace_client.recommender import Recommender
 from headrace_client.records import EVENTS_TOPIC, HISTORY_TOPIC, ITEMS_TOPIC, Event, Item
 from headrace_client.serving_pb2 import RankedItem, RankResponse, RecommendResponse, SimilarItemsResponse
+from headrace_client.tls import Tls
 
 __all__ = [
     "EVENTS_TOPIC",
@@ -47,5 +48,6 @@ __all__ = [
     "Recommender",
     "RefusedError",
     "SimilarItemsResponse",
+    "Tls",
     "UnavailableError",
 ]

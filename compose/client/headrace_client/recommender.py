@@ -22,6 +22,7 @@ from headrace_client.serving_pb2 import (
     SimilarItemsRequest,
     SimilarItemsResponse,
 )
+from headrace_client.tls import Tls, open_channel
 
 
 class Recommender:
@@ -30,13 +31,19 @@ class Recommender:
     Args:
         address: `host:port` of the Recommender.
         deadline_s: for a call and all its tries.
-        token: whose quota calls count for, where the server has one; sent with every call.
+        token: of role `recommend`, where the server wants one; quotas count by it. Sent with every call.
+        tls: how to connect to a server with certificates; None for plain text.
+
+    Raises:
+        OSError: a file of `tls` cannot be read.
     """
 
-    def __init__(self, address: str, deadline_s: float = DEFAULT_DEADLINE_S, token: str = "") -> None:
+    def __init__(
+        self, address: str, deadline_s: float = DEFAULT_DEADLINE_S, token: str = "", tls: Tls | None = None
+    ) -> None:
         self._deadline_s = deadline_s
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        self._channel: Any = grpc.insecure_channel(address, options=channel_options())
+        self._channel: Any = open_channel(grpc, address, tls, channel_options())
         self._methods = open_methods(self._channel)
 
     def recommend(

@@ -1,0 +1,115 @@
+"""The commands that ask and order the server: `recommend`, `models`, `reload`, `rollback`, `pin`, `unpin`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from compose.cli_options import (
+    DEFAULT_STATE,
+    EndpointsOption,
+    JsonOption,
+    StateOption,
+    TokenFileOption,
+    addresses,
+    print_json,
+)
+
+
+def recommend(
+    user: Annotated[str, typer.Argument(help="User id.")],
+    num: Annotated[int, typer.Option("--num", min=1, max=500, help="Items wanted.")] = 10,
+    surface: Annotated[str, typer.Option(help="A surface of headrace.yaml; `probe` leaves no trace.")] = "probe",
+    heads: Annotated[bool, typer.Option("--heads", help="Tell the chance of each head of headrace.yaml.")] = False,
+    state: StateOption = DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for a user's recommendations."""
+    from compose.serving_access import ServingAccess
+    from compose.serving_client import recommend as ask
+    from compose.serving_tables import print_recommendations, to_json
+    from serving.security.roles import Role
+
+    where = addresses(state, endpoints)
+    answer = ask(where.serving, ServingAccess.of(where, Role.RECOMMEND, token_file), user, num, surface, heads)
+    if as_json:
+        print_json(to_json(answer))
+    else:
+        print_recommendations(answer)
+
+
+def models(
+    state: StateOption = DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the model versions that the server knows."""
+    from compose.serving_tables import print_models, to_json
+
+    versions = _admin(state, endpoints, token_file).list_models()
+    if as_json:
+        print_json([to_json(version) for version in versions])
+    else:
+        print_models(versions)
+
+
+def reload(
+    state: StateOption = DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the server read the newest version again."""
+    _print_order("serves", _admin(state, endpoints, token_file).reload(), as_json)
+
+
+def rollback(
+    version: Annotated[str, typer.Argument(help="EPOCH.SEQ; the one before the live one by default.")] = "",
+    state: StateOption = DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go back to an earlier version and stay there until `headrace unpin`."""
+    _print_order("went back to", _admin(state, endpoints, token_file).rollback(version), as_json)
+
+
+def pin(
+    version: Annotated[str, typer.Argument(help="EPOCH.SEQ; the live one by default.")] = "",
+    state: StateOption = DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stay at a version until `headrace unpin`."""
+    _print_order("is pinned at", _admin(state, endpoints, token_file).pin(version), as_json)
+
+
+def unpin(
+    state: StateOption = DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow new versions again."""
+    _print_order("follows again, from", _admin(state, endpoints, token_file).unpin(), as_json)
+
+
+def _admin(state: Path, endpoints: Path | None, token_file: Path | None) -> Any:
+    from compose.serving_client import AdminClient
+
+    return AdminClient(addresses(state, endpoints), token_file)
+
+
+def _print_order(did: str, status: Any, as_json: bool) -> None:
+    from compose.serving_tables import to_json
+
+    if as_json:
+        print_json(to_json(status))
+    else:
+        typer.echo(f"the server {did} {status.version or 'no version'}")

@@ -1,0 +1,48 @@
+"""What an error answers: the one table of gRPC codes, and texts that tell callers nothing of this machine."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from serving import errors
+from serving.security.error_texts import public_text
+
+logger = logging.getLogger(__name__)
+
+STATUS_OF: dict[type[errors.CallError], grpc.StatusCode] = {
+    errors.RequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.QuotaError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.NoModelError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.VersionUnknownError: grpc.StatusCode.NOT_FOUND,
+    errors.VersionRefusedError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NothingHeldError: grpc.StatusCode.FAILED_PRECONDITION,
+}
+"""The one table from domain errors to codes; a test holds it complete."""
+
+RETRY_KEY = "grpc-retry-pushback-ms"
+"""Trailing metadata of a refusal; gRPC's own clients wait that long before they try again (gRFC A6)."""
+
+
+@asynccontextmanager
+async def answered_errors(context: Any) -> AsyncIterator[None]:
+    """Answer a `CallError` of the body with its code and sentence, anything else with INTERNAL and a number.
+
+    gRPC itself would send the text of any exception.
+    """
+    try:
+        yield
+    except errors.CallError as error:
+        retry_ms = getattr(error, "retry_ms", None)
+        metadata = () if retry_ms is None else ((RETRY_KEY, str(retry_ms)),)
+        await context.abort(STATUS_OF[type(error)], public_text(str(error)), metadata)
+    except Exception:
+        number = uuid.uuid4().hex[:8]
+        logger.exception("internal error %s", number)
+        await context.abort(grpc.StatusCode.INTERNAL, f"internal error {number}; the server's log says more of it")

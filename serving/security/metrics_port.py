@@ -1,0 +1,103 @@
+"""Prometheus' port: its own WSGI app behind the token of role `metrics`, over TLS where the server has it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from serving.errors import StartupError
+from serving.security.config import TlsConfig
+from serving.security.listening import ssl_context
+from serving.security.roles import Role
+from serving.security.token_file import Tokens
+from serving.security.tokens import bearer_of
+
+_READ_TIMEOUT_S = 5.0
+_STATUS_LINES = {"token": "401 Unauthorized", "role": "403 Forbidden"}
+
+App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class MetricsPort:
+    """Answers scrapes from threads of its own.
+
+    Args:
+        address: `host:port`; port 0 takes a free one.
+        registry: what is told.
+        tokens: judges tokens.
+        tls: certificates; None for plain text.
+
+    Raises:
+        StartupError: the address or the certificates cannot be used.
+    """
+
+    def __init__(self, address: str, registry: CollectorRegistry, tokens: Tokens, tls: TlsConfig | None = None) -> None:
+        host, _, port = address.rpartition(":")
+        kind = _Server6 if ":" in host else _Server
+        app = guarded(make_wsgi_app(registry), tokens)
+        try:
+            self._server = make_server(host.strip("[]"), int(port), app, kind, _Handler)
+        except OSError as error:
+            raise StartupError(
+                f"cannot listen on {address} for metrics: {error.strerror or error}; choose another port"
+            ) from error
+        self._server.tls = None if tls is None else ssl_context(tls)
+        self.address = f"{host}:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no longer."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+        self._server.server_close()
+
+
+def guarded(app: App, tokens: Tokens) -> App:
+    """Return the app behind the token of role `metrics`, where one is configured."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        reason = tokens.why_not(Role.METRICS, bearer_of(environ.get("HTTP_AUTHORIZATION", "")))
+        if not reason:
+            return app(environ, start_response)
+        start_response(_STATUS_LINES[reason], [("WWW-Authenticate", "Bearer"), ("Content-Type", "text/plain")])
+        return [b"this port needs `authorization: Bearer TOKEN` with a token of role metrics\n"]
+
+    return answer
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    tls: Any = None
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Shake hands in the request's own thread: a silent caller must hold up nobody else."""
+        request.settimeout(_READ_TIMEOUT_S)
+        if self.tls is not None:
+            try:
+                request = self.tls.wrap_socket(request, server_side=True)
+            except OSError:
+                self.shutdown_request(request)
+                return
+        super().process_request_thread(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of callers that hang up."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    def log_message(self, format: str, *arguments: Any) -> None:  # The name is the base class's.
+        """Log no scrapes."""
