@@ -52,8 +52,10 @@ class CountTables:
         for table in (self.pairs, self.successors, self.titles):
             table.reserve(num_items)
         self.seen.reserve(num_items)
-        while num_items > len(self.seen_ms):
-            self.seen_ms = np.concatenate([self.seen_ms, np.zeros_like(self.seen_ms)])
+        if num_items > len(self.seen_ms):
+            grown = np.zeros((max(num_items, 64, 2 * len(self.seen_ms)), 2), dtype=np.int64)
+            grown[: len(self.seen_ms)] = self.seen_ms
+            self.seen_ms = grown
 
     def count_event(self, row: int, event_time_ms: int) -> None:
         """Note an event of an item; the order of calls does not matter."""

@@ -109,8 +109,10 @@ class DeclaredTable:
             raw[:] = (event.event_time_ms, event.value)
 
     def _ensure(self, num_rows: int) -> None:
-        while num_rows > len(self._raw):
-            self._raw = np.concatenate([self._raw, np.zeros_like(self._raw)])
+        if num_rows > len(self._raw):
+            grown = np.zeros((max(num_rows, 64, 2 * len(self._raw)), *self._raw.shape[1:]), dtype=self._raw.dtype)
+            grown[: len(self._raw)] = self._raw
+            self._raw = grown
 
 
 def _keys(keys: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -122,8 +122,10 @@ class TitleIndex:
 
     def reserve(self, num_items: int) -> None:
         """Grow to `num_items` rows, doubling the capacity."""
-        while num_items > len(self._tokens):
-            self._tokens = np.concatenate([self._tokens, np.full_like(self._tokens, -1)])
+        if num_items > len(self._tokens):
+            grown = np.full((max(num_items, 64, 2 * len(self._tokens)), MAX_TOKENS), -1, dtype=np.int32)
+            grown[: len(self._tokens)] = self._tokens
+            self._tokens = grown
         self.touched.reserve(num_items)
         self.num_items = max(self.num_items, num_items)
 

@@ -48,3 +48,13 @@ def test_arrays_of_different_catalogues_are_refused() -> None:
     arrays = filled().arrays(4)
     with pytest.raises(ValueError, match="do not belong together"):
         CountTables.from_arrays(arrays | {"seen_ms": arrays["seen_ms"][:2]})
+
+
+def test_tables_restored_without_items_grow() -> None:
+    """A trainer that was stopped before the first item goes on with it."""
+    tables = CountTables.from_arrays(CountTables.empty(FeaturesConfig()).arrays(0))
+    tables.count_event(0, 20)
+    tables.titles.set_title(1, "two words")
+    tables.count_positive(np.array([0]), 1)
+    assert {len(array) for array in tables.arrays(2).values()} == {2}
+    assert tables.seen_ms[0].tolist() == [20, 20]
