@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,6 +175,12 @@ class UserArrays(NamedTuple):
 def log_share(share: float) -> float:
     """Scale a probability: log share, shifted so that a typical candidate is near 0."""
     return (math.log(share + _SHARE_FLOOR) + 6.0) / 2.0
+
+
+def share_of_log(scaled: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Undo `log_share`, any shape; below the floor of a probability it gives 0."""
+    share: NDArray[np.float64] = np.exp(2.0 * np.asarray(scaled, dtype=np.float64) - 6.0) - _SHARE_FLOOR
+    return np.maximum(share, 0.0)
 
 
 @compiled

@@ -165,6 +165,11 @@ class UserTable:
         user = self._users.get(user_id)
         return [] if user is None else [entry[2] for entry in user.history[: -limit - 1 : -1]]
 
+    def known_since_ms(self, user_id: str) -> int | None:
+        """Return the time of the oldest event that is remembered of a user; None for an unknown one."""
+        user = self._users.get(user_id)
+        return user.history[0][0] if user is not None and user.history else None
+
     def state(self, user_id: str, now_ms: int) -> UserState:
         """Return a user as of `now_ms`; an unknown one is cold."""
         user = self._users.get(user_id)

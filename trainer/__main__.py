@@ -90,7 +90,7 @@ def _train(
     config: TrainerConfig,
     endpoints: Endpoints,
     stop: threading.Event,
-    follows_holds: bool,
+    follows_quality: bool,
 ) -> None:
     """Restore, connect, run."""
     # Imported here: torch takes seconds, a mistake in the configuration is told at once.
@@ -105,22 +105,36 @@ def _train(
 
     torch.set_num_threads(config.num_threads)
     warm_up_trainer()
-    learner = OnlineLearner(app, config.learner, device_of(config), labels=labels, slices=config.slices)
-    hold_log = HoldLog(endpoints.kafka) if follows_holds else None
     places = Places(Path(endpoints.state), Path(endpoints.model_store) / app.name)
-    startup = Startup(learner, config, places, Holds(app.name, hold_log))
-    log = _connect_log(endpoints, config, stop)
-    if log is None:
-        return
-    topics = KafkaVersionTopics(endpoints.kafka, app.name)
-    trainer = startup.open_trainer(log, topics, stop.is_set)
-    if trainer is not None:
-        trainer.run(stop.is_set, lambda: print("READY trainer", flush=True), catch_up_first=startup.is_anew)
-    else:
-        log.close()
-    if hold_log is not None:
+    ready = threading.Event()
+
+    def live() -> bool:
+        """Be one trainer from its start to its end; return whether another is to go on behind a rejection."""
+        device = device_of(config)
+        learner = OnlineLearner(app, config.learner, device, labels=labels, slices=config.slices, gate=config.gate)
+        hold_log = HoldLog(endpoints.kafka, follows_quality)
+        startup = Startup(learner, config, places, Holds(app.name, hold_log))
+        log = _connect_log(endpoints, config, stop)
+        if log is None:
+            return False
+        topics = KafkaVersionTopics(endpoints.kafka, app.name)
+        trainer = startup.open_trainer(log, topics, stop.is_set)
+        if trainer is not None:
+            trainer.run(stop.is_set, lambda: _say_ready(ready), catch_up_first=startup.is_anew)
+        else:
+            log.close()
         hold_log.close()
-    topics.close()
+        topics.close()
+        return trainer is not None and trainer.wants_restart
+
+    while live():
+        logger.warning("starting again from the checkpoint that the rejection goes back to")
+
+
+def _say_ready(ready: threading.Event) -> None:
+    if not ready.is_set():
+        print("READY trainer", flush=True)
+    ready.set()
 
 
 def _connect_log(endpoints: Endpoints, config: TrainerConfig, stop: threading.Event) -> SampleLog | None:

@@ -304,7 +304,7 @@ def _parse(line: bytes) -> tuple[int, Entry | None]:
     """Return number and entry of a line, (-1, None) of a bad one."""
     try:
         crc, size, number, raw = line.split(b" ", 3)
-        if int(crc, 16) != zlib.crc32(line[len(crc) + 1 :]) or int(size, 16) != len(raw) - 1:
+        if crc != crc.lower() or int(crc, 16) != zlib.crc32(line[len(crc) + 1 :]) or int(size, 16) != len(raw) - 1:
             return -1, None
         return int(number), decode_entry(raw)
     except (ValueError, msgspec.MsgspecError):

@@ -10,9 +10,22 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trainer.batch_records import BaseEntry, BatchEntry, CutEntry, HoldsEntry, ReleasedEntry, Run, StartEntry
+from features.quality.hold_table import CONTROL_TOPIC
+from trainer.batch_records import (
+    BaseEntry,
+    BatchEntry,
+    CutEntry,
+    HoldsEntry,
+    RejectEntry,
+    ReleasedEntry,
+    Run,
+    StartEntry,
+)
+from trainer.config import GateConfig
 from trainer.errors import CheckpointError, SampleError
 from trainer.gaps import Gap, GapLedger
+from trainer.gate import Gate
+from trainer.gate_orders import decode_gate_order
 from trainer.holds import Holds
 from trainer.item_records import apply_item
 from trainer.online_learner import OnlineLearner
@@ -38,6 +51,7 @@ class BatchMachine:
         offsets: `topic:partition` -> next offset.
         topic_ids: of the topics that the offsets belong to.
         epoch: of the newest start so far.
+        gate: what versions are held by; one with default bounds where nobody asks it.
         keep_refused: told every step that was not taken, with the records of its batch.
     """
 
@@ -48,11 +62,13 @@ class BatchMachine:
         offsets: dict[str, int] | None = None,
         topic_ids: dict[str, str] | None = None,
         epoch: int = 0,
+        gate: Gate | None = None,
         keep_refused: Callable[[RefusedStep, Sequence[Run]], object] = lambda _refused, _runs: None,
     ) -> None:
         self._keep_refused = keep_refused
         self.learner = learner
         self.holds = holds
+        self.gate = gate or Gate(GateConfig())
         self.offsets = dict(offsets or {})
         self.topic_ids = dict(topic_ids or {})
         self.epoch = epoch
@@ -109,7 +125,8 @@ class BatchMachine:
 
     def learn_released(self, entry: ReleasedEntry, records: Sequence[LogRecord]) -> None:
         """Learn one micro-batch of a window that was let go."""
-        samples = [sample for record in records if (sample := self._taken(record)) is not None]
+        wanted = [record for record in records if not self.holds.is_skipped(record)]
+        samples = [sample for record in wanted if (sample := self._taken(record)) is not None]
         samples = [s for s in samples if self.holds.is_in_window(entry.window_start_ms, s.broker_time_ms or 0)]
         if samples:
             self.learner.learn_released(samples)
@@ -120,6 +137,34 @@ class BatchMachine:
     def follow_holds(self, entry: HoldsEntry) -> None:
         """Let profiles and orders take effect."""
         self.holds.apply(entry)
+        for record in entry.records:
+            order = decode_gate_order(record.value.encode(), self.learner.app.name)
+            if record.topic == CONTROL_TOPIC and order is not None:
+                self.gate.follow_order(order)
+
+    def skip_batch(self, entry: BatchEntry, items: Sequence[LogRecord]) -> None:
+        """Go on behind a micro-batch whose samples were rejected; what is known of items is no sample and stays."""
+        for record in items:
+            self._taken(record)
+        for run in entry.runs:
+            self.offsets[run.name] = run.end
+            if run.name.startswith(SAMPLES_TOPIC):
+                self.holds.skip(run)
+
+    def skip_released(self, entry: ReleasedEntry) -> None:
+        """Go on behind samples of a window that was let go; they were rejected."""
+        self.holds.forget_slice(entry)
+
+    def skip_cut(self) -> None:
+        """Count a version that holds what was rejected."""
+        self.cuts += 1
+
+    def follow_reject(self, entry: RejectEntry) -> None:
+        """Stand where a checkpoint stood, all entries since being skipped."""
+        logger.warning(
+            "version %s is rejected: what was learnt since entry %d is skipped", entry.version, entry.position
+        )
+        self.gate.follow_reject(self.cuts + 1)
 
     def note_gap(self, gap: Gap) -> None:
         """Count what a topic lacked, and stand where reading goes on."""
@@ -133,6 +178,7 @@ class BatchMachine:
         """Give announced items their rows, as every cut does; return what the version is called."""
         self.cuts += 1
         self.learner.retrieval.sync_rows()
+        self.gate.follow_cut(self.learner, entry.version, entry.gate_reason, entry.time_ms, self.cuts)
         oldest_ms, self._oldest_event_ms = self._oldest_event_ms, 0
         return VersionLabel(
             name=self.learner.app.name,

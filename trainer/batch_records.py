@@ -87,6 +87,17 @@ class CutEntry(msgspec.Struct, frozen=True, tag="cut"):
     time_ms: int
     is_whole: bool = True
     """A snapshot that opens a chain; else a delta."""
+    gate_reason: str = ""
+    """Why the gate held it; empty where it passed."""
+
+
+class RejectEntry(msgspec.Struct, frozen=True, tag="reject"):
+    """Ops rejected a held version: the learner stands where a checkpoint stood; what came since teaches nothing."""
+
+    version: str
+    """What was held."""
+    position: int
+    """Number of the first entry that is not in the checkpoint; samples of it and all up to this one are skipped."""
 
 
 class GapEntry(msgspec.Struct, frozen=True, tag="gap"):
@@ -95,7 +106,7 @@ class GapEntry(msgspec.Struct, frozen=True, tag="gap"):
     gap: Gap
 
 
-Entry = StartEntry | BaseEntry | BatchEntry | ReleasedEntry | HoldsEntry | CutEntry | GapEntry
+Entry = StartEntry | BaseEntry | BatchEntry | ReleasedEntry | HoldsEntry | CutEntry | RejectEntry | GapEntry
 
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 

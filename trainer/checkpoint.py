@@ -23,7 +23,7 @@ from trainer.durable_files import delete_directory, move_aside, remove_leftovers
 from trainer.errors import CheckpointError, CheckpointFormatError
 from trainer.learner_state import LearnerState, Progress
 
-FORMAT = 3
+FORMAT = 4
 _ARRAYS, _NAMES, _HEADER, _DIGEST = "arrays.safetensors", "names.json", "checkpoint.json", "checkpoint.sha256"
 _FORMAT_WITHOUT_DIGEST = 1
 _NAME_PATTERN = re.compile(r"[0-9]{12}")
@@ -60,6 +60,8 @@ class Checkpoint:
     """What topics lacked so far, see `trainer.gaps`."""
     base: dict[str, Any] = field(default_factory=dict)
     """What was learnt from files before the topics, see `trainer.history`; empty where nothing was."""
+    gate: dict[str, Any] = field(default_factory=dict)
+    """What was good and what is held, see `trainer.gate`; empty where nobody ever asked."""
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,11 +80,13 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str]
     gaps: dict[str, Any]
     base: dict[str, Any] = {}
+    gate: dict[str, Any] = {}
 
 
 class _Format(msgspec.Struct):
     format: int = 0
     position: int = 0
+    cuts: int = 0
 
 
 class CheckpointStore:
@@ -96,22 +100,66 @@ class CheckpointStore:
     def __init__(self, directory: Path, keep: int) -> None:
         self._directory = directory
         self._keep = keep
+        self._formats: dict[str, _Format] = {}
         self.refused: list[str] = []
         """Why checkpoints were not resumed from."""
         remove_leftovers(directory)
 
-    def write(self, checkpoint: Checkpoint) -> Path:
+    def write(self, checkpoint: Checkpoint, good_cut: int = 0) -> Path:
         """Write a checkpoint and delete the oldest beyond `keep`.
+
+        Args:
+            checkpoint: what is written.
+            good_cut: number of a version's cut; the newest checkpoint before it stays, as a rejection goes back there,
+                and so does the next one, which takes its place once a later cut is good.
 
         Raises:
             OSError: the disk refuses; the ones before it stay.
         """
-        names = self._names()
         target = self._next()
         write_directory(target, _files_of(checkpoint))
-        for name in names[: max(0, len(names) + 1 - self._keep)]:
-            delete_directory(self._directory / name)
+        names = self._names()
+        behind = sum(self._format_of(name).cuts < good_cut for name in names)
+        way_back = names[max(0, behind - 1) : behind + 1] if good_cut else []
+        kept = {*names[-self._keep :], *way_back}
+        for name in names:
+            if name not in kept:
+                delete_directory(self._directory / name)
         return target
+
+    def has_before(self, good_cut: int) -> bool:
+        """Say whether there is a checkpoint before a version's cut."""
+        return any(self._format_of(name).cuts < good_cut for name in self._names())
+
+    def newest_before(self, good_cut: int) -> int | None:
+        """Return the place in the batch log of the newest checkpoint before a cut that verifies; None without one."""
+        for name in reversed(self._names()):
+            try:
+                if self._format_of(name).cuts < good_cut:
+                    return read_checkpoint(self._directory / name).position
+            except CheckpointError as error:
+                logger.error("not gone back to: %s", error)
+        return None
+
+    def read_at(self, position: int) -> Checkpoint:
+        """Return the newest checkpoint that stands at a place in the batch log.
+
+        Raises:
+            CheckpointError: there is none, or it is bad.
+        """
+        for name in reversed(self._names()):
+            if self._format_of(name).position == position:
+                return read_checkpoint(self._directory / name)
+        raise CheckpointError(
+            f"the checkpoint at entry {position}, to which a rejection goes back, is not in {self._directory}; put it"
+            " back, or move the directories away to learn anew"
+        )
+
+    def forget_between(self, first: int, end: int) -> None:
+        """Delete checkpoints that stand behind `first` and not behind `end`: what they learnt was rejected."""
+        for name in self._names():
+            if first < self._format_of(name).position <= end:
+                delete_directory(self._directory / name)
 
     def write_first(self, checkpoint: Checkpoint) -> Path:
         """Write a checkpoint that owes nothing to those before it, prove it, and set those aside.
@@ -161,10 +209,19 @@ class CheckpointStore:
     def oldest_position(self) -> int:
         """Return the place in the batch log from which the oldest checkpoint goes on; 0 where that cannot be told."""
         names = self._names()
-        try:
-            return msgspec.json.decode(_read_header(self._directory / names[0]), type=_Format).position if names else 0
-        except CheckpointError:
+        if not names:
             return 0
+        self._formats.pop(names[0], None)  # As it is on disk now: one that went bad must not let the log go.
+        return self._format_of(names[0]).position
+
+    def _format_of(self, name: str) -> _Format:
+        """Return the beginning of a header, read once; of a bad one nothing, which is before everything."""
+        if name not in self._formats:
+            try:
+                self._formats[name] = msgspec.json.decode(_read_header(self._directory / name), type=_Format)
+            except CheckpointError:
+                return _Format()
+        return self._formats[name]
 
     def _refuse(self, name: str, error: CheckpointError) -> None:
         """Say that a checkpoint is bad, and move it out of the count of those kept."""
@@ -225,6 +282,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         environment=header.environment,
         gaps=header.gaps,
         base=header.base,
+        gate=header.gate,
     )
 
 
@@ -267,6 +325,7 @@ def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
         environment=checkpoint.environment,
         gaps=checkpoint.gaps,
         base=checkpoint.base,
+        gate=checkpoint.gate,
     )
     raw = msgspec.json.encode(header)
     return {**files, _HEADER: raw, _DIGEST: hashlib.sha256(raw).hexdigest().encode()}

@@ -145,12 +145,52 @@ class SlicesConfig(StrictConfig):
         return self
 
 
+class GateConfig(StrictConfig):
+    """When a version is held instead of published, see docs/publishing.md. Margins and noise must both be exceeded."""
+
+    is_enabled: bool = False
+    """Whether versions are judged by how well they predict; weights and scores that are not finite are always held.
+    Off until the false alarms of these bounds are counted on real streams (docs/publishing.md)."""
+    window_lists: int = Field(2000, ge=200, le=1_000_000)
+    """Judged things (organic and settled lists, labelled events) of the trailing window, and of what it is held
+    against: the window before it."""
+    min_lists: int = Field(400, ge=50, le=1_000_000)
+    """A measure, or a slice of it, with fewer of them in either window is not judged."""
+    noise: float = Field(5.0, ge=1.0, le=20.0)
+    """Standard errors by which a fall must exceed its margin; people come in bursts, and of thousands of windows a
+    day none may be held by chance."""
+    counters_margin: float = Field(0.03, ge=0, le=10)
+    """By how much a measure may lie below what counters give on the same lists. NDCG lies within 0 and 1, log losses
+    are in nats."""
+    last_good_margin: float = Field(0.03, ge=0, le=10)
+    """By how much its lead over the counters may fall from one window to the next ..."""
+    value_margin: float = Field(0.2, ge=0, le=1)
+    """... and by which share of itself the measure, which also falls where people become harder to predict."""
+    weekly_margin: float = Field(0.03, ge=0, le=10)
+    """By how much its lead may fall against the baseline that is frozen for a week of stream time."""
+    calibration_bound: float = Field(3.0, ge=1.1, le=100)
+    """Chances may say this many times more, or less, than what happens."""
+    norm_change: float = Field(1.0, gt=0, le=100)
+    """Between two versions no weight tensor moves by more than this times its root mean square (1 at least), and no
+    table's rows grow by more."""
+    aged_after_h: float = Field(24.0, ge=0, le=8760)
+    """A user whose oldest remembered event is this old counts as aged: what fresh accounts do makes no item wanted."""
+    item_growth: float = Field(0.2, gt=0, le=1)
+    """Share of aged users' tops of lists by which an item may grow from one window to the next ..."""
+    min_aged_choosers: int = Field(10, ge=1, le=1_000_000)
+    """... unless so many of them chose it."""
+    min_aged_listed: int = Field(100, ge=1, le=1_000_000)
+    """With fewer aged users among those who were given lists in either window, shares are not judged."""
+
+
 class TrainerConfig(StrictConfig):
     """How the trainer runs."""
 
     learner: LearnerConfig = LearnerConfig()
     slices: SlicesConfig = SlicesConfig()
     """Whose metrics are told apart, in `trainer.json`, `trainer.prom` and `headrace evaluate`."""
+    gate: GateConfig = GateConfig()
+    """What keeps a version from being published."""
     min_batch_samples: int = Field(10, ge=1, le=1000)
     """A micro-batch waits for this many samples ..."""
     max_batch_samples: int = Field(64, ge=1, le=1000)

@@ -31,9 +31,11 @@ class HoldLog:
 
     Args:
         bootstrap_servers: `host:port[,host:port]`.
+        follows_quality: read profiles too, not only orders.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, bootstrap_servers: str, follows_quality: bool = True) -> None:
+        self._wanted = (QUALITY_TOPIC, CONTROL_TOPIC) if follows_quality else (CONTROL_TOPIC,)
         self._servers = bootstrap_servers.split(",")
         self._consumer: Any = None
         self._ranges: Any = None
@@ -58,7 +60,7 @@ class HoldLog:
     def poll(self) -> list[LogRecord]:
         """Return what has come; waits only while catching up."""
         try:
-            if len(self._topics) < 2 and time.monotonic() - self._looked_s >= _LOOK_AGAIN_S:
+            if len(self._topics) < len(self._wanted) and time.monotonic() - self._looked_s >= _LOOK_AGAIN_S:
                 self._assign()
             if not self._topics:
                 return []
@@ -106,7 +108,7 @@ class HoldLog:
         self._consumer = self._consumer or self._connect()
         parts = [
             TopicPartition(topic, number)
-            for topic in (QUALITY_TOPIC, CONTROL_TOPIC)
+            for topic in self._wanted
             for number in sorted(self._consumer.partitions_for_topic(topic) or ())
         ]
         firsts, ends = self._consumer.beginning_offsets(parts), self._consumer.end_offsets(parts)

@@ -18,7 +18,8 @@ import msgspec
 
 from features.quality.hold_table import CONTROL_TOPIC, Hold, HoldTable, Verdict, decode_order
 from features.quality.profile import DROPPED, HELD, QUALITY_TOPIC
-from trainer.batch_records import HoldRecord, HoldsEntry, ReleasedEntry, run_of
+from trainer.batch_records import HoldRecord, HoldsEntry, ReleasedEntry, Run, run_of
+from trainer.gate_orders import decode_gate_order
 from trainer.sample_log import LogRecord
 
 _FOLLOW_EVERY_S = 0.2
@@ -65,6 +66,7 @@ class _SavedHold(msgspec.Struct):
 class _Saved(msgspec.Struct):
     holds: list[_SavedHold] = []
     offsets: dict[str, int] = {}
+    skipped: dict[str, list[tuple[int, int]]] = {}
 
 
 class Holds:
@@ -87,6 +89,8 @@ class Holds:
         self._offsets: dict[str, int] = {}
         self._ranges: dict[int, dict[str, tuple[int, int]]] = {}
         """Window start -> `topic:partition` -> (first, end) of its deferred samples."""
+        self._skipped: dict[str, list[tuple[int, int]]] = {}
+        """`topic:partition` -> (first, end) of what is never learnt, as the gate's `reject` said."""
         self.lost = 0
         """Deferred records that retention deleted before they could be learnt."""
 
@@ -134,6 +138,15 @@ class Holds:
             first, end = ranges.get(name, (record.offset, record.offset))
             ranges[name] = (min(first, record.offset), max(end, record.offset + 1))
         return True
+
+    def skip(self, run: Run) -> None:
+        """Never learn these records, also where a window around them is let go."""
+        self._skipped.setdefault(run.name, []).append((run.first, run.end))
+
+    def is_skipped(self, record: LogRecord) -> bool:
+        """Say whether a record of a range that was read again must not be learnt."""
+        ranges = self._skipped.get(record.name, ())
+        return any(first <= record.offset < end for first, end in ranges)
 
     def next_released(self, limit: int) -> DeferredSlice | None:
         """Return the next records of windows that were let go; None where there are none or the log does not answer."""
@@ -193,7 +206,8 @@ class Holds:
             _SavedHold(hold.start_ms, hold.end_ms, hold.verdict, hold.decision, dict(self._ranges.get(start_ms, {})))
             for start_ms, hold in self._table.holds.items()
         ]
-        content: dict[str, Any] = msgspec.to_builtins(_Saved(holds, dict(self._offsets)))
+        skipped = {name: list(ranges) for name, ranges in self._skipped.items()}
+        content: dict[str, Any] = msgspec.to_builtins(_Saved(holds, dict(self._offsets), skipped))
         return content
 
     def restore(self, content: dict[str, Any]) -> None:
@@ -204,6 +218,7 @@ class Holds:
             self._table.put(Hold(hold.start_ms, hold.end_ms, hold.verdict, hold.decision))
         self._ranges = {hold.start_ms: dict(hold.ranges) for hold in saved.holds if hold.ranges}
         self._offsets = dict(saved.offsets)
+        self._skipped = {name: list(ranges) for name, ranges in saved.skipped.items()}
 
     def _entry_of(self, records: list[LogRecord]) -> HoldsEntry | None:
         """Return what of these records may change a window, in as few bytes as decide."""
@@ -221,6 +236,8 @@ class Holds:
 
     def _deciding_part(self, record: LogRecord, known: set[int]) -> str | None:
         if record.topic == CONTROL_TOPIC:
+            if decode_gate_order(record.value, self._name) is not None:
+                return (record.value or b"").decode()
             order = decode_order(record.value)
             if order is None or order.name != self._name:
                 return None

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.measures.curve import Curve, RecentScores, auc
+from trainer.measures.judgement import Judgement
 from trainer.measures.means import MeanWindows
 from trainer.measures.settling import SettlingLists, ShownList, ranking_measures
 from trainer.measures.user_areas import UserAreas
@@ -27,6 +28,9 @@ TOP = 10
 
 DEFAULT_WINDOW_MS = 600_000
 """From serving a list to judging it, where nobody says."""
+
+DEFAULT_GATE_WINDOW = 2000
+"""Things judged in the window of the gate, where nobody says."""
 
 CURVES = ("settled", "labelled")
 
@@ -62,9 +66,13 @@ class PrequentialMetrics:
     Args:
         window_ms: from serving a list to judging it.
         heads: names of the heads that are judged beside the score, in the order of their columns.
+        gate_window: things judged in a window of the gate.
     """
 
-    def __init__(self, window_ms: int = DEFAULT_WINDOW_MS, heads: Sequence[str] = ()) -> None:
+    def __init__(
+        self, window_ms: int = DEFAULT_WINDOW_MS, heads: Sequence[str] = (), gate_window: int = DEFAULT_GATE_WINDOW
+    ) -> None:
+        self._gate_window = gate_window
         self._window_ms = window_ms
         self._heads = tuple(f"head[{name}]" for name in heads)
         self.restart()
@@ -74,6 +82,8 @@ class PrequentialMetrics:
         self.listed_rows: set[int] = set()
         """Catalogue rows that stood in the top of an organic list."""
         self.settling = SettlingLists(self._window_ms)
+        self.judgement = Judgement(self._gate_window)
+        """What the gate before a publish is told of."""
         self._areas = UserAreas()
         self._means = MeanWindows()
         self._curves = {name: Curve() for name in (*CURVES, *self._heads)}
@@ -110,6 +120,7 @@ class PrequentialMetrics:
     def observe_labelled(self, probabilities: NDArray[np.floating[Any]], labels: NDArray[np.floating[Any]]) -> None:
         """Fold in events that carry their label: predicted chances (n,) from before learning, labels (n,) 0 or 1."""
         self._observe_curve("labelled", probabilities, labels)
+        self.judgement.observe_labelled(probabilities, labels)
 
     def observe_served(
         self,
@@ -175,6 +186,7 @@ class PrequentialMetrics:
             "recent": {name: recent.state() for name, recent in self._recent.items()},
             "settling": self.settling.state(),
             "areas": self._areas.state(),
+            "judgement": self.judgement.state(),
             "listed_rows": sorted(self.listed_rows),
         }
         return json.dumps(state).encode()
@@ -188,11 +200,13 @@ class PrequentialMetrics:
             self._recent[name].restore(saved["recent"][name])
         self.settling.restore(saved["settling"])
         self._areas.restore(saved["areas"])
+        self.judgement.restore(saved["judgement"])
         self.listed_rows = set(saved["listed_rows"])
 
     def _judge(self, shown: ShownList) -> None:
         chances = 1.0 / (1.0 + np.exp(-np.clip(shown.scores.astype(np.float64), -50.0, 50.0)))
         self._observe_curve("settled", chances, shown.labels)
+        self.judgement.observe_settled(chances, shown.labels, shown.of_counters, shown.slices)
         if shown.head_scores.size:
             of_heads = 1.0 / (1.0 + np.exp(-np.clip(shown.head_scores.astype(np.float64), -50.0, 50.0)))
             for column, name in enumerate(self._heads):

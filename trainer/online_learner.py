@@ -21,7 +21,8 @@ from features.config import AppConfig
 from features.count_tables import CountTables
 from features.label_config import Labels, derived_labels
 from features.model_inputs import feature_schema_hash, ranker_input_names
-from trainer.config import LearnerConfig, SlicesConfig
+from trainer.config import GateConfig, LearnerConfig, SlicesConfig
+from trainer.counters_score import CountersScore
 from trainer.drift import DriftMonitor
 from trainer.head_targets import HeadTargets
 from trainer.learner import Learner
@@ -67,6 +68,7 @@ class OnlineLearner:
         lists_only_seen: build lists of items that had an event only, as `evaluate` must.
         labels: what events teach, and their weights; those of the app's actions by default.
         slices: whose metrics are told apart.
+        gate: what its windows hold, see `trainer.gate`.
     """
 
     def __init__(
@@ -77,7 +79,9 @@ class OnlineLearner:
         lists_only_seen: bool = False,
         labels: Labels | None = None,
         slices: SlicesConfig | None = None,
+        gate: GateConfig | None = None,
     ) -> None:
+        gate = gate or GateConfig()
         self.app = app
         self.labels = labels or derived_labels(app)
         self.config = config
@@ -92,9 +96,11 @@ class OnlineLearner:
         self.model.pre_ranker.copy_(torch.from_numpy(self.builder.pre_ranker))
         self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate, config.update_clip)
         self.ratings = RatingLearner(app, config.seed, config.update_clip)
-        self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s), self.judged_heads)
+        self.counters_score = CountersScore(app.features)
+        self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s), self.judged_heads, gate.window_lists)
         fed = FedLearners(self.retrieval, self.pre_ranker, self.ratings)
-        self.preparer = SamplePreparer(app, config, self.labels, self.heads, self.builder, fed, slices)
+        aged_after_ms = round(3_600_000 * gate.aged_after_h)
+        self.preparer = SamplePreparer(app, config, self.labels, self.heads, self.builder, fed, slices, aged_after_ms)
         self.learnt_once, self.user_cap = self.preparer.learnt_once, self.preparer.user_cap
         self.drift = DriftMonitor(config.drift)
         self.recent_inputs: NDArray[np.float32] = np.zeros((0, self.num_inputs), dtype=np.float32)
@@ -135,7 +141,9 @@ class OnlineLearner:
     def _learn_prepared(self, prepared: Prepared, samples: Sequence[Sample], new_events: int) -> None:
         lists = [open_list for open_list in prepared.lists if open_list.teaches]
         logits = self._predict(lists)
-        measure_lists(self.metrics, lists, logits, prepared.missed)
+        measure_lists(self.metrics, lists, logits, prepared.missed, self.counters_score)
+        for choice in prepared.choices:
+            self.metrics.judgement.blocks.open.reach.observe_choice(*choice)
         scores = {id(open_list): one for open_list, one in zip(lists, logits, strict=True)}
         self._measure_settling(scores, self._predict_heads(lists), prepared.served, samples)
         rate = len(prepared.positives) / new_events if new_events else math.nan
@@ -230,7 +238,7 @@ class OnlineLearner:
             open_list = served.get(sample.request_id or "")
             if open_list is not None and id(open_list) in logits_of:
                 name, slices = id(open_list), self.slices_of(sample)
-                shown = shown_list(sample, open_list, logits_of[name], heads_of[name], slices)
+                shown = shown_list(sample, open_list, logits_of[name], heads_of[name], slices, self.counters_score)
                 is_impression = sample.kind == "impression"
                 self.metrics.settling.observe(
                     sample.request_id or "", shown, is_impression, sample.is_immediate, now_ms
@@ -254,6 +262,7 @@ class OnlineLearner:
         if positives:
             drawn = self.retrieval.batch_of(positives, step, self.progress.newest_event_time_ms)
             self._note_step("tower", self.weights.learn_positives(drawn))
+        self.metrics.judgement.blocks.close_when_full()
 
     def _labelled(
         self, lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]], step: int
@@ -281,6 +290,13 @@ class OnlineLearner:
     def slices_of(self, sample: Sample) -> tuple[str, ...]:
         """Return the slices of a sample as of now."""
         return self.preparer.slices_of(sample)
+
+    def canary_inputs(self) -> NDArray[np.float32]:
+        """Return rows that the ranker saw lately, seeded ones before it saw any; (C, F)."""
+        if len(self.recent_inputs):
+            return self.recent_inputs.copy()
+        random = np.random.default_rng(self.config.seed)
+        return random.standard_normal((8, self.num_inputs), dtype=np.float32)
 
     def take_refused_steps(self) -> list[RefusedStep]:
         """Return the newest steps that were not taken since the last call; at most a few are kept."""

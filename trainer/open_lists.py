@@ -43,7 +43,9 @@ class OpenList:
     target: int = -1
     """Where the organic target stands, -1 for served lists."""
     rows: NDArray[np.int64] | None = None
-    """(n,) catalogue rows of an organic list."""
+    """(n,) catalogue rows of the items."""
+    aged_user: str = ""
+    """Whose list it is where the user is known for a while, see `trainer.measures.item_reach`; else empty."""
     is_scored: bool = False
     """Whether this organic list counts for the hit rate."""
     slices: tuple[str, ...] = ()

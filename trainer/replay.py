@@ -15,13 +15,14 @@ from trainer.batch_records import (
     Entry,
     GapEntry,
     HoldsEntry,
+    RejectEntry,
     ReleasedEntry,
     Run,
     StartEntry,
     run_of,
 )
 from trainer.gaps import CHANGED, MISSING, Gap
-from trainer.sample_log import LogRecord
+from trainer.sample_log import SAMPLES_TOPIC, LogRecord
 
 logger = logging.getLogger(__name__)
 
@@ -61,14 +62,38 @@ class Replay:
         self._is_stopping = is_stopping
         self.report = ReplayReport()
 
-    def apply_all(self, entries: Sequence[Entry]) -> bool:
-        """Apply all entries; False where it was stopped before the end."""
-        for entry in entries:
+    def apply_all(self, entries: Sequence[Entry], position: int = 0) -> bool:
+        """Apply all entries; False where it was stopped before the end.
+
+        Args:
+            entries: as they stand in the log.
+            position: number of the first.
+        """
+        skipped = _skipped(entries, position)
+        for place, entry in enumerate(entries):
             if self._is_stopping():
                 return False
-            self._apply(entry)
+            if place in skipped:
+                self._skip(entry)
+            else:
+                self._apply(entry)
             self.report.entries += 1
         return not self._is_stopping()
+
+    def _skip(self, entry: Entry) -> None:
+        """Apply an entry as one whose samples were rejected before they were learnt."""
+        match entry:
+            case BatchEntry():
+                of_items = [run for run in entry.runs if not run.name.startswith(SAMPLES_TOPIC)]
+                self._machine.skip_batch(entry, [record for run in of_items for record in self._read(run)])
+            case ReleasedEntry():
+                self._machine.skip_released(entry)
+            case CutEntry():
+                self._machine.skip_cut()
+            case RejectEntry():  # One before the checkpoint that a later one goes back to.
+                pass
+            case _:
+                self._apply(entry)
 
     def _apply(self, entry: Entry) -> None:
         match entry:
@@ -85,6 +110,8 @@ class Replay:
                 self._machine.follow_holds(entry)
             case CutEntry():
                 self._machine.note_cut(entry)
+            case RejectEntry():
+                self._machine.follow_reject(entry)
             case GapEntry():
                 self._machine.note_gap(entry.gap)
             case BaseEntry():
@@ -116,3 +143,13 @@ class Replay:
         self.report.is_exact = False
         lost = max(0, run.count - found.count)
         self._machine.gaps.note(Gap(run.name, run.first, run.end, MISSING if lost else CHANGED, lost))
+
+
+def _skipped(entries: Sequence[Entry], position: int) -> set[int]:
+    """Return the places of entries whose samples a later entry rejects."""
+    places: set[int] = set()
+    for place, entry in enumerate(entries):
+        if isinstance(entry, RejectEntry):
+            assert entry.position >= position, "a replay of a rejection begins at the checkpoint it goes back to"
+            places.update(range(entry.position - position, place))
+    return places

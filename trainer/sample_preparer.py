@@ -49,6 +49,8 @@ class Prepared:
     positives: list[Positive] = field(default_factory=list)
     missed: list[tuple[str, ...]] = field(default_factory=list)
     """Scored organic positives whose target no candidate source found, each by its slices."""
+    choices: list[tuple[str, int]] = field(default_factory=list)
+    """(user, item row) of positives of users who are known for a while."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class SamplePreparer:
         builder: tables that events are counted in.
         fed: what learns of single events.
         slices: whose metrics are told apart.
+        aged_after_ms: a user whose oldest remembered event is this old is known for a while.
     """
 
     def __init__(
@@ -82,7 +85,9 @@ class SamplePreparer:
         builder: ListBuilder,
         fed: FedLearners,
         slices: SlicesConfig | None = None,
+        aged_after_ms: int = 0,
     ) -> None:
+        self._aged_after_ms = aged_after_ms
         self._labels, self._heads, self._builder, self._fed = labels, heads, builder, fed
         self.schema_hash = feature_schema_hash(app.features)
         self._num_inputs = len(ranker_input_names(app.features))
@@ -151,6 +156,8 @@ class SamplePreparer:
                     heads = self._heads.happened(known)
                     self._open_organic(event, weight, heads, moment, prepared, self.slices_of(sample))
                 self._add_positive(event, moment, prepared)
+                if self._is_aged(event.user_id, event.event_time_ms):
+                    prepared.choices.append((event.user_id, prepared.positives[-1].item_row))
             self._count_event(event, sample, is_held=False)
 
     def _known(self, sample: Sample) -> dict[str, int]:
@@ -283,9 +290,16 @@ class SamplePreparer:
             known = self._wanted(sample.request_id, shown)
             happened = self._happened(sample.request_id, shown)
             found = OpenList.of_served(shown, known, happened, sample.is_immediate)
+            found.rows = self._builder.items.rows_of(shown.item_ids)
+            found.aged_user = sample.user_id if self._is_aged(sample.user_id, sample.event_time_ms) else ""
             prepared.served[sample.request_id] = found
             prepared.lists.append(found)
         return found
+
+    def _is_aged(self, user_id: str, now_ms: int) -> bool:
+        """Say whether a user is known for long enough to count in `trainer.measures.item_reach`."""
+        since_ms = self._builder.users.known_since_ms(user_id)
+        return since_ms is not None and since_ms <= now_ms - self._aged_after_ms
 
     def _wanted(self, request_id: str, shown: ServedList) -> NDArray[np.float32]:
         """Return which items of the list were learnt as positive before; they are no negatives of the softmax."""
@@ -325,6 +339,7 @@ class SamplePreparer:
         target, num_heads = int(found[0]), len(self._heads)
         organic = OpenList.of_organic(candidates.inputs, candidates.rows, target, weight, heads, num_heads, is_scored)
         organic.slices = slices
+        organic.aged_user = event.user_id if self._is_aged(event.user_id, event.event_time_ms) else ""
         prepared.lists.append(organic)
 
     def _candidates(self, event: Event, moment: UserMoment) -> CandidateList:

@@ -3,6 +3,7 @@
 1. read the newest checkpoint that verifies; one of another configuration is set aside with its batch log
 2. open the batch log, cut a torn end, tell damage
 3. learn again, batch for batch, what stands behind the checkpoint
+   (where samples were rejected behind it: from the checkpoint that the rejection goes back to, without them)
 4. go to the offsets where that ends, tell what the topics no longer hold, open the next epoch
 """
 
@@ -18,11 +19,12 @@ import torch
 
 from trainer.batch_log import BatchLog
 from trainer.batch_machine import BatchMachine
-from trainer.batch_records import BaseEntry, GapEntry, StartEntry
+from trainer.batch_records import BaseEntry, GapEntry, RejectEntry, StartEntry
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import TrainerConfig, config_hash
 from trainer.durable_files import set_aside
 from trainer.errors import CheckpointError, CheckpointFormatError
+from trainer.gate import Gate
 from trainer.holds import Holds
 from trainer.online_learner import OnlineLearner
 from trainer.publisher import Publisher, next_epoch
@@ -94,8 +96,9 @@ class Startup:
         self._checkpoints = CheckpointStore(places.checkpoints, config.keep_checkpoints)
         self._checkpoint = self._restored()
         self._batch_log = self._opened()
+        self._rejected = self._went_back()
         self.refused_batches = RefusedBatches(places.refused_batches)
-        self.machine = _machine_at(self._checkpoint, learner, holds, self.refused_batches)
+        self.machine = _machine_at(self._checkpoint, learner, holds, Gate(config.gate), self.refused_batches)
 
     @property
     def is_anew(self) -> bool:
@@ -122,7 +125,7 @@ class Startup:
         replay = Replay(self.machine, log, is_stopping)
         if self._batch_log.entries:
             logger.info("learning again %d entries of the batch log", len(self._batch_log.entries))
-        if not replay.apply_all(self._batch_log.entries):
+        if not replay.apply_all(self._batch_log.entries, self._checkpoint.position if self._checkpoint else 0):
             return None
         self._batch_log.entries = []
         if self.machine.needs_beginning and not self._begin_behind_history(log, is_stopping):
@@ -152,6 +155,7 @@ class Startup:
             start=self._start_entry(log, last_version),
             parent_version=self._last_visible(last_version),
             replayed=replay.report,
+            rejected=self._rejected,
             clock_s=clock_s,
         )
 
@@ -212,6 +216,25 @@ class Startup:
         logger.warning("the batch log is of another configuration: set aside as %s", set_aside(self._places.batch_log))
         return BatchLog(self._places.batch_log)
 
+    def _went_back(self) -> range | None:
+        """Stand at the checkpoint that the newest rejection in the log goes back to; return its entries, None for none.
+
+        Raises:
+            CheckpointError: that checkpoint is gone or bad.
+        """
+        position = self._checkpoint.position if self._checkpoint else 0
+        rejections = [
+            range(entry.position, position + place)
+            for place, entry in enumerate(self._batch_log.entries)
+            if isinstance(entry, RejectEntry)
+        ]
+        if rejections and (first := min(entries.start for entries in rejections)) < position:
+            self._checkpoint = self._checkpoints.read_at(first)
+            self._learner.restore(self._checkpoint.state)
+            self._batch_log.close()
+            self._batch_log = BatchLog(self._places.batch_log, first)
+        return rejections[-1] if rejections else None
+
     def _set_aside(self, reason: str) -> None:
         for directory in (self._places.checkpoints, self._places.batch_log):
             if directory.is_dir():
@@ -235,12 +258,16 @@ def environment_of(learner: OnlineLearner) -> dict[str, str]:
 
 
 def _machine_at(
-    checkpoint: Checkpoint | None, learner: OnlineLearner, holds: Holds, refused: RefusedBatches
+    checkpoint: Checkpoint | None, learner: OnlineLearner, holds: Holds, gate: Gate, refused: RefusedBatches
 ) -> BatchMachine:
     if checkpoint is None:
-        return BatchMachine(learner, holds, keep_refused=refused.keep)
+        return BatchMachine(learner, holds, gate=gate, keep_refused=refused.keep)
+    if checkpoint.gate:
+        gate.restore(checkpoint.gate)
     holds.restore(checkpoint.holds)
-    machine = BatchMachine(learner, holds, checkpoint.offsets, checkpoint.topic_ids, checkpoint.epoch, refused.keep)
+    machine = BatchMachine(
+        learner, holds, checkpoint.offsets, checkpoint.topic_ids, checkpoint.epoch, gate, refused.keep
+    )
     machine.environment = dict(checkpoint.environment)
     machine.cuts = checkpoint.cuts
     machine.base = dict(checkpoint.base)

@@ -44,6 +44,7 @@ _GAUGES = {
     "headrace_trainer_snapshots_total": "Snapshots written.",
     "headrace_trainer_snapshot_bytes": "Of the newest snapshot.",
     "headrace_trainer_held_versions_total": "Versions that the gate held.",
+    "headrace_trainer_gate_held": "1 while a version is held and nothing is published; STATE/trainer.json says why.",
     "headrace_trainer_failed_publishes_total": "Tries to write or send a version that ended in an error.",
     "headrace_trainer_unsent": "1 where a version waits for Kafka.",
     "headrace_trainer_lag_samples": "Samples that wait.",
@@ -73,6 +74,8 @@ class TrainerReport:
         self._written_s = 0.0
         self._failed = 0
         self._error = ""
+        self.reject_error = ""
+        """Why a rejection could not be carried out."""
 
     def note_checkpoint(self, position: int) -> None:
         """A checkpoint is written that stands before this entry of the batch log."""
@@ -93,7 +96,7 @@ class TrainerReport:
             "error": self._error,
             "refused": self._refused,
         }
-        return {"checkpoints": checkpoints, "replay": vars(self._replay)}
+        return {"checkpoints": checkpoints, "replay": vars(self._replay), "reject_error": self.reject_error}
 
 
 class StatusFile:
@@ -173,6 +176,7 @@ def _model_status(machine: BatchMachine, publisher: Publisher) -> dict[str, Any]
             "held": publisher.held,
             "failed": publisher.failed,
         },
+        "gate": machine.gate.status(),
         "holds": machine.holds.status(),
         "base": machine.base,
         "is_announced": not publisher.has_unsent,
@@ -206,6 +210,7 @@ def _exposition(content: Mapping[str, Any]) -> bytes:
         content["publishing"]["snapshots"],
         content["publishing"]["snapshot_bytes"],
         content["publishing"]["held"],
+        int(content["gate"]["state"] == "HELD"),
         content["publishing"]["failed"],
         int(not content["is_announced"]),
         content["lag_samples"],

@@ -14,14 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from trainer.batch_log import BatchLog
 from trainer.batch_machine import BatchMachine
-from trainer.batch_records import BatchEntry, CutEntry, GapEntry, HoldsEntry, StartEntry, runs_of
+from trainer.batch_records import BatchEntry, CutEntry, GapEntry, HoldsEntry, RejectEntry, StartEntry, runs_of
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import TrainerConfig, config_hash
 from trainer.publisher import Publisher
 from trainer.read_ahead import PolledLog, decode_ahead
 from trainer.replay import ReplayReport
 from trainer.sample_log import LogRecord
-from trainer.snapshot import build_cut, build_version, gate_reason
+from trainer.snapshot import build_cut, build_version
 from trainer.status import StatusFile, TrainerReport
 from trainer.stream_clock import StreamClock
 from trainer.version_files import ModelVersion
@@ -49,6 +49,7 @@ class Trainer:
         start: this start; the first entry.
         parent_version: of the first version.
         replayed: what was learnt again before, for the status file.
+        rejected: entries of the batch log that were skipped at this start; their checkpoints go.
         clock_s: monotonic seconds.
     """
 
@@ -64,6 +65,7 @@ class Trainer:
         start: StartEntry,
         parent_version: str = "",
         replayed: ReplayReport | None = None,
+        rejected: range | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._machine = machine
@@ -75,6 +77,10 @@ class Trainer:
         self._status = status
         self._config = config
         self._clock_s = clock_s
+        self._gate = machine.gate
+        self._rejected = rejected
+        self.wants_restart = False
+        """Whether this trainer ended so that the next one goes back behind what was rejected."""
         self._next_version = ModelVersion(start.epoch, 0)
         self._parent_version = parent_version
         self._pending: list[LogRecord] = []
@@ -101,14 +107,21 @@ class Trainer:
         while catch_up_first and not is_stopping() and not self._has_caught_up():
             self._learn_when_due()
             self._keep_books()
-        self.publish()
-        self._publisher.wait(timeout_s=60.0)
+        self.begin()
         say_ready()
-        while not is_stopping():
+        while not is_stopping() and not self.wants_restart:
             self.take_turn()
         self._publisher.wait(timeout_s=5.0)
-        self.checkpoint()
+        if not self.wants_restart:
+            self.checkpoint()
         self.close()
+
+    def begin(self) -> None:
+        """Write what a rejection can go back to where there is nothing yet, and publish the first version."""
+        if self._rejected is not None or not self._checkpoints.has_before(self._gate.good_cut or 1):
+            self.checkpoint()
+        self.publish()
+        self._publisher.wait(timeout_s=60.0)
 
     def catch_up_holds(self, is_stopping: Callable[[], bool]) -> None:
         """Read what is known of all windows before the first sample is learnt."""
@@ -125,12 +138,14 @@ class Trainer:
         interval_s = max(self._config.publish_interval_s, _SNAPSHOT_AGAIN_S if is_again else 0.0)
         if now_s - self._published_s >= interval_s and not self._publisher.is_busy:
             self._published_s = now_s
-            if self._publisher.needs_snapshot:
+            if self._publisher.needs_snapshot and self._gate.may_publish:
                 self.publish()
             elif self._publisher.has_unsent:
                 self._publisher.retry()
-            elif self._has_news:
+            elif self._has_news and self._gate.may_publish:
                 self.publish()
+        if self._gate.is_rejected:
+            self._reject()
         self._keep_books()
 
     def _keep_books(self) -> None:
@@ -139,25 +154,40 @@ class Trainer:
         self._status.write_when_due(self._machine, self._publisher, self._batch_log, self._log, self._report)
 
     def publish(self) -> None:
-        """Begin to publish what the learner is now; only while the publisher is not busy."""
+        """Begin to publish what the learner is now, or to hold it; only while the publisher is not busy."""
+        held = self._gate.held
+        # A start while a version is held tells so again: whoever was to hear of it may not have.
+        reason = self._gate.judge(self._learner) if self._gate.may_publish or held is None else held.reason
         entry = CutEntry(
             version=str(self._next_version),
             parent_version=self._publisher.last_version or self._parent_version,
             time_ms=time.time_ns() // 1_000_000,
-            is_whole=self._publisher.needs_snapshot,
+            is_whole=bool(reason) or self._gate.is_released or self._publisher.needs_snapshot,
+            gate_reason=reason,
         )
         self._batch_log.append(entry)
         label = self._machine.note_cut(entry)
-        cut = None if entry.is_whole else build_cut(self._learner, label)
-        reason = "" if cut is None else gate_reason(cut.manifest)
-        if cut is None or reason:
-            version = build_version(self._learner, label)
-            self._publisher.publish(version, reason or gate_reason(version.manifest))
+        if entry.is_whole:
+            self._publisher.publish(build_version(self._learner, label), reason)
         else:
-            self._publisher.publish_delta(cut)
+            self._publisher.publish_delta(build_cut(self._learner, label))
         self._next_version = ModelVersion(self._next_version.epoch, self._next_version.seq + 1)
         self._published_s = self._clock_s()
         self._has_news = False
+
+    def _reject(self) -> None:
+        """Write down where to go back to; the next start does it, as it would after a kill right behind this."""
+        assert self._gate.held is not None
+        self._wait_for_checkpoint()
+        position = self._checkpoints.newest_before(self._gate.good_cut)
+        if position is None:
+            if not self._report.reject_error:
+                self._report.reject_error = "no checkpoint from before the held version verifies"
+                logger.error("version %s cannot be rejected: %s", self._gate.held.version, self._report.reject_error)
+            return
+        self._batch_log.append(RejectEntry(self._gate.held.version, position))
+        self._batch_log.sync()
+        self.wants_restart = True
 
     def checkpoint(self) -> None:
         """Write a checkpoint now and wait for it."""
@@ -255,6 +285,7 @@ class Trainer:
             environment=dict(self._machine.environment),
             gaps=self._machine.gaps.saved(),
             base=dict(self._machine.base),
+            gate=self._gate.saved(),
         )
         self._batch_log.begin_segment()
         self._written = self._writer.submit(self._write_checkpoint, checkpoint)
@@ -267,7 +298,10 @@ class Trainer:
         """Make the batch log durable, write the checkpoint, and let go what no checkpoint needs any more."""
         try:
             self._batch_log.sync()
-            self._checkpoints.write(checkpoint)
+            self._checkpoints.write(checkpoint, checkpoint.gate["good_cut"])
+            if self._rejected is not None:
+                self._checkpoints.forget_between(self._rejected.start, self._rejected.stop)
+                self._rejected = None
             self._batch_log.drop_before(self._checkpoints.oldest_position(), 3600.0 * self._config.keep_batch_log_h)
         except OSError as error:
             self._report.note_failed_checkpoint(str(error))

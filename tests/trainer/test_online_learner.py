@@ -36,7 +36,7 @@ def test_prediction_comes_strictly_before_learning(
     """What is measured is what the weights before the batch said; learning first measures something else."""
     measured: list[NDArray[np.float32]] = []
     monkeypatch.setattr(
-        online_learner, "measure_lists", lambda _metrics, _lists, logits, _missed: measured.extend(logits)
+        online_learner, "measure_lists", lambda _metrics, _lists, logits, *_rest: measured.extend(logits)
     )
 
     class LearnsFirst(OnlineLearner):

@@ -35,6 +35,8 @@ class ShownList:
     """(n, K) logits of every head, (0, 0) where nothing predicts them."""
     head_labels: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int8))
     """(n, K) 1 where it happened by now."""
+    of_counters: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    """(n,) scores that counters alone give, (0,) where nobody asks for them."""
 
 
 class SettlingLists:
@@ -97,6 +99,8 @@ class SettlingLists:
             "user_ids": [shown.user_id for shown in lists],
             "slices": [list(shown.slices) for shown in lists],
             "heads": [list(shown.head_scores.shape) for shown in lists],
+            "counters": [len(shown.of_counters) for shown in lists],
+            "of_counters": pack_array(_joined([shown.of_counters for shown in lists])),
             "head_scores": pack_array(_joined([shown.head_scores.reshape(-1) for shown in lists])),
             "head_labels": pack_array(_joined([shown.head_labels.reshape(-1).astype(np.float32) for shown in lists])),
         }
@@ -113,6 +117,7 @@ class SettlingLists:
             map(tuple, state["slices"]),
             _shaped(np.split(unpack_array(state["head_scores"]), head_ends), state["heads"]),
             _shaped(np.split(unpack_array(state["head_labels"]).astype(np.int8), head_ends), state["heads"]),
+            np.split(unpack_array(state["of_counters"]), np.cumsum(state["counters"], dtype=np.int64)[:-1]),
             strict=False,
         )
         shown = (ShownList(*fields) for fields in columns)

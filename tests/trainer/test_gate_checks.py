@@ -1,0 +1,118 @@
+"""Each check of the gate: what it holds, and the like of it that passes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from trainer.config import GateConfig
+from trainer.gate_checks import (
+    baseline_faults,
+    calibration_faults,
+    canary_faults,
+    norm_faults,
+    reach_faults,
+    reference_faults,
+    weekly_faults,
+    weight_faults,
+)
+from trainer.measures.item_reach import ItemReach, OpenReach
+from trainer.measures.judged_blocks import Estimate, JudgedBlocks, estimates
+
+CONFIG = GateConfig()
+
+
+def _told(value: float, lead: float, size: int = 2000, error: float = 0.002) -> dict[str, Estimate]:
+    return {"organic_ndcg": Estimate(size, value, error, lead, error)}
+
+
+def test_numbers_that_run_away_are_held() -> None:
+    """Not finite, or scores of 1e-22."""
+    assert list(canary_faults(np.array([np.nan], dtype=np.float32))) == ["canary scores are not finite"]
+    assert "the bound is 50" in next(canary_faults(np.array([60.0])))
+    assert (
+        next(iter(weight_faults({"w": np.array([np.inf], dtype=np.float32)}, {"items": np.nan}))) == "w is not finite"
+    )
+    assert not list(canary_faults(np.array([3.0]))) + list(weight_faults({"w": np.ones(2, np.float32)}, {"items": 1}))
+
+
+def test_weights_that_leap_are_held() -> None:
+    """By more than their own size since the last version; a usual step passes."""
+    good = {"w": np.full(4, 2.0, dtype=np.float32)}
+    assert list(norm_faults({"w": good["w"] + 3}, good, {"items": 5.0}, {"items": 2.0}, 1.0))[1:]
+    assert not list(norm_faults({"w": good["w"] + 1}, good, {"items": 3.0}, {"items": 2.0}, 1.0))
+
+
+def test_worse_than_counters_is_held_beyond_margin_noise_and_size() -> None:
+    """Each of the three lets the same fall pass."""
+    assert list(baseline_faults(CONFIG, _told(0.1, -0.05), {}))
+    assert not list(baseline_faults(CONFIG, _told(0.1, -0.02), {}))
+    assert not list(baseline_faults(CONFIG, _told(0.1, -0.05, error=0.02), {}))
+    assert not list(baseline_faults(CONFIG, _told(0.1, -0.05, size=CONFIG.min_lists - 1), {}))
+    assert not list(baseline_faults(CONFIG, _told(0.1, -0.05), {"organic_ndcg": -0.05}))
+
+
+def test_fall_since_the_last_good_window_is_held() -> None:
+    """In the lead over the counters; or of the measure where the counters fall too."""
+    assert list(reference_faults(CONFIG, _told(0.4, 0.05), _told(0.4, 0.10)))
+    assert list(reference_faults(CONFIG, _told(0.3, 0.10), _told(0.4, 0.10)))
+    assert not list(reference_faults(CONFIG, _told(0.38, 0.09), _told(0.4, 0.10)))
+
+
+def test_slow_decay_passes_each_step_and_not_the_week() -> None:
+    """Ten steps of .01 each pass against the one before; the fourth is held against the frozen baseline."""
+    steps = [_told(0.4 - 0.01 * step, 0.2 - 0.01 * step) for step in range(11)]
+    pairs = itertools.pairwise(steps)
+    assert not any(list(reference_faults(CONFIG, now, before)) for before, now in pairs)
+    assert [bool(list(weekly_faults(CONFIG, now, steps[0]))) for now in steps].index(True) == 4
+
+
+def test_chances_of_another_size_are_held() -> None:
+    """Four times what happens; twice passes."""
+    for ratio, is_held in ((4.0, True), (2.0, False)):
+        told = {"settled_calibration": Estimate(2000, 0.1 * ratio, 0.001, 0.1 * ratio - 0.1, 0.001)}
+        assert bool(list(calibration_faults(CONFIG, told))) is is_held
+
+
+def _reach(pushed: int, choosers: int) -> ItemReach:
+    reach = OpenReach()
+    for user in range(200):
+        reach.observe_list(f"u{user}", [0, 1] if user < pushed else [0])
+    for user in range(choosers):
+        reach.observe_choice(f"u{user}", 1)
+    return reach.closed()
+
+
+def test_pushed_item_is_held_and_a_hit_passes() -> None:
+    """Both reach half of the users at once; only the hit was chosen by known ones."""
+    ids = ["usual", "pushed"]
+    fault = next(reach_faults(CONFIG, [_reach(100, 0)], [_reach(0, 0)], ids, {}))
+    assert fault.startswith("item 'pushed' reaches 50% of aged users, 0% before, and 0 of them chose it")
+    assert not list(reach_faults(CONFIG, [_reach(100, 10)], [_reach(0, 0)], ids, {}))
+    assert not list(reach_faults(CONFIG, [_reach(20, 0)], [_reach(0, 0)], ids, {}))
+
+
+def test_a_fall_inside_the_window_is_no_noise() -> None:
+    """The error of a mean stays small where the second half fell, and grows where bursts take turns."""
+    errors = []
+    for values in ([1.0] * 10 + [0.0] * 10, [1.0, 0.0] * 10):
+        blocks = JudgedBlocks(20 * 100)
+        for value in values:
+            blocks.observe("organic_ndcg", np.full(100, value), np.zeros(100))
+            blocks.close_when_full()
+        errors.append(estimates(blocks.window)["organic_ndcg"].value_error)
+    assert errors[0] < 0.05 < errors[1]
+
+
+def test_blocks_come_back_from_what_is_saved() -> None:
+    """Window, reference and the open block."""
+    blocks, again = JudgedBlocks(200), JudgedBlocks(200)
+    for step in range(30):
+        blocks.observe("organic_ndcg", np.full(10, step), np.zeros(10), {"new": np.arange(10) > 4})
+        blocks.open.reach.observe_list("u", [step])
+        if step < 29:
+            blocks.close_when_full()
+    again.restore(blocks.state())
+    assert again.state() == blocks.state()
+    assert estimates(again.window) == estimates(blocks.window)
