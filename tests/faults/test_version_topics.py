@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic
 
 from tests.running_stack import RunningStack
-from trainer.delta_chunks import TOPIC
+from trainer import version_topics
 from trainer.errors import FencedError
-from trainer.version_topics import MODELS_TOPIC, KafkaVersionTopics
+from trainer.version_topics import KafkaVersionTopics
 
-PARTITION = TopicPartition(TOPIC, 0)
+TOPIC, MODELS_TOPIC = "test.deltas", "test.models"
+"""Not those of the stack, whose server and tests read them."""
 
 
 def read(kafka: str, topic: str = TOPIC, first: int | None = None) -> list[tuple[int, bytes]]:
@@ -31,8 +33,17 @@ def read(kafka: str, topic: str = TOPIC, first: int | None = None) -> list[tuple
 
 
 @pytest.fixture
-def kafka(stack: RunningStack) -> str:
-    """Address of a broker with the topics."""
+def kafka(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of a broker with topics of the tests' own."""
+    admin = KafkaAdminClient(bootstrap_servers=stack.endpoints.kafka)
+    try:
+        missing = {TOPIC, MODELS_TOPIC} - set(admin.list_topics())
+        if missing:
+            admin.create_topics([NewTopic(name, 1, 1) for name in missing], timeout_ms=10_000)
+    finally:
+        admin.close()
+    monkeypatch.setattr(version_topics, "DELTAS_TOPIC", TOPIC)
+    monkeypatch.setattr(version_topics, "MODELS_TOPIC", MODELS_TOPIC)
     return stack.endpoints.kafka
 
 
