@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.oracle.run import seeds_of  # noqa: E402
-from tests.trainer.shuffled_streams import Shop  # noqa: E402
-from trainer.config import GateConfig  # noqa: E402
+from tests.oracle.run import seeds_of
+from tests.trainer.shuffled_streams import Shop
+from trainer.config import GateConfig
 
 
 def main() -> int:
