@@ -18,6 +18,9 @@ from serving.delta_reader import Received
 from serving.model_buffer import ModelBuffer, ProvenDelta
 from trainer.version_files import ModelVersion, VersionError
 
+GAP = "gap"
+"""Reason of a delta that changes another version than what is here."""
+
 ProveDelta = Callable[[Received, ModelBuffer], ProvenDelta]
 """(received, the buffer it is for) -> its content; raises VersionError."""
 
@@ -55,15 +58,15 @@ class Prepared:
     applied: list[ProvenDelta] = field(default_factory=list)
     next_offset: int = -1
     """Behind the last one that was in order."""
-    unreadable: list[VersionError] = field(default_factory=list)
-    """Records that are no deltas. Where one was, the next delta shows the gap; where none was, nothing is lost."""
+    unfit: list[tuple[Received, VersionError]] = field(default_factory=list)
+    """What cannot be applied, passed over. Where a link of the chain was lost, the next one shows the gap; where a
+    record was none, or was sent twice and damaged once, nothing is lost."""
     skipped: int = 0
     """Older than what was there: sent twice, or read again."""
     is_ahead: bool = False
     """Whether deltas of a newer epoch came, which begin at a snapshot that is not here yet."""
-    refused: Received | None = None
-    error: VersionError | None = None
-    """Why the first one that is not fit is not."""
+    gap: tuple[Received, VersionError] | None = None
+    """The first delta of another parent than what is here; nothing behind it was looked at."""
 
 
 class LeftRight:
@@ -125,14 +128,14 @@ class LeftRight:
 
 
 def apply_all(buffer: ModelBuffer, received: Sequence[Received], prove: ProveDelta) -> Prepared:
-    """Apply deltas in order until one is not fit; those at or below the buffer's version are passed over."""
+    """Apply deltas in order up to a gap; those at or below the buffer's version are passed over."""
     prepared = Prepared()
     for one in received:
         try:
-            version = None if one.delta is None else ModelVersion.parse(one.delta.version)
-            if version is None:
-                prepared.unreadable += [one.error] if one.error is not None else []
-            elif version.epoch > buffer.version.epoch:
+            if one.delta is None:
+                raise one.error or VersionError("no_delta", "neither a delta nor a reason")
+            version = ModelVersion.parse(one.delta.version)
+            if version.epoch > buffer.version.epoch:
                 prepared.is_ahead = True
             elif version <= buffer.version:
                 prepared.skipped += 1
@@ -140,8 +143,10 @@ def apply_all(buffer: ModelBuffer, received: Sequence[Received], prove: ProveDel
                 proven = prove(one, buffer)
                 buffer.apply(proven)
                 prepared.applied.append(proven)
-            prepared.next_offset = one.next_offset
         except VersionError as error:
-            prepared.refused, prepared.error = one, error
-            break
+            if error.reason == GAP:
+                prepared.gap = one, error
+                break
+            prepared.unfit.append((one, error))
+        prepared.next_offset = one.next_offset
     return prepared

@@ -182,8 +182,8 @@ class LiveVersions:
             prepared = await self._in_worker(pair.prepare, received, self._builder.prove)
             seconds = time.perf_counter() - started_s
             self.stats.deltas_skipped += prepared.skipped
-            for error in prepared.unreadable:
-                self.refuse("", error)
+            for one, error in prepared.unfit:
+                self.refuse("" if one.delta is None else one.delta.version, error)
             if not prepared.applied:
                 return prepared
             newest = prepared.applied[-1].delta.manifest
@@ -227,7 +227,7 @@ class LiveVersions:
             self._builder.advance(built, wanted)
             if built.buffer.version != wanted:
                 end = f"the deltas behind {base} lead to {built.buffer.version}, not to {version}"
-                raise built.error or VersionError("missing", end)
+                raise built.error or built.passed_over or VersionError("missing", end)
         return self._with_shared_rows(built)
 
     def _snapshot_and_deltas(self, version: str, manifest_sha256: str | None) -> Built:

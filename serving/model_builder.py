@@ -31,6 +31,8 @@ class Built:
     applied: int = 0
     error: VersionError | None = None
     """Why it came no further; None at the end of the topic."""
+    passed_over: VersionError | None = None
+    """Why the last delta that was not fit is not: what the gap behind it comes from."""
     shared_items: int = 0
     """Items that stand in the same rows as in the live version."""
 
@@ -119,8 +121,11 @@ class ModelBuilder:
     def _take(self, built: Built, received: Received) -> None:
         prepared = apply_all(built.buffer, [received], self.prove)
         built.applied += len(prepared.applied)
-        built.error = prepared.error
-        if prepared.error is None:
+        for _, error in prepared.unfit:
+            built.passed_over = error
+        if prepared.gap is not None:
+            built.error = built.passed_over or prepared.gap[1]
+        else:
             built.next_offset = received.next_offset
 
 

@@ -58,7 +58,6 @@ class ModelStore:
     ) -> None:
         self._store_dir = store_dir
         self._name = name
-        self._deltas = deltas
         self._order_file = order_file
         self._order = order_file.read()
         self._avoided = AvoidedVersions(order_file.path.with_suffix(".avoided.json"))

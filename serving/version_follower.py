@@ -170,9 +170,9 @@ class VersionFollower:
         """Look at what became of the newest deltas."""
         if self._is_held_back():
             return
-        if prepared.error is not None:
-            delta = None if prepared.refused is None else prepared.refused.delta
-            self._break(self._live.refuse("" if delta is None else delta.version, prepared.error))
+        if prepared.gap is not None:
+            received, error = prepared.gap
+            self._break(self._live.refuse("" if received.delta is None else received.delta.version, error))
         elif prepared.applied:
             applied = ModelVersion.parse(prepared.applied[-1].delta.manifest.version)
             if applied != self._live.version:  # It lies in a range that was rolled back from.
