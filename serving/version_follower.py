@@ -1,8 +1,9 @@
 """Follows the trainer: deltas as they come, snapshots where no deltas lead there, and back onto the chain after a gap.
 
-The chain is `intact` while every delta fits what is here. Where one does not, nothing more is taken from the topic:
-the newest good snapshot is built beside the live version together with the deltas behind it. Tries come at once, then
-after 1, 2, 4 .. 30 s, and with every new snapshot; the live version serves meanwhile.
+A delta that is damaged or not fit is passed over. The chain is `intact` until one comes whose parent is not here: then
+nothing more is taken from the topic, and the newest good snapshot is built beside the live version together with the
+deltas behind it. Tries come at once, then after 1, 2, 4 .. 30 s, and with every new snapshot; the live version serves
+meanwhile.
 """
 
 from __future__ import annotations
