@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator
 
 import pytest
 
-from serving.delta_reader import Received
 from serving.errors import VersionRefusedError, VersionUnknownError
 from serving.version_records import VersionState
 from tests.serving.serving_parts import World
 from tests.serving.test_delta_following import Chained, chained, check_answers, serves, version_of
 from tests.serving.version_chain import VersionChain, end_of, put
-from trainer.delta_chunks import TOPIC
-from trainer.version_files import VersionError, pinned_versions
+from trainer.version_files import pinned_versions
 
 __all__ = ["chained"]
 
@@ -63,24 +59,6 @@ async def test_rollback_across_a_snapshot_goes_by_the_one_below(chained: Chained
     await check_answers(world, "1.3")
 
 
-async def test_versions_that_were_rolled_back_from_are_stepped_over(chained: Chained) -> None:
-    """After unpin nothing up to the version that was left serves, also not after a restart; what follows it does."""
-    world, chain = chained
-    await follow(world, chain, 5)
-    await world.models.rollback("1.3")
-    await world.models.unpin()
-    await asyncio.sleep(0.1)
-    assert version_of(world) == "1.3"
-    restarted = restart(world)
-    await restarted.models.start(3)
-    await asyncio.sleep(0.1)
-    assert version_of(restarted) == "1.1"
-    put(world, chain.step())
-    for server in (world, restarted):
-        await serves(server, "1.7")
-    await restarted.models.stop()
-
-
 async def test_rollback_says_what_is_not_kept(chained: Chained) -> None:
     """Deltas end before it, lie before the oldest snapshot, or cannot be read: the live version serves on."""
     world, chain = chained
@@ -125,22 +103,6 @@ async def test_pin_between_snapshots_outlives_a_restart_without_kafka(chained: C
     await restarted.models.stop()
 
 
-async def test_orders_and_deltas_take_turns(chained: Chained) -> None:
-    """Orders given at once, while deltas come: each is carried out, the last one stands, all answers are whole."""
-    world, chain = chained
-    await follow(world, chain, 3)
-    orders = [asyncio.ensure_future(world.models.load(version)) for version in ("1.2", "1.1", "1.3")]
-    orders.append(asyncio.ensure_future(world.models.pin("1.2")))
-    for _ in range(5):
-        put(world, chain.step())
-        live = version_of(world)
-        await check_answers(world, live)
-        await asyncio.sleep(0.002)
-    assert [(await order).version for order in orders] == ["1.2", "1.1", "1.3", "1.2"]
-    await asyncio.sleep(0.05)
-    await check_answers(world, "1.2")
-
-
 async def test_list_shows_snapshots_the_live_delta_and_what_was_refused(chained: Chained) -> None:
     """Deltas that served and were replaced are not told: there are two a second."""
     world, chain = chained
@@ -154,25 +116,3 @@ async def test_list_shows_snapshots_the_live_delta_and_what_was_refused(chained:
         ("1.6", VersionState.AVAILABLE),
         ("1.9", VersionState.REJECTED),
     ]
-
-
-async def test_rebuild_makes_way_for_an_order(chained: Chained, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person does not wait until the follower has found its way back over a long topic."""
-    world, chain = chained
-    await follow(world, chain, 2)
-    monkeypatch.setattr("serving.model_builder.deltas_from", _slowly)
-    put(world, [record for _ in range(2) for record in chain.step()][1:])
-    async with asyncio.timeout(5):
-        while not world.models.stats.resyncs:
-            await asyncio.sleep(0.001)
-    await asyncio.sleep(0.02)
-    async with asyncio.timeout(2):
-        assert (await world.models.rollback("1.1")).version == "1.1"
-    assert len(world.broker.logs[TOPIC]) == 3
-
-
-def _slowly(connect: object, name: str, offset: int, give_up_s: float) -> Iterator[Received]:
-    """Read a topic that is long and slow."""
-    for place in range(1000):
-        time.sleep(0.01)
-        yield Received(place, None, VersionError("no_delta", "nothing"))
