@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.compiled import compiled
+from features.grown import grown
 from features.touched_rows import TouchedRows
 
 
@@ -97,12 +98,9 @@ class CoVisitation:
 
     def reserve(self, num_items: int) -> None:
         """Grow to `num_items` rows, doubling the capacity."""
-        while num_items > len(self._totals):
-            size = max(64, len(self._totals))
-            width = self._neighbours.shape[1]
-            self._neighbours = np.concatenate([self._neighbours, np.full((size, width), -1, dtype=np.int32)])
-            self._weights = np.concatenate([self._weights, np.zeros((size, width), dtype=np.float32)])
-            self._totals = np.concatenate([self._totals, np.zeros(size, dtype=np.float32)])
+        self._neighbours = grown(self._neighbours, num_items, fill=-1)
+        self._weights = grown(self._weights, num_items)
+        self._totals = grown(self._totals, num_items)
         self.touched.reserve(num_items)
         self.num_items = max(self.num_items, num_items)
 

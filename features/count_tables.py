@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from features.co_visitation import CoVisitation
 from features.config import FeaturesConfig
+from features.grown import grown
 from features.title_index import MAX_TOKENS, TitleIndex
 from features.touched_rows import TouchedRows
 
@@ -52,10 +53,7 @@ class CountTables:
         for table in (self.pairs, self.successors, self.titles):
             table.reserve(num_items)
         self.seen.reserve(num_items)
-        if num_items > len(self.seen_ms):
-            grown = np.zeros((max(num_items, 64, 2 * len(self.seen_ms)), 2), dtype=np.int64)
-            grown[: len(self.seen_ms)] = self.seen_ms
-            self.seen_ms = grown
+        self.seen_ms = grown(self.seen_ms, num_items)
 
     def count_event(self, row: int, event_time_ms: int) -> None:
         """Note an event of an item; the order of calls does not matter."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from features.config import EPOCH_HALF_LIVES
 from features.declared_features import DeclaredFeature
 from features.distinct_counts import SIZE, add_text, estimate
+from features.grown import grown
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,7 @@ class DeclaredTable:
             raw[:] = (event.event_time_ms, event.value)
 
     def _ensure(self, num_rows: int) -> None:
-        if num_rows > len(self._raw):
-            grown = np.zeros((max(num_rows, 64, 2 * len(self._raw)), *self._raw.shape[1:]), dtype=self._raw.dtype)
-            grown[: len(self._raw)] = self._raw
-            self._raw = grown
+        self._raw = grown(self._raw, num_rows)
 
 
 def _keys(keys: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -16,6 +16,7 @@ from mmh3 import hash as murmur
 from numpy.typing import NDArray
 
 from features.compiled import compiled
+from features.grown import grown
 from features.touched_rows import TouchedRows
 
 MAX_TOKENS = 16
@@ -122,10 +123,7 @@ class TitleIndex:
 
     def reserve(self, num_items: int) -> None:
         """Grow to `num_items` rows, doubling the capacity."""
-        if num_items > len(self._tokens):
-            grown = np.full((max(num_items, 64, 2 * len(self._tokens)), MAX_TOKENS), -1, dtype=np.int32)
-            grown[: len(self._tokens)] = self._tokens
-            self._tokens = grown
+        self._tokens = grown(self._tokens, num_items, fill=-1)
         self.touched.reserve(num_items)
         self.num_items = max(self.num_items, num_items)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from features.grown import grown
+
 
 class TouchedRows:
     """A mark a row, one byte each."""
@@ -15,8 +17,7 @@ class TouchedRows:
 
     def reserve(self, size: int) -> None:
         """Give `size` rows a mark or more, by doubling."""
-        while size > len(self.marks):
-            self.marks = np.concatenate([self.marks, np.zeros_like(self.marks)])
+        self.marks = grown(self.marks, size)
 
     def take(self) -> NDArray[np.int64]:
         """Return the marked rows, ascending, and unmark them."""

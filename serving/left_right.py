@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from features.grown import grown
 from features.item_table import ItemTable
 from serving.delta_reader import Received
 from serving.model_buffer import ModelBuffer, ProvenDelta
@@ -35,10 +36,7 @@ class TableRows:
     def extend(self, item_ids: Sequence[str], items: ItemTable) -> NDArray[np.int64]:
         """Map the items behind those that are mapped, and return the rows of all, (N,)."""
         size = len(item_ids)
-        if size > len(self._rows):
-            grown = np.zeros(max(size, len(self._rows) * 3 // 2), dtype=np.int64)
-            grown[: self._size] = self._rows[: self._size]
-            self._rows = grown
+        self._rows = grown(self._rows, size, by=1.5)
         if size > self._size:
             self._rows[self._size : size] = items.ensure_rows(item_ids[self._size :])
             self._size = size

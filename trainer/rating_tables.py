@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.compiled import compiled
+from features.grown import grown
 
 INPUT_NAMES = (
     "user_mean",
@@ -123,25 +124,17 @@ class RatingTables:
         """Make room for rows up to these and for a pair with each of `categories` (any shape), and return the sums."""
         tables = self._tables
         if user_row >= len(tables.users):
-            tables = tables._replace(users=_grown(tables.users, user_row), last_ms=_grown(tables.last_ms, user_row))
+            users, last_ms = grown(tables.users, user_row + 1), grown(tables.last_ms, user_row + 1)
+            tables = tables._replace(users=users, last_ms=last_ms)
         if item_row >= len(tables.items):
-            tables = tables._replace(items=_grown(tables.items, item_row))
+            tables = tables._replace(items=grown(tables.items, item_row + 1))
         if (last := int(categories.max(initial=-1))) >= len(tables.categories):
-            tables = tables._replace(categories=_grown(tables.categories, last))
+            tables = tables._replace(categories=grown(tables.categories, last + 1))
         while 2 * (self._num_pairs + categories.size) > len(tables.pairs):
             pair_keys, pairs = _rehashed(tables.pair_keys, tables.pairs)
             tables = tables._replace(pair_keys=pair_keys, pairs=pairs)
         self._tables = tables
         return tables
-
-
-def _grown(array: NDArray[Any], row: int) -> NDArray[Any]:
-    size = len(array)
-    while size <= row:
-        size *= 2
-    grown = np.zeros((size, *array.shape[1:]), dtype=array.dtype)
-    grown[: len(array)] = array
-    return grown
 
 
 @compiled

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from features.grown import grown
 from features.title_index import NUM_BUCKETS
 from trainer.errors import VersionError
 from trainer.version_delta import CELL_TENSORS, DTYPES, ROW_TENSORS, Change, Delta
@@ -19,7 +20,6 @@ from trainer.version_files import Manifest, Version
 
 EMPTY = {"neighbours": -1, "successors": -1, "title_tokens": -1}
 """What rows hold before a delta fills them; all other tensors begin at 0."""
-_FEWEST = 64
 
 
 class VersionImage:
@@ -73,8 +73,8 @@ class VersionImage:
         self.user_ids.extend([""] * (manifest.num_users - len(self.user_ids)))
         for row, user_id in zip(delta.user_rows.tolist(), delta.user_ids, strict=True):
             self.user_ids[row] = user_id
-        for name in DTYPES:
-            self._reserve(name, self._size_of(name))
+        for name, array in self._arrays.items():
+            self._arrays[name] = grown(array, self._size_of(name), EMPTY.get(name, 0), by=1.5)
         for name, change in delta.changes.items():
             array = self._arrays[name]
             if name in ROW_TENSORS:
@@ -102,16 +102,6 @@ class VersionImage:
 
     def _size_of(self, name: str) -> int:
         return self.num_users if name == "user_embedding" else self.num_items
-
-    def _reserve(self, name: str, size: int) -> None:
-        """Grow to `size` rows or more, by half again, so that growth costs little a row."""
-        array = self._arrays[name]
-        if size > len(array):
-            grown = np.full(
-                (max(size, _FEWEST, len(array) * 3 // 2), *array.shape[1:]), EMPTY.get(name, 0), array.dtype
-            )
-            grown[: len(array)] = array
-            self._arrays[name] = grown
 
     def _check(self, delta: Delta) -> None:
         manifest, version = delta.manifest, delta.manifest.version

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.baselines.tables import Tables, UserPast, grown
+from features.grown import grown
+from trainer.evaluation.baselines.tables import Tables, UserPast
 
 HALF_LIFE_EVENTS = 500.0
 _REBASE_AT = 512.0

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 
 @dataclass
 class UserPast:
@@ -51,10 +48,3 @@ class Tables:
         user.consumed[row] = None
         user.newest = [*user.newest[-(self._history - 1) :], row]
         return row
-
-
-def grown(array: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Return the array with room for `size` rows; new ones are zero."""
-    if size <= len(array):
-        return array
-    return np.concatenate([array, np.zeros(max(size, 2 * len(array)) - len(array))])
