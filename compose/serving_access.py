@@ -11,6 +11,7 @@ import grpc
 from compose.errors import StackError
 from features.config import ClientTls, Endpoints
 from headrace_client import Tls
+from headrace_client.calls import token_metadata
 from headrace_client.tls import open_channel
 from serving.security.operator_tokens import read_operator_token
 from serving.security.roles import Role
@@ -40,7 +41,7 @@ class ServingAccess:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """The metadata of a call."""
-        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
+        return token_metadata(self.token)
 
 
 def client_tls(tls: ClientTls | None) -> Tls | None:

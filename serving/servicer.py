@@ -16,7 +16,7 @@ from serving.budget import Budget
 from serving.call_errors import answered_errors
 from serving.config import ServingConfig
 from serving.recommender import Recommender
-from serving.security.tokens import bearer_of
+from serving.security.tokens import token_of
 
 DEFAULT_NUM_ITEMS = 10
 MAX_NUM_ITEMS = 500
@@ -48,7 +48,7 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
         """Retrieve and rank."""
         async with answered_errors(context):
             budget, is_prefetch = self._budget_of(context), request.priority == pb.PRIORITY_PREFETCH
-            with self._admission.admit(_token_of(context), is_prefetch, budget):
+            with self._admission.admit(token_of(context.invocation_metadata()), is_prefetch, budget):
                 answer = await self._recommender.recommend(self._query_of(request), budget)
             return pb.RecommendResponse(
                 request_id=answer.request_id,
@@ -64,7 +64,7 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
         """Score the given candidates."""
         async with answered_errors(context):
             budget = self._budget_of(context)
-            with self._admission.admit(_token_of(context), False, budget):
+            with self._admission.admit(token_of(context.invocation_metadata()), False, budget):
                 self._check_rank(request)
                 item_ids = list(request.item_ids)
                 answer = await self._recommender.rank(request.user_id, item_ids, budget, request.include_heads)
@@ -75,7 +75,7 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
         """Answer from item vectors and co-visitation."""
         async with answered_errors(context):
             budget = self._budget_of(context)
-            with self._admission.admit(_token_of(context), False, budget):
+            with self._admission.admit(token_of(context.invocation_metadata()), False, budget):
                 check_id("item_id", request.item_id)
                 num_items = check_num_items(request.num_items)
                 answer = self._recommender.similar_items(request.item_id, num_items, budget)
@@ -133,14 +133,6 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
             hint = nearest_name(name, list(self._app.surfaces))
             raise errors.RequestError(f"surface {name!r:.80} is not declared in headrace.yaml{hint}")
         return name
-
-
-def _token_of(context: Any) -> str:
-    """Return the caller's token, empty without one."""
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization":
-            return bearer_of(value)
-    return ""
 
 
 def check_id(field: str, value: str) -> None:

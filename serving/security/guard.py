@@ -10,7 +10,7 @@ import grpc
 
 from serving.security.roles import ROLE_OF, Role
 from serving.security.token_file import Tokens
-from serving.security.tokens import bearer_of
+from serving.security.tokens import token_of
 
 _NO_METHOD = (grpc.StatusCode.PERMISSION_DENIED, "no role may call this method")
 
@@ -52,8 +52,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc comes wit
             return self._no_method
         if role is None or not self._tokens.guards(role):
             return await continuation(details)
-        given = next((value for key, value in details.invocation_metadata or () if key == "authorization"), "")
-        reason = self._tokens.why_not(role, bearer_of(given))
+        reason = self._tokens.why_not(role, token_of(details.invocation_metadata))
         return self._refusals[role, reason] if reason else await continuation(details)
 
 

@@ -77,3 +77,8 @@ def bearer_of(authorization: str | bytes) -> str:
     """Return the token of `authorization: Bearer TOKEN`, empty where it is none."""
     text = authorization.decode("utf-8", "replace") if isinstance(authorization, bytes) else authorization
     return text.removeprefix(_BEARER) if text.startswith(_BEARER) else ""
+
+
+def token_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """Return the token that a call's metadata carries, empty without one."""
+    return bearer_of(next((value for key, value in metadata or () if key == "authorization"), ""))

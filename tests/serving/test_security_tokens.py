@@ -14,7 +14,7 @@ from serving.security.operator_tokens import make_operator_tokens, operator_file
 from serving.security.roles import Role
 from serving.security.token_file import Tokens
 from serving.security.token_keeper import TokenKeeper
-from serving.security.tokens import TokenBook, bearer_of
+from serving.security.tokens import TokenBook, bearer_of, token_of
 
 DAY_S = 86400.0
 
@@ -170,3 +170,10 @@ def test_file_says_who_holds_what(path: Path) -> None:
         "created_ms": 5,
         "expires_ms": 1005,
     }
+
+
+def test_token_is_found_in_the_metadata_of_a_call() -> None:
+    """Among other keys, as text or bytes; none is empty."""
+    assert token_of((("user-agent", "x"), ("authorization", "Bearer hr-recommend-1"))) == "hr-recommend-1"
+    assert token_of((("authorization", b"Bearer hr-recommend-1"),)) == "hr-recommend-1"
+    assert (token_of(None), token_of(()), token_of((("authorization", "Basic x"),))) == ("", "", "")

@@ -15,6 +15,7 @@ from headrace_client.calls import (
     open_methods,
     rank_request,
     recommend_request,
+    token_metadata,
 )
 from headrace_client.serving_pb2 import (
     RankResponse,
@@ -42,7 +43,7 @@ class AsyncRecommender:
         self, address: str, deadline_s: float = DEFAULT_DEADLINE_S, token: str = "", tls: Tls | None = None
     ) -> None:
         self._deadline_s = deadline_s
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._metadata = token_metadata(token)
         self._channel: Any = open_channel(grpc.aio, address, tls, channel_options())
         self._methods = open_methods(self._channel)
 

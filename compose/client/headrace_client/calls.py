@@ -53,6 +53,11 @@ def channel_options() -> list[tuple[str, Any]]:
     ]
 
 
+def token_metadata(token: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata by which a call carries its token; none without one."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
 def open_methods(channel: Any) -> dict[str, Any]:
     """Return one callable per method of the service."""
     return {
