@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.config import GateConfig
 from trainer.measures.curve import Curve, RecentScores, auc
 from trainer.measures.judgement import Judgement
 from trainer.measures.means import MeanWindows
@@ -28,9 +29,6 @@ TOP = 10
 
 DEFAULT_WINDOW_MS = 600_000
 """From serving a list to judging it, where nobody says."""
-
-DEFAULT_GATE_WINDOW = 2000
-"""Things judged in the window of the gate, where nobody says."""
 
 CURVES = ("settled", "labelled")
 
@@ -66,13 +64,13 @@ class PrequentialMetrics:
     Args:
         window_ms: from serving a list to judging it.
         heads: names of the heads that are judged beside the score, in the order of their columns.
-        gate_window: things judged in a window of the gate.
+        gate: what its windows hold, see `trainer.gate`.
     """
 
     def __init__(
-        self, window_ms: int = DEFAULT_WINDOW_MS, heads: Sequence[str] = (), gate_window: int = DEFAULT_GATE_WINDOW
+        self, window_ms: int = DEFAULT_WINDOW_MS, heads: Sequence[str] = (), gate: GateConfig | None = None
     ) -> None:
-        self._gate_window = gate_window
+        self._gate_window = (gate or GateConfig()).window_lists
         self._window_ms = window_ms
         self._heads = tuple(f"head[{name}]" for name in heads)
         self.restart()

@@ -97,7 +97,7 @@ class OnlineLearner:
         self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate, config.update_clip)
         self.ratings = RatingLearner(app, config.seed, config.update_clip)
         self.counters_score = CountersScore(app.features)
-        self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s), self.judged_heads, gate.window_lists)
+        self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s), self.judged_heads, gate)
         fed = FedLearners(self.retrieval, self.pre_ranker, self.ratings)
         aged_after_ms = round(3_600_000 * gate.aged_after_h)
         self.preparer = SamplePreparer(app, config, self.labels, self.heads, self.builder, fed, slices, aged_after_ms)

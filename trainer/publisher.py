@@ -199,10 +199,7 @@ class Publisher:
     def _try_send(self) -> None:
         """Send what waits, in its order; then write a snapshot where one is due."""
         try:
-            if self._unannounced is not None:
-                self._topics.announce(self._unannounced.name, msgspec.json.encode(self._unannounced))
-                self._unannounced = None
-                self._prune()
+            self._announce()
             if self._unsent:
                 assert self._image is not None
                 offset = self._topics.send_delta(self._image.manifest.name, self._unsent)
@@ -230,6 +227,11 @@ class Publisher:
         digest = self._write(self._image, manifest)
         if digest:
             self._unannounced = self._announcement(manifest, digest, "")
+            self._announce()
+
+    def _announce(self) -> None:
+        """Tell of the snapshot that waits for it, where one does; what it makes superfluous goes."""
+        if self._unannounced is not None:
             self._topics.announce(self._unannounced.name, msgspec.json.encode(self._unannounced))
             self._unannounced = None
             self._prune()

@@ -17,9 +17,6 @@ from trainer.online_learner import OnlineLearner
 from trainer.version_cut import Cut, TouchedTensor
 from trainer.version_files import Manifest, ModelVersion, Version
 
-CANARY_BOUND = 50.0
-"""A logit beyond this says 1e-22: the weights ran away."""
-
 
 @dataclass(frozen=True)
 class VersionLabel:
@@ -62,13 +59,13 @@ def build_cut(learner: OnlineLearner, label: VersionLabel) -> Cut:
     touched = {name: TouchedTensor(rows, counts.array(name)[rows]) for name, rows in of_items.items()}
     rows = torch.from_numpy(of_users).to(users.weight.device)
     touched["user_embedding"] = TouchedTensor(of_users, users.weight[rows].cpu().numpy())
+    touched["item_vectors"] = TouchedTensor(np.arange(len(item_vectors)), item_vectors)
     dense, canary_inputs, manifest = _told(learner, label, len(item_vectors))
     return Cut(
         manifest=manifest,
         dense=dense,
         canary_inputs=canary_inputs,
         item_ids=learner.builder.items.item_ids,
-        item_vectors=item_vectors,
         touched=touched,
         user_ids=[users.ids[row] for row in of_users.tolist()],
     )
@@ -82,7 +79,7 @@ def _told(
     learner: OnlineLearner, label: VersionLabel, num_items: int
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32], Manifest]:
     """Return dense weights, canary inputs and what the version says of itself."""
-    dense, canary_inputs, progress = learner.model.dense(), _canary_inputs(learner), learner.progress
+    dense, canary_inputs, progress = learner.model.dense(), learner.canary_inputs(), learner.progress
     manifest = Manifest(
         name=label.name,
         version=str(label.version),
@@ -107,20 +104,3 @@ def _told(
         num_users=len(learner.weights.tower.user_rows),
     )
     return dense, canary_inputs, manifest
-
-
-def gate_reason(manifest: Manifest) -> str:
-    """Say why a version must be held, empty where it may serve."""
-    scores = np.array(manifest.canary_scores)
-    if not np.isfinite(scores).all():
-        return "canary scores are not finite"
-    worst = float(np.abs(scores).max(initial=0.0))
-    return f"a canary score is {worst:.3g}, the bound is {CANARY_BOUND:g}" if worst > CANARY_BOUND else ""
-
-
-def _canary_inputs(learner: OnlineLearner) -> NDArray[np.float32]:
-    """Return rows that the ranker saw lately, seeded ones before it saw any; (C, F)."""
-    if len(learner.recent_inputs):
-        return learner.recent_inputs.copy()
-    random = np.random.default_rng(learner.config.seed)
-    return random.standard_normal((8, learner.num_inputs), dtype=np.float32)

@@ -1,7 +1,7 @@
 """What of a version may differ from the one before it, copied out of the learner at a batch boundary.
 
 The learner copies only rows that were touched; which of their numbers are others now is found by the publisher, in its
-own thread, against the image of the version before. Letters: `t` touched rows, `N` items, `D` embedding.
+own thread, against the image of the version before. Letter: `t` touched rows.
 """
 
 from __future__ import annotations
@@ -38,10 +38,8 @@ class Cut:
     canary_inputs: NDArray[np.float32]
     item_ids: Sequence[str]
     """Of all items; a list that only grows, so it is read up to `manifest.num_items`."""
-    item_vectors: NDArray[np.float32]
-    """(N, D) of all items: one category's row is part of many."""
     touched: Mapping[str, TouchedTensor]
-    """By tensor, but `item_vectors`."""
+    """By tensor. `item_vectors` has the rows of all items: one category's row is part of many."""
     user_ids: Sequence[str]
     """Of the touched rows of `user_embedding`."""
 
@@ -57,7 +55,6 @@ def delta_of(cut: Cut, image: VersionImage) -> Delta:
         count=len(users.rows),
     )
     changes = {name: _change(name, touched, image, is_other) for name, touched in cut.touched.items()}
-    changes["item_vectors"] = _changed_vectors(cut.item_vectors, image.tensor("item_vectors"))
     return Delta(
         manifest=manifest,
         dense=cut.dense,
@@ -67,13 +64,6 @@ def delta_of(cut: Cut, image: VersionImage) -> Delta:
         user_ids=[user_id for user_id, other in zip(cut.user_ids, is_other.tolist(), strict=True) if other],
         changes={name: change for name, change in changes.items() if len(change.places)},
     )
-
-
-def _changed_vectors(now: NDArray[np.float32], before: NDArray[np.float32]) -> Change:
-    is_changed = np.ones(len(now), dtype=np.bool_)
-    is_changed[: len(before)] = (now[: len(before)] != before).any(axis=1)
-    rows = np.flatnonzero(is_changed)
-    return Change(rows, now[rows])
 
 
 def _change(name: str, touched: TouchedTensor, image: VersionImage, is_other_user: NDArray[np.bool_]) -> Change:

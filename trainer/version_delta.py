@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from trainer.errors import VersionError
-from trainer.version_files import FORMAT, Manifest, decode_ids, encode_ids
+from trainer.id_codec import decode_ids, encode_ids
+from trainer.version_manifest import FORMAT, Manifest
 
 ROW_TENSORS: dict[str, type] = {
     "item_vectors": np.float32,

@@ -21,7 +21,7 @@ from tests.serving.test_delta_following import Chained, chained, check_answers, 
 from tests.serving.version_chain import VersionChain, end_of, put, records_of
 from trainer.delta_chunks import TOPIC
 from trainer.version_delta import DTYPES, Change, Delta, encode_delta
-from trainer.version_files import FORMAT
+from trainer.version_manifest import FORMAT
 
 __all__ = ["chained"]
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -15,9 +14,10 @@ from tests.trainer.conftest import START_MS, make_version, sample_stream
 from tests.trainer.memory_topics import MemoryTopics
 from trainer.config import LearnerConfig, UserRowsConfig
 from trainer.errors import FencedError
+from trainer.gate_checks import CANARY_BOUND, canary_faults
 from trainer.online_learner import OnlineLearner
 from trainer.publisher import Publisher, next_epoch
-from trainer.snapshot import CANARY_BOUND, VersionLabel, build_cut, build_version, gate_reason
+from trainer.snapshot import VersionLabel, build_cut, build_version
 from trainer.version_delta import DTYPES
 from trainer.version_files import ModelVersion, list_versions, read_version, write_version
 from trainer.version_image import VersionImage
@@ -196,9 +196,8 @@ def test_announcement_waits_for_kafka(desk: Desk) -> None:
 
 def test_runaway_weights_are_held(desk: Desk) -> None:
     """A canary score beyond the bound is announced as HELD, with the number in the reason, and opens no chain."""
-    good = make_version("1.0")
-    manifest = msgspec.structs.replace(good.manifest, canary_scores=(0.0, 2 * CANARY_BOUND))
-    desk.publisher.publish(replace(good, manifest=manifest), gate_reason(manifest))
+    (reason,) = canary_faults(np.array([0.0, 2 * CANARY_BOUND]))
+    desk.publisher.publish(make_version("1.0"), reason)
     desk.publisher.close()
     said = desk.topics.announced[0]
     assert (said.gate, desk.publisher.held, desk.publisher.needs_snapshot) == ("HELD", 1, True)
