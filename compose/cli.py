@@ -20,6 +20,7 @@ from compose.cli_options import (
     addresses,
     print_json,
 )
+from compose.commands_ab import ab_app
 from compose.commands_batches import batches_app
 from compose.commands_dlq import dlq_app
 from compose.commands_evaluate import evaluate
@@ -49,6 +50,7 @@ app.add_typer(topics_app, name="topics")
 app.add_typer(features_app, name="features")
 app.add_typer(quality_app, name="quality")
 
+app.add_typer(ab_app, name="ab")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(batches_app, name="batches")
 app.add_typer(tokens_app, name="tokens")

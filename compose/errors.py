@@ -8,7 +8,8 @@ StackError                  1
 ├── PartFailedError         7
 ├── AdminError              8
 ├── NotHeldError            9
-└── StateUsedError         10
+├── StateUsedError         10
+└── NoExperimentError      11
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 EXIT_CODES = """Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 stack not running,
 4 stack already running, 5 port taken, 6 something is not installed or is damaged,
 7 a part did not start, 8 the server refused an order, 9 no such window is held,
-10 something was learnt there already, 130 interrupted."""
+10 something was learnt there already, 11 there is no such experiment, 130 interrupted."""
 
 
 class StackError(Exception):
@@ -71,3 +72,9 @@ class StateUsedError(StackError):
     """Expected: a state that should be empty holds what a trainer learnt."""
 
     exit_code = 10
+
+
+class NoExperimentError(StackError):
+    """Expected: no list that is kept names an experiment, or the one that was asked for."""
+
+    exit_code = 11

@@ -24,7 +24,7 @@ class ServedItem(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., position: _Optional[int] = ..., score: _Optional[float] = ..., propensity: _Optional[float] = ..., source: _Optional[str] = ..., row: _Optional[_Iterable[float]] = ..., explored: bool = ...) -> None: ...
 
 class Served(_message.Message):
-    __slots__ = ("request_id", "user_id", "surface", "served_time_ms", "model_version", "arm", "feature_schema_hash", "user_row", "context", "items", "learn")
+    __slots__ = ("request_id", "user_id", "surface", "served_time_ms", "model_version", "arm", "feature_schema_hash", "user_row", "context", "items", "learn", "experiment")
     class ContextEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +43,7 @@ class Served(_message.Message):
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     LEARN_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     user_id: str
     surface: str
@@ -54,7 +55,8 @@ class Served(_message.Message):
     context: _containers.ScalarMap[str, str]
     items: _containers.RepeatedCompositeFieldContainer[ServedItem]
     learn: bool
-    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., surface: _Optional[str] = ..., served_time_ms: _Optional[int] = ..., model_version: _Optional[str] = ..., arm: _Optional[str] = ..., feature_schema_hash: _Optional[str] = ..., user_row: _Optional[_Iterable[float]] = ..., context: _Optional[_Mapping[str, str]] = ..., items: _Optional[_Iterable[_Union[ServedItem, _Mapping]]] = ..., learn: bool = ...) -> None: ...
+    experiment: str
+    def __init__(self, request_id: _Optional[str] = ..., user_id: _Optional[str] = ..., surface: _Optional[str] = ..., served_time_ms: _Optional[int] = ..., model_version: _Optional[str] = ..., arm: _Optional[str] = ..., feature_schema_hash: _Optional[str] = ..., user_row: _Optional[_Iterable[float]] = ..., context: _Optional[_Mapping[str, str]] = ..., items: _Optional[_Iterable[_Union[ServedItem, _Mapping]]] = ..., learn: bool = ..., experiment: _Optional[str] = ...) -> None: ...
 
 class SampleItem(_message.Message):
     __slots__ = ("item_id", "position", "propensity", "row", "labels")

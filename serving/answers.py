@@ -70,6 +70,10 @@ class Answer:
     served_time_ms: int
     heads: tuple[Mapping[str, float], ...] = ()
     """Head -> chance of the first items, as many as a model ranked; empty where nobody asked."""
+    experiment: str = ""
+    """That the user takes part in; empty for none."""
+    arm: str = ""
+    """Of that experiment."""
 
 
 @dataclass(frozen=True)

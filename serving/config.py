@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,6 +11,10 @@ from features.config import StrictConfig
 from serving.security.config import SecurityConfig
 
 _LONGEST_LIST = 500
+_ROUNDING = 1e-9
+_ARM_NAME = r"[A-Za-z0-9_.-]{1,64}"
+CANARY_PREFIX, STABLE_ARM, CANARY_ARM = "canary-", "stable", "canary"
+"""Canaries are experiments too: `canary-EPOCH.SEQ`, with these two arms."""
 
 
 class DiversityConfig(StrictConfig):
@@ -57,6 +62,26 @@ class ExplorationConfig(StrictConfig):
         return self
 
 
+class ArmConfig(StrictConfig):
+    """What a share of the users gets: another version than the live one, lists made in another way, or both."""
+
+    share: float = Field(gt=0, le=1)
+    """Part of all users, by a hash of their ids."""
+    version: str = Field("", pattern=r"^(\d+\.\d+)?$")
+    """EPOCH.SEQ that the arm stays at, held in memory beside the live one; empty: the live version, as it changes."""
+    diversity: DiversityConfig | None = None
+    """In place of `serving.diversity`."""
+    exploration: ExplorationConfig | None = None
+    """In place of `serving.exploration`."""
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _is_text(cls, version: Any) -> Any:
+        if isinstance(version, float | int):
+            raise ValueError(f"{version} is a number, which ends 3.10 as 3.1; write it in quotes")
+        return version
+
+
 class OverloadConfig(StrictConfig):
     """What is refused so that the rest is answered in time."""
 
@@ -94,6 +119,10 @@ class ServingConfig(StrictConfig):
     """How unlike the items of a list must be."""
     exploration: ExplorationConfig = Field(default_factory=ExplorationConfig)
     """Places where a draw decides."""
+    experiment: str = Field("", pattern=r"^[A-Za-z0-9_.-]{0,64}$")
+    """Names the comparison of `arms`, and salts the hash: under another name users are dealt anew. Empty: none."""
+    arms: dict[str, ArmConfig] = Field(default_factory=dict)
+    """By name; the first is what the others are compared with. Users beyond all shares take part in nothing."""
     fallback_items: tuple[str, ...] = ()
     """Item ids for the day on which nothing at all is known: the last step of the fallback ladder."""
     cached_rankings: int = Field(10_000, ge=0, le=1_000_000)
@@ -131,3 +160,19 @@ class ServingConfig(StrictConfig):
     """Where it listens; other machines reach it only with TLS and a token of role `metrics`."""
     reflection: bool = False
     """Offer gRPC server reflection, to callers with a token of role `admin`. Channelz is not there at all."""
+
+    @model_validator(mode="after")
+    def _arms_make_an_experiment(self) -> ServingConfig:
+        total = sum(arm.share for arm in self.arms.values())
+        if bool(self.arms) != bool(self.experiment):
+            raise ValueError("experiment and arms need each other: name the experiment, and give it two arms or more")
+        if len(self.arms) == 1:
+            raise ValueError(f"arms has {next(iter(self.arms))!r} alone; give it another one to be compared with")
+        if total > 1.0 + _ROUNDING:
+            raise ValueError(f"the shares of arms sum up to {total:g}; make it 1 or less")
+        for name in self.arms:
+            if not re.fullmatch(_ARM_NAME, name):
+                raise ValueError(f"arms: {name!r:.80} is no name; use 1 to 64 letters, digits, _, . and -")
+        if self.experiment.startswith(CANARY_PREFIX):
+            raise ValueError(f"experiment {self.experiment!r} begins as canaries are named; take another name")
+        return self

@@ -170,6 +170,22 @@ class LiveVersions:
                 self._install(built)
             return built
 
+    async def build_beside(self, version: str) -> ServingModel:
+        """Build a version that does not go live: for an arm. It has memory of its own, and nobody writes into it.
+
+        Raises:
+            VersionUnknownError: no snapshot or no deltas of it are kept.
+            VersionRefusedError: it failed a check.
+        """
+        async with self._one_at_a_time:
+            self._make_room()
+            try:
+                built = await self._in_worker(self._built, version, None)
+            except Exception as error:
+                raise self.refuse(version, error) from error
+            buffer = built.buffer
+            return buffer.model(self._builder.schema_hash, TableRows().extend(buffer.image.item_ids, self._items))
+
     async def advance(self, may_serve: Callable[[ModelVersion], bool]) -> Prepared:
         """Bring the buffer beside through the deltas that wait, and swap; the bad one among them is in the result."""
         async with self._one_at_a_time:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from features.item_table import ItemTable
 from serving.announcements import Announcement, AnnouncementBook
+from serving.arms.kept_snapshots import KeptSnapshots
 from serving.avoided_versions import AvoidedVersions
 from serving.delta_reader import DeltaReader
 from serving.errors import NoModelError, NothingHeldError, OrderError, VersionUnknownError
@@ -63,6 +64,7 @@ class ModelStore:
         self._avoided = AvoidedVersions(order_file.path.with_suffix(".avoided.json"))
         self._book = AnnouncementBook()
         self._reaching: asyncio.Task[None] | None = None
+        self._kept = KeptSnapshots(store_dir, order_file.path.with_suffix(".arms.json"), self._is_pinned)
         self._versions = LiveVersions(store_dir, builder, items, deltas, self._avoided, reader_wait_s)
         self._follower = VersionFollower(self._versions, self._book, deltas, lambda: self._order is not None)
 
@@ -200,7 +202,7 @@ class ModelStore:
         if self._order is not None and self._order.order == "pin":
             base = self._versions.base_of(self._order.version)
             with contextlib.suppress(OSError):
-                if base:
+                if base and not self._kept.holds(base):
                     unpin_version(self._store_dir, base)
         self._stand(None)
         self._follower.resume()
@@ -229,6 +231,26 @@ class ModelStore:
         held = self._need_held()
         del self._book.held[held.version]
         return self.records.note(held.version, VersionState.REJECTED, reason or held.gate_reason)
+
+    async def build_for_arm(self, version: str) -> ServingModel:
+        """Build a version that serves an arm beside the live one; the store keeps the snapshot that it rests on.
+
+        Raises:
+            VersionUnknownError: it is not kept.
+            VersionRefusedError: it failed a check.
+        """
+        model = await self._versions.build_beside(version)
+        self._kept.keep(self._versions.base_of(version))
+        return model
+
+    def let_go_for_arm(self, version: str) -> None:
+        """Let the store prune what an arm no longer needs."""
+        with contextlib.suppress(VersionError):
+            self._kept.let_go(self._versions.base_of(version))
+
+    def keep_only_for_arms(self, versions: Collection[str]) -> None:
+        """Let the store prune what arms of former days needed."""
+        self._kept.keep_only([base for version in versions if (base := self._versions.base_of(version))])
 
     def statuses(self) -> list[VersionStatus]:
         """Return the snapshots in the store, the live version, and those that were held or refused, oldest first."""
@@ -313,6 +335,10 @@ class ModelStore:
         self._order_file.write(order)
         if order is not None:
             self._follower.hold_back()
+
+    def _is_pinned(self, snapshot: str) -> bool:
+        """Whether a person's pin rests on a snapshot."""
+        return self._order is not None and self._order.order == "pin" and snapshot in self._ordered()
 
     def _need_held(self) -> Announcement:
         held = self._book.newest_held()

@@ -1,4 +1,4 @@
-"""The last ranking of every user of late, for requests that leave no time to rank."""
+"""The last ranking of every user of late, for requests that leave no time to rank; of the arm that answers him now."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.answers import RecommendQuery
+from serving.arms.arm import Arm
 from serving.catalog import Catalog
 from serving.stages.filter import Limits
 from serving.stages.rank import Ranking
@@ -29,7 +30,7 @@ class _Kept:
 
 
 class RankingCache:
-    """Rankings by user and surface, without the inputs behind them.
+    """Rankings by arm, user and surface, without the inputs behind them.
 
     Args:
         size: rankings kept; the least lately ranked goes first.
@@ -39,17 +40,17 @@ class RankingCache:
     def __init__(self, size: int, max_age_s: float) -> None:
         self._size = size
         self._max_age_ms = max_age_s * 1000.0
-        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[tuple[str, str], str, str], _Kept] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, user_id: str, surface: str, catalog: Catalog, ranking: Ranking, now_ms: int) -> None:
-        """Keep the best of a ranking of the whole catalogue."""
+    def keep(self, arm: Arm, query: RecommendQuery, catalog: Catalog, ranking: Ranking, now_ms: int) -> None:
+        """Keep the best of an arm's ranking of the whole catalogue."""
         if not self._size:
             return
         best = ranking.order[:_KEPT]
-        key = user_id, surface
+        key = arm.key, query.user_id, query.surface
         table_rows = catalog.context.table_rows[ranking.rows[best]]
         scores, source_codes = ranking.scores[best], ranking.source_codes[best]
         made_by = ranking.model_version, ranking.model_created_ms
@@ -58,12 +59,12 @@ class RankingCache:
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)
 
-    def find(self, query: RecommendQuery, catalog: Catalog, limits: Limits, now_ms: int) -> Ranking | None:
-        """Return what is left of the user's last ranking when only what may be shown now is kept.
+    def find(self, arm: Arm, query: RecommendQuery, catalog: Catalog, limits: Limits, now_ms: int) -> Ranking | None:
+        """Return what is left of the arm's last ranking of a user when only what may be shown now is kept.
 
         None for nothing, and for a part that leaves a list short although there is more to show.
         """
-        kept = self._kept.get((query.user_id, query.surface))
+        kept = self._kept.get((arm.key, query.user_id, query.surface))
         if kept is None or now_ms - kept.time_ms > self._max_age_ms:
             return None
         rows = catalog.rows_of_table[kept.table_rows]

@@ -3,8 +3,9 @@
     hydrate -> filter -> candidates -> rank -> diversify -> explore -> answer -> log
 
 Each stage is a file of `serving/stages/`. A request takes the live model once and holds it until its answer is
-made, so no answer mixes versions. Where time runs out or something fails, `Recommender` goes down the ladder: fewer
-candidates, the user's last ranking, popularity (`serving/fallback.py`); the reason is in the answer.
+made, so no answer mixes versions; the arm of its user says which model that is (`serving/arms/`). Where time runs out
+or something fails, `Recommender` goes down the ladder: fewer candidates, the user's last ranking, popularity
+(`serving/fallback.py`); the reason is in the answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from features.candidates import SOURCES
 from features.config import AppConfig
@@ -32,20 +32,21 @@ from serving.answers import (
     RankedList,
     RecommendQuery,
 )
+from serving.arms.arm import Answered, Arm, LiveModel
+from serving.arms.arm_table import ArmTable
 from serving.budget import Budget, CostEstimate
-from serving.catalog import Catalog, CatalogKeeper, SummaryKeeper
+from serving.catalog import Catalog, SummaryKeeper
 from serving.config import ServingConfig
 from serving.fallback import FallbackLadder
-from serving.model_buffer import ModelLease
 from serving.ranking_cache import RankingCache
 from serving.rules import RulesConfig
 from serving.serving_model import ServingModel
 from serving.similar_items import SimilarItems
 from serving.stage_times import StageClock, StageTimes
 from serving.stages.answer import make_answer
+from serving.stages.by_arm import StagesByArm
 from serving.stages.candidates import CandidateFinder
-from serving.stages.diversify import Diversifier
-from serving.stages.explore import Explorer, Shown
+from serving.stages.explore import Shown
 from serving.stages.filter import Limits, everything_given, limits_of
 from serving.stages.hydrate import Hydrator, UserReader
 from serving.stages.log import ServedSink, served_list
@@ -60,17 +61,11 @@ _LATE = 1.25
 """A busy loop wakes late from a read that took all of its time; what the ranking needs must be left even then."""
 
 
-class LiveModel(Protocol):
-    """Holds the model that serves now."""
-
-    def take(self) -> ModelLease:
-        """Return the live model for one request, to be held with `with`."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """One request on its way through the stages."""
 
+    arm: Arm
     query: RecommendQuery
     user: UserState
     is_user_read: bool
@@ -93,6 +88,7 @@ class Recommender:
         times: takes stage durations.
         rules: tells the rules that hold now.
         clock_ms: tells the time.
+        arms: tells which arm answers a user; the live model answers all where it is not given.
     """
 
     def __init__(
@@ -106,20 +102,19 @@ class Recommender:
         times: StageTimes,
         rules: Callable[[], RulesConfig] = RulesConfig,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        arms: ArmTable | None = None,
     ) -> None:
         self._app = app
+        self._arms = arms or ArmTable(Arm.outside(models, config))
         self._deadline_s = config.deadline_ms / 1000.0
-        self._models = models
         self._items = items
         self._served = served
         self._times = times
         self._clock_ms = clock_ms
         summaries = SummaryKeeper(items, config.catalog_ms)
-        self._catalogs = CatalogKeeper(app.features, items, summaries, rules)
+        self._stages = StagesByArm(app.features, items, summaries, rules)
         self._hydrator = Hydrator(users, app.features, config.max_user_reads)
         self._candidates = CandidateFinder()
-        self._diversifier = Diversifier(config.diversity)
-        self._explorer = Explorer(config.exploration)
         self._fallback = FallbackLadder(items, summaries, config.fallback_items, rules)
         self._rankings = RankingCache(config.cached_rankings, config.cached_ranking_s)
         self._cost = CostEstimate(_FIRST_RANKING_S)
@@ -139,14 +134,21 @@ class Recommender:
         clock = self._times.start()
         now_ms = self._clock_ms()
         user, reason = await self._hydrator.hydrate(query, now_ms, budget, self._spare_s(budget), clock)
-        asked = _Asked(query, user, reason is None, budget, now_ms, clock)
-        with self._models.take() as live:
+        arm = self._arms.arm_of(query.user_id)
+        asked = _Asked(arm, query, user, reason is None, budget, now_ms, clock)
+        started_s = time.perf_counter()
+        with arm.models.take() as live:
             model = _ready(live)
             ranked = self._ranked_or_fallback(model, asked)
             reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
-            answer = make_answer(ranked, model, reasons, now_ms, query.include_heads)
+            answer = make_answer(ranked, model, reasons, now_ms, arm, query.include_heads)
+        took_s = time.perf_counter() - started_s
         clock.passed("answer")
-        self._served.put(served_list(query, answer, ranked, self._app.surfaces[query.surface].learn))
+        is_learnt = self._app.surfaces[query.surface].learn
+        self._served.put(served_list(query, answer, ranked, is_learnt))
+        arm.lists += 1
+        if arm.watch is not None:
+            arm.watch.saw(arm, Answered(answer.request_id, query.user_id, took_s, reasons, is_learnt))
         clock.passed("log")
         self._count(clock, reasons)
         return answer
@@ -154,19 +156,20 @@ class Recommender:
     def _ranked_list(self, model: ServingModel, asked: _Asked) -> RankedList:
         """Take the stages from filter to explore, in as much time as there is."""
         query, now_ms, clock = asked.query, asked.now_ms, asked.clock
-        catalog = self._catalogs.at(model, now_ms)
+        stages = self._stages.of(asked.arm)
+        catalog = stages.catalogs.at(model, now_ms)
         clock.passed("catalog")
         limits = limits_of(catalog, self._items, query, asked.user)
         clock.passed("filter")
         ranking, reasons = self._ranking(catalog, limits, asked)
         if ranking is None:
             return self._fallback.rank(query, asked.user, now_ms, (POPULARITY_ONLY,))
-        arrangement = self._diversifier.arrange(ranking, catalog, query.surface, query.num_items)
+        arrangement = stages.diversifier.arrange(ranking, catalog, query.surface, query.num_items)
         clock.passed("diversify")
         # Nothing can be learnt from draws whose inputs are not logged: a recalled ranking is shown as it is.
         is_learnt = self._app.surfaces[query.surface].learn and ranking.inputs is not None
-        if self._explorer.explores(query.surface, is_learnt):
-            shown = self._explorer.fill(arrangement, ranking, catalog, query.num_items, now_ms)
+        if stages.explorer.explores(query.surface, is_learnt):
+            shown = stages.explorer.fill(arrangement, ranking, catalog, query.num_items, now_ms)
         else:
             shown = Shown(arrangement.first(query.num_items), {})
         clock.passed("explore")
@@ -181,7 +184,7 @@ class Recommender:
         if is_short and left_s < self._short_cost.safe_s:
             if left_s > 0.0:  # A request that came too late says nothing of what rankings take.
                 self._short_cost.fade()
-            return self._rankings.find(query, catalog, limits, now_ms), (CACHED_RANKING,)
+            return self._rankings.find(asked.arm, query, catalog, limits, now_ms), (CACHED_RANKING,)
         if is_short:
             self._cost.fade()
             self._work.fade()
@@ -195,7 +198,7 @@ class Recommender:
             self._work.add(took_s)
         is_whole = not is_short and limits.given is None and not query.category_filter
         if is_whole and asked.is_user_read:  # What is worse must not take the place of a good one.
-            self._rankings.keep(query.user_id, query.surface, catalog, ranking, now_ms)
+            self._rankings.keep(asked.arm, query, catalog, ranking, now_ms)
         return ranking, (FEWER_CANDIDATES,) if is_short else ()
 
     def _spare_s(self, budget: Budget) -> float:
@@ -222,12 +225,13 @@ class Recommender:
         now_ms = self._clock_ms()
         query = RecommendQuery(user_id, len(item_ids), candidate_item_ids=item_ids)
         user, reason = await self._hydrator.hydrate(query, now_ms, budget, self._spare_s(budget), clock)
-        asked = _Asked(query, user, reason is None, budget, now_ms, clock)
-        with self._models.take() as live:
+        arm = self._arms.arm_of(user_id)
+        asked = _Asked(arm, query, user, reason is None, budget, now_ms, clock)
+        with arm.models.take() as live:
             model = _ready(live)
             ranked = self._scored(model, asked)
             reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
-            answer = make_answer(_with_missing(ranked, item_ids), model, reasons, now_ms, include_heads)
+            answer = make_answer(_with_missing(ranked, item_ids), model, reasons, now_ms, arm, include_heads)
         clock.passed("answer")
         self._count(clock, reasons)
         return answer
@@ -241,7 +245,7 @@ class Recommender:
             return self._ordered(asked, POPULARITY_ONLY)
         started_s = time.perf_counter()
         try:
-            catalog = self._catalogs.at(model, now_ms)
+            catalog = self._stages.of(asked.arm).catalogs.at(model, now_ms)
             clock.passed("catalog")
             limits = everything_given(model, query)
             found = self._candidates.find(catalog, asked.user, limits, now_ms, query.num_items, is_short=False)
@@ -262,10 +266,11 @@ class Recommender:
     def similar_items(self, item_id: str, num_items: int, budget: Budget | None = None) -> Answer:
         """Return the items most like `item_id`; by popularity where it is unknown or the time does not suffice."""
         now_ms, budget = self._clock_ms(), budget or Budget.of(self._deadline_s)
-        with self._models.take() as live:
+        arm = self._arms.default  # Nobody in particular asks.
+        with arm.models.take() as live:
             model = _ready(live)
             ranked, took_s = self._similar.find(model, item_id, num_items, now_ms, budget)
-            answer = make_answer(ranked, model, ranked.reasons, now_ms)
+            answer = make_answer(ranked, model, ranked.reasons, now_ms, arm)
         if took_s is not None:
             self._work.add(took_s)
         self._times.count_answer(ranked.reasons)

@@ -34,6 +34,8 @@ class ServedList:
     rows: NDArray[np.float32]
     """(n, F) ranker inputs of the shown items; (0, 0) where no model ranked."""
     learn: bool
+    experiment: str = ""
+    arm: str = ""
 
 
 class _Item(msgspec.Struct, omit_defaults=True):
@@ -46,7 +48,7 @@ class _Item(msgspec.Struct, omit_defaults=True):
     explored: bool = False
 
 
-class _Served(msgspec.Struct):
+class _Served(msgspec.Struct, omit_defaults=True):
     request_id: str
     user_id: str
     surface: str
@@ -58,6 +60,7 @@ class _Served(msgspec.Struct):
     context: dict[str, str]
     items: list[_Item]
     learn: bool
+    experiment: str = ""
 
 
 def encode_served(served: ServedList) -> bytes:
@@ -74,12 +77,13 @@ def encode_served(served: ServedList) -> bytes:
             surface=served.surface,
             served_time_ms=served.served_time_ms,
             model_version=served.model_version,
-            arm="",
+            arm=served.arm,
             feature_schema_hash=served.feature_schema_hash,
             user_row=shorten_floats(served.user_row),
             context=dict(served.context),
             items=items,
             learn=served.learn,
+            experiment=served.experiment,
         )
     )
 

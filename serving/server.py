@@ -25,6 +25,9 @@ from protos import serving_pb2_grpc
 from serving.admin import AdminServicer
 from serving.admission import Admission
 from serving.announcements import Announcement
+from serving.arms.arm import Arm
+from serving.arms.arm_table import ArmTable
+from serving.arms.declared import DeclaredExperiment
 from serving.config import ServingConfig
 from serving.delta_reader import DeltaReader
 from serving.edge import Edge
@@ -122,6 +125,8 @@ class Server:
         )
         self.times = StageTimes()
         self.rules = RulesFile(settings.rules_path, app)
+        self.arms = ArmTable(Arm.outside(self.models, serving))
+        self.experiment = DeclaredExperiment(serving, self.models, self.arms)
         self.recommender = Recommender(
             app,
             serving,
@@ -131,12 +136,13 @@ class Server:
             ServedLog(self.writer),
             self.times,
             lambda: self.rules.current,
+            arms=self.arms,
         )
         self.admission = Admission(serving.overload, serving.max_user_reads, lambda: self.recommender.cost_s)
         make_operator_tokens(self._state_dir)
         security = serving.security
         self.tokens = Tokens(security.tokens_path(self._state_dir), operator_files(self._state_dir))
-        for collector in (self.rules, self.writer, self.admission, self.tokens, self.models.stats):
+        for collector in (self.rules, self.writer, self.admission, self.tokens, self.models.stats, self.arms):
             self.times.registry.register(collector)
         self.health = Health()
         self._edge = Edge(serving, self.tokens)
@@ -161,6 +167,7 @@ class Server:
         catching_up = asyncio.create_task(self.items.start(self._settings.serving.catch_up_s))
         await self._announcements.wait_until_caught_up(_ANNOUNCEMENTS_S)  # They tell which versions on disk are held.
         await self.models.start(self._settings.serving.cold_start_versions)
+        await self.experiment.start()
         self._tasks.append(asyncio.create_task(self._user_rows.keep_open(), name="keep Redis open"))
         if not await catching_up:
             logger.warning("item features are not read to the end yet; serving with %d items", len(self.items.table))
@@ -187,6 +194,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.experiment.stop()
         await asyncio.gather(self.models.stop(), self._announcements.stop(), self.items.stop())
         await asyncio.to_thread(self.writer.stop, _WRITER_STOP_S)
         self._user_rows.close()
@@ -261,6 +269,9 @@ class Server:
             refused_requests=dict(self.admission.refused),
             rules=len(self.rules.current.rules),
             rules_refusal=self.rules.refusal,
+            experiment=self._settings.serving.experiment,
+            experiment_reason=self.experiment.reason,
+            arms={} if self.arms.running is None else {a.name: a.lists for a in self.arms.running.arms.values()},
             items_known=len(self.items.table),
             feature_offsets=self.items.next_offsets(),
         )

@@ -55,8 +55,10 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
                 items=_items_of(answer.items, answer.heads),
                 model_version=answer.model_version,
                 model_age_s=answer.model_age_s,
+                arm=answer.arm,
                 degraded_reasons=answer.degraded_reasons,
                 served_time_ms=answer.served_time_ms,
+                experiment=answer.experiment,
             )
         raise AssertionError("abort raises")
 
@@ -186,6 +188,8 @@ def _rank_response(answer: Answer) -> pb.RankResponse:
         model_age_s=answer.model_age_s,
         degraded_reasons=answer.degraded_reasons,
         served_time_ms=answer.served_time_ms,
+        experiment=answer.experiment,
+        arm=answer.arm,
     )
 
 

@@ -52,6 +52,12 @@ class ServingStatus(msgspec.Struct, kw_only=True):
     """Rules that hold."""
     rules_refusal: str
     """Why the rules of `headrace.yaml` as they are now were refused; empty where they hold."""
+    experiment: str
+    """That `headrace.yaml` declares; empty for none."""
+    experiment_reason: str
+    """Why it does not run; empty where it does."""
+    arms: dict[str, int]
+    """Arm of what runs -> lists that it answered."""
     items_known: int
     feature_offsets: dict[str, int]
 

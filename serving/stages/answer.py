@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from serving.answers import Answer, RankedList
+from serving.arms.arm import Arm
 from serving.serving_model import ServingModel
 
 _draw_bits = random.SystemRandom().getrandbits
@@ -12,9 +13,14 @@ _draw_bits = random.SystemRandom().getrandbits
 
 
 def make_answer(
-    ranked: RankedList, model: ServingModel | None, reasons: tuple[str, ...], now_ms: int, include_heads: bool = False
+    ranked: RankedList,
+    model: ServingModel | None,
+    reasons: tuple[str, ...],
+    now_ms: int,
+    arm: Arm,
+    include_heads: bool = False,
 ) -> Answer:
-    """Return the answer; a fallback names no version, and has no chances of heads.
+    """Return the answer of an arm; a fallback names no version, and has no chances of heads.
 
     The age is that of the model that ranked, or of the live one behind a fallback.
     """
@@ -27,6 +33,8 @@ def make_answer(
         degraded_reasons=reasons,
         served_time_ms=now_ms,
         heads=_heads(ranked, model) if include_heads else (),
+        experiment=arm.experiment,
+        arm=arm.name,
     )
 
 

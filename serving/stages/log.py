@@ -29,4 +29,6 @@ def served_list(query: RecommendQuery, answer: Answer, ranked: RankedList, learn
         items=ranked.items,
         rows=ranked.rows,
         learn=learn,
+        experiment=answer.experiment,
+        arm=answer.arm,
     )

@@ -22,6 +22,8 @@ from serving.admin import AdminServicer
 from serving.admission import Admission
 from serving.announcements import Announcement
 from serving.answers import RecommendQuery
+from serving.arms.arm import Arm
+from serving.arms.arm_table import ArmTable
 from serving.config import ServingConfig
 from serving.delta_reader import DeltaReader
 from serving.feature_client import UserFeatures
@@ -37,6 +39,7 @@ from serving.security.token_file import Tokens
 from serving.served_log import ServedList
 from serving.servicer import RecommenderServicer
 from serving.stage_times import StageTimes
+from serving.stages.by_arm import ArmStages
 from serving.standing_order import StandingOrderFile
 from tests.fakes import FakeBroker, FakeProducer
 from trainer.delta_chunks import TOPIC
@@ -145,9 +148,23 @@ class World:
         self.admission = Admission(config.overload, config.max_user_reads, lambda: self.recommender.cost_s)
         self.rules = RulesConfig()
         self.times = StageTimes()
+        self.arms = ArmTable(Arm.outside(self.models, config))
         self.recommender = Recommender(
-            APP, config, self.models, self.users, self.items, self.served, self.times, lambda: self.rules
+            APP,
+            config,
+            self.models,
+            self.users,
+            self.items,
+            self.served,
+            self.times,
+            lambda: self.rules,
+            arms=self.arms,
         )
+
+    @property
+    def stages(self) -> ArmStages:
+        """Return the stages of users outside any experiment."""
+        return self.recommender._stages.of(self.arms.default)
 
     def query(self, num_items: int = 10, **changes: Any) -> RecommendQuery:
         """Return what ann asks."""

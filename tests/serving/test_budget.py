@@ -46,7 +46,7 @@ async def test_no_time_to_rank_recalls_the_last_ranking_less_what_is_gone(timed:
     before = await timed.recommender.recommend(timed.query(), PLENTY)
     ids = [item.item_id for item in before.items]
     timed.items.remove_item(ids[0])
-    timed.recommender._catalogs._summaries._kept = None  # As if the catalog's time were up.
+    timed.stages.catalogs._summaries._kept = None  # As if the catalog's time were up.
     query = timed.query(exclude_item_ids=(ids[1],))
     answer = await timed.recommender.recommend(query, Budget.of(0.5))
     assert [item.item_id for item in answer.items][:8] == ids[2:]
@@ -97,8 +97,8 @@ def test_estimate_fades_to_a_quarter_of_the_newest_duration() -> None:
 async def test_short_rest_of_a_ranking_gives_way_to_popularity(timed: World) -> None:
     """Nine of ten kept places are recalled only where there is no tenth item to show."""
     before = await timed.recommender.recommend(timed.query(), PLENTY)
-    kept = timed.recommender._rankings._kept["ann", "default"]
-    timed.recommender._rankings._kept["ann", "default"] = replace(
+    kept = timed.recommender._rankings._kept[("", ""), "ann", "default"]
+    timed.recommender._rankings._kept[("", ""), "ann", "default"] = replace(
         kept,
         table_rows=kept.table_rows[:10],
         scores=kept.scores[:10],
@@ -116,17 +116,17 @@ async def test_short_rest_of_a_ranking_gives_way_to_popularity(timed: World) -> 
 async def test_worse_rankings_do_not_replace_the_kept_one(timed: World) -> None:
     """Neither a short one nor one of a user who was not read."""
     await timed.recommender.recommend(timed.query(), PLENTY)
-    kept = timed.recommender._rankings._kept["ann", "default"]
+    kept = timed.recommender._rankings._kept[("", ""), "ann", "default"]
     await timed.recommender.recommend(timed.query(), Budget.of(150.0))
     timed.rows.error = ConnectionError("refused")
     await timed.recommender.recommend(timed.query(), PLENTY)
-    assert timed.recommender._rankings._kept["ann", "default"] is kept
+    assert timed.recommender._rankings._kept[("", ""), "ann", "default"] is kept
 
 
 async def test_recalled_ranking_is_not_drawn_for(timed: World) -> None:
     """No inputs are logged with it, so nobody would learn from the draw."""
     config = ExplorationConfig.model_validate({"policy": "epsilon", "epsilon": 1.0, "slots": [0, 1, 2]})
-    timed.recommender._explorer = Explorer(config, lambda: 0.99)
+    timed.stages.explorer = Explorer(config, lambda: 0.99)
     drawn = await timed.recommender.recommend(timed.query(), PLENTY)
     recalled = await timed.recommender.recommend(timed.query(), Budget.of(0.5))
     assert [any(item.explored for item in answer.items) for answer in (drawn, recalled)] == [True, False]
@@ -174,7 +174,7 @@ def test_one_stall_hardly_moves_an_estimate() -> None:
 
 def test_request_that_waited_takes_the_newer_summary(world: World) -> None:
     """Two requests in turn, one 60 ms behind, must not make it anew each; a clock set back must."""
-    summaries = world.recommender._catalogs._summaries
+    summaries = world.stages.catalogs._summaries
     kept = summaries.at(1_000_000)
     assert summaries.at(999_940) is kept
     assert summaries.at(900_000) is not kept

@@ -41,7 +41,7 @@ def test_short_lists_are_ordered_too(size: int) -> None:
 
 async def test_category_cap_holds_on_every_list(world: World) -> None:
     """No more than two of one category, whatever their scores."""
-    world.recommender._diversifier._config = DiversityConfig(category_cap=2)
+    world.stages.diversifier._config = DiversityConfig(category_cap=2)
     await world.serve("1.1")
     for item_id in ITEM_IDS[:40]:
         world.items.set_item(item_id, ["drama"])
@@ -53,4 +53,4 @@ async def test_category_cap_holds_on_every_list(world: World) -> None:
 
 def test_config_of_the_server_reaches_the_stage(world: World) -> None:
     """Off by default: lists are ordered by score."""
-    assert world.recommender._diversifier._config == ServingConfig().diversity == DiversityConfig()
+    assert world.stages.diversifier._config == ServingConfig().diversity == DiversityConfig()

@@ -48,7 +48,7 @@ def test_fresh_items_have_their_budget_and_no_more() -> None:
 async def test_logged_chances_are_how_often_it_happens(world: World, policy: str) -> None:
     """Over 2,000 lists each item stands in the drawn place as often as its propensity said."""
     config = ExplorationConfig.model_validate({"policy": policy, "slots": [1], "epsilon": 0.6, "candidates": 5})
-    world.recommender._explorer = Explorer(config, random.Random(1).random)
+    world.stages.explorer = Explorer(config, random.Random(1).random)
     await world.serve("1.1")
     counts: Counter[str] = Counter()
     said: dict[str, float] = {}
@@ -64,7 +64,7 @@ async def test_logged_chances_are_how_often_it_happens(world: World, policy: str
 
 async def test_chances_travel_to_the_answer_and_into_the_log(world: World) -> None:
     """The served record holds every item's propensity, and whether a draw put it in place of the best."""
-    world.recommender._explorer = Explorer(explorer(epsilon=1.0), lambda: 0.999)
+    world.stages.explorer = Explorer(explorer(epsilon=1.0), lambda: 0.999)
     await world.serve("1.1")
     async with world.recommender_stub() as stub:
         reply = await stub.Recommend(pb.RecommendRequest(user_id="ann", num_items=3))
@@ -75,7 +75,7 @@ async def test_chances_travel_to_the_answer_and_into_the_log(world: World) -> No
 
 async def test_surface_that_does_not_learn_is_not_drawn_for(world: World) -> None:
     """Probes see the best there is."""
-    world.recommender._explorer = Explorer(explorer(epsilon=1.0), lambda: 0.999)
+    world.stages.explorer = Explorer(explorer(epsilon=1.0), lambda: 0.999)
     await world.serve("1.1")
     probe = await world.recommender.recommend(world.query(surface="probe"))
     assert {item.propensity for item in probe.items} == {1.0}
@@ -83,7 +83,7 @@ async def test_surface_that_does_not_learn_is_not_drawn_for(world: World) -> Non
 
 async def test_caps_hold_for_what_is_drawn(world: World) -> None:
     """A draw never chooses what a rule allows no more of."""
-    world.recommender._explorer = Explorer(
+    world.stages.explorer = Explorer(
         ExplorationConfig(policy="epsilon", slots=tuple(range(10)), epsilon=1.0, candidates=40), random.Random(2).random
     )
     world.rules = world.rules_of(few={"cap": 1, "items": list(ITEM_IDS[:50])})

@@ -83,7 +83,7 @@ class RankedItem(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., score: _Optional[float] = ..., position: _Optional[int] = ..., source: _Optional[str] = ..., propensity: _Optional[float] = ..., heads: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
-    __slots__ = ("request_id", "items", "model_version", "model_age_s", "arm", "degraded_reasons", "request_token", "served_time_ms")
+    __slots__ = ("request_id", "items", "model_version", "model_age_s", "arm", "degraded_reasons", "request_token", "served_time_ms", "experiment")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class RecommendResponse(_message.Message):
     DEGRADED_REASONS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_TOKEN_FIELD_NUMBER: _ClassVar[int]
     SERVED_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     items: _containers.RepeatedCompositeFieldContainer[RankedItem]
     model_version: str
@@ -100,7 +101,8 @@ class RecommendResponse(_message.Message):
     degraded_reasons: _containers.RepeatedScalarFieldContainer[str]
     request_token: str
     served_time_ms: int
-    def __init__(self, request_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., model_version: _Optional[str] = ..., model_age_s: _Optional[float] = ..., arm: _Optional[str] = ..., degraded_reasons: _Optional[_Iterable[str]] = ..., request_token: _Optional[str] = ..., served_time_ms: _Optional[int] = ...) -> None: ...
+    experiment: str
+    def __init__(self, request_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., model_version: _Optional[str] = ..., model_age_s: _Optional[float] = ..., arm: _Optional[str] = ..., degraded_reasons: _Optional[_Iterable[str]] = ..., request_token: _Optional[str] = ..., served_time_ms: _Optional[int] = ..., experiment: _Optional[str] = ...) -> None: ...
 
 class RankRequest(_message.Message):
     __slots__ = ("user_id", "item_ids", "surface", "context", "include_heads")
@@ -124,20 +126,24 @@ class RankRequest(_message.Message):
     def __init__(self, user_id: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., surface: _Optional[str] = ..., context: _Optional[_Mapping[str, str]] = ..., include_heads: bool = ...) -> None: ...
 
 class RankResponse(_message.Message):
-    __slots__ = ("request_id", "items", "model_version", "model_age_s", "degraded_reasons", "served_time_ms")
+    __slots__ = ("request_id", "items", "model_version", "model_age_s", "degraded_reasons", "served_time_ms", "experiment", "arm")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     MODEL_AGE_S_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_REASONS_FIELD_NUMBER: _ClassVar[int]
     SERVED_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     items: _containers.RepeatedCompositeFieldContainer[RankedItem]
     model_version: str
     model_age_s: float
     degraded_reasons: _containers.RepeatedScalarFieldContainer[str]
     served_time_ms: int
-    def __init__(self, request_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., model_version: _Optional[str] = ..., model_age_s: _Optional[float] = ..., degraded_reasons: _Optional[_Iterable[str]] = ..., served_time_ms: _Optional[int] = ...) -> None: ...
+    experiment: str
+    arm: str
+    def __init__(self, request_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[RankedItem, _Mapping]]] = ..., model_version: _Optional[str] = ..., model_age_s: _Optional[float] = ..., degraded_reasons: _Optional[_Iterable[str]] = ..., served_time_ms: _Optional[int] = ..., experiment: _Optional[str] = ..., arm: _Optional[str] = ...) -> None: ...
 
 class SimilarItemsRequest(_message.Message):
     __slots__ = ("item_id", "num_items")

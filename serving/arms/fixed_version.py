@@ -1,0 +1,22 @@
+"""A version that stays as it is, in memory of its own beside the live one: no delta is ever written into it."""
+
+from __future__ import annotations
+
+from serving.model_buffer import ModelLease, Readers
+from serving.serving_model import ServingModel
+
+
+class FixedVersion:
+    """What an arm stays at.
+
+    Args:
+        model: the version; its memory goes with the last request that holds it.
+    """
+
+    def __init__(self, model: ServingModel) -> None:
+        self.model = model
+        self._readers = Readers()
+
+    def take(self) -> ModelLease:
+        """Return the model for one request, to be held with `with`."""
+        return ModelLease(self.model, self._readers)

@@ -1,0 +1,53 @@
+"""The stages that are an arm's own: its model has a catalog, and its lists may be made in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from features.config import FeaturesConfig
+from features.item_table import ItemTable
+from serving.arms.arm import Arm
+from serving.catalog import CatalogKeeper, SummaryKeeper
+from serving.rules import RulesConfig
+from serving.stages.diversify import Diversifier
+from serving.stages.explore import Explorer
+
+
+@dataclass
+class ArmStages:
+    """What differs from arm to arm."""
+
+    catalogs: CatalogKeeper
+    """With one for all, two models in turn would make a new catalog for every list."""
+    diversifier: Diversifier
+    explorer: Explorer
+
+
+class StagesByArm:
+    """Makes stages for an arm when its first list is asked for; they go when the arm goes.
+
+    Args:
+        features: of the app.
+        items: the item table.
+        summaries: of the table.
+        rules: tells the rules that hold now.
+    """
+
+    def __init__(
+        self, features: FeaturesConfig, items: ItemTable, summaries: SummaryKeeper, rules: Callable[[], RulesConfig]
+    ) -> None:
+        self._features = features
+        self._items = items
+        self._summaries = summaries
+        self._rules = rules
+        self._made: WeakKeyDictionary[Arm, ArmStages] = WeakKeyDictionary()
+
+    def of(self, arm: Arm) -> ArmStages:
+        """Return the stages of an arm."""
+        made = self._made.get(arm)
+        if made is None:
+            catalogs = CatalogKeeper(self._features, self._items, self._summaries, self._rules)
+            made = self._made[arm] = ArmStages(catalogs, Diversifier(arm.diversity), Explorer(arm.exploration))
+        return made
