@@ -11,6 +11,8 @@ import typer
 
 from compose.cli_options import DEFAULT_CONFIG, DEFAULT_STATE, ConfigOption, JsonOption, StateOption, print_json
 from features.config import ConfigError, load_section
+from features.request_keys import add_request_key
+from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
 from serving.security.roles import Role
 from serving.security.token_keeper import TokenKeeper
@@ -70,6 +72,19 @@ def revoke(
     """Forget tokens; servers refuse them within a second."""
     for token in _keeper(config, state).revoke(name_or_id):
         typer.echo(f"revoked {token.token_id} of {token.name!r}, role {token.role}")
+
+
+@tokens_app.command("rotate-request-key")
+def rotate_request_key(config: ConfigOption = DEFAULT_CONFIG, state: StateOption = DEFAULT_STATE) -> None:
+    """Make a new key for request tokens; servers sign with it within a second, older tokens hold until they expire.
+
+    A key that leaked is of no use once they have.
+    """
+    section = load_section(config, "request_tokens", RequestTokensConfig)
+    key = add_request_key(section.keys_path(state))
+    typer.echo(f"request tokens are signed with key {key.id} from now on")
+    if not section.is_enabled:
+        typer.echo("request_tokens.is_enabled is false in the configuration: no server signs", err=True)
 
 
 def _keeper(config: Path, state: Path) -> TokenKeeper:

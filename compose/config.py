@@ -11,6 +11,7 @@ from compose.imports.mapping import MappingConfig, load_mappings
 from features.config import AppConfig, ConfigError, StrictConfig, load_app_config, load_section
 from features.label_config import load_labels
 from features.quality.config import QualityConfig, load_quality_config
+from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
 from serving.rules import load_rules
 from streams.config import StreamsConfig
@@ -85,6 +86,8 @@ class HeadraceConfig(StrictConfig):
     """Mappings of foreign events files."""
     quality: QualityConfig
     """The quality job."""
+    request_tokens: RequestTokensConfig
+    """Signed tokens of answers."""
 
 
 def load_stack_config(path: Path) -> StackConfig:
@@ -110,6 +113,7 @@ def load_headrace_config(path: Path) -> HeadraceConfig:
         stack=load_stack_config(path),
         imports=load_mappings(path),
         quality=load_quality_config(path),
+        request_tokens=load_section(path, "request_tokens", RequestTokensConfig),
     )
     load_labels(path, config.app)
     load_rules(path, config.app)

@@ -18,6 +18,7 @@ from headrace_client.records import check_id
 _ID_FIELDS = ("event_id", "user_id", "item_id", "action")
 _TEXT_FIELDS = (*_ID_FIELDS, "request_id", "request_token", "session_id")
 _FIELDS = (*_TEXT_FIELDS, "event_time_ms", "value")
+_UNPROVEN = "bad_token"
 _COUNTED = {
     "unknown_request": "the event has counted, only the list that it names was never served",
     "after_horizon": "the event has counted, it only came too late for its list",
@@ -114,6 +115,8 @@ def prepare(letter: DeadLetter, rules: ReplayRules) -> Resend | Left:
         return Left("too_large", "only the beginning of the record was kept; send it again from its source")
     if letter.reason in _COUNTED and not rules.is_forced:
         return Left(letter.reason, f"{_COUNTED[letter.reason]}; --force sends it all the same")
+    if letter.reason == _UNPROVEN and not rules.is_forced:
+        return Left(letter.reason, "nothing proves that its user was shown its item; --force sends it all the same")
     topic = HISTORY_TOPIC if rules.as_history else letter.topic
     event = _json_object(letter.raw)
     if event is None:

@@ -39,6 +39,7 @@ from streams.job import SqlJob
 from streams.job_files import JobFiles
 from streams.jobs.feature_job import feature_job
 from streams.kafka_tables import BACKFILL_TOPIC, EVENTS_TOPIC, dead_letters_topic, feature_topic
+from streams.token_check import load_token_check
 
 NEXT = ".next"
 READERS = ("ingester", "trainer", "server")
@@ -97,6 +98,7 @@ class StreamsUpgrade:
         self._say = say
         self._app: AppConfig = load_app_config(config_path)
         self._streams = load_section(config_path, "streams", StreamsConfig)
+        self._tokens = load_token_check(config_path, Path(endpoints.state))
         self._rest = FlinkRest(endpoints.flink)
         self._flink_dir = Path(endpoints.state) / "flink"
         self._files, self._next_files = (JobFiles(self._flink_dir, f"feature_job{suffix}") for suffix in ("", NEXT))
@@ -134,7 +136,7 @@ class StreamsUpgrade:
         )
 
     def _job(self, suffix: str) -> SqlJob:
-        return feature_job(self._app, self._streams, self._endpoints.kafka, suffix)
+        return feature_job(self._app, self._streams, self._endpoints.kafka, suffix, self._tokens)
 
     def _is_newest_plan(self, job: SqlJob) -> bool:
         plans = (self._flink_dir / "plans").glob("feature_job-*.json")

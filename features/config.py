@@ -28,6 +28,7 @@ SECTIONS = (
     "surfaces",
     "features",
     "labels",
+    "request_tokens",
     "quality",
     "imports",
     "rules",

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from features.config import ConfigError, load_app_config, load_endpoints, load_section
+from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
 from serving.errors import StartupError
 
@@ -35,8 +36,9 @@ async def _serve(arguments: argparse.Namespace) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, is_stopping.set)
     address = arguments.address or endpoints.serving or serving.address
+    tokens = load_section(arguments.config, "request_tokens", RequestTokensConfig)
     settings = ServerSettings(
-        app, serving, endpoints, address, arguments.admin_address, arguments.name, arguments.config
+        app, serving, endpoints, address, arguments.admin_address, arguments.name, arguments.config, tokens
     )
     await run_server(settings, is_stopping)
 

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection
 
 from features.config import AppConfig, Endpoints
 from features.model_inputs import feature_schema_hash
+from features.request_token_config import RequestTokensConfig
 from features.warm_up import warm_up
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer
@@ -42,6 +43,7 @@ from serving.rules_file import RulesFile
 from serving.security.listening import check_public
 from serving.security.metrics_port import MetricsPort
 from serving.security.operator_tokens import make_operator_tokens, operator_files
+from serving.security.request_tokens import RequestTokens
 from serving.security.roles import Role
 from serving.security.token_file import Tokens
 from serving.served_log import ServedLog
@@ -75,6 +77,8 @@ class ServerSettings:
     """Names the status and order files, so that servers can share a state directory."""
     rules_path: Path | None = None
     """`headrace.yaml`, whose rules are followed; None for no rules."""
+    request_tokens: RequestTokensConfig = field(default_factory=RequestTokensConfig)
+    """Whether answers are signed."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,9 @@ class Server:
         make_operator_tokens(self._state_dir)
         security = serving.security
         self.tokens = Tokens(security.tokens_path(self._state_dir), operator_files(self._state_dir))
+        self.request_tokens = self._signer()
+        if self.request_tokens is not None:
+            self.times.registry.register(self.request_tokens)
         for collector in (self.rules, self.writer, self.admission, self.tokens, self.models.stats, self.arms):
             self.times.registry.register(collector)
         self.health = Health()
@@ -181,6 +188,9 @@ class Server:
         self._tasks.append(asyncio.create_task(self.rules.follow(self._settings.serving.rules_check_s), name="rules"))
         check_s = self._settings.serving.security.tokens_check_s
         self._tasks.append(asyncio.create_task(self.tokens.follow(check_s), name="tokens"))
+        if self.request_tokens is not None:
+            check_s = self._settings.request_tokens.check_s
+            self._tasks.append(asyncio.create_task(self.request_tokens.follow(check_s), name="request keys"))
         logger.info("serving on %s, admin on %s", self.address, self.admin_address or "no port")
 
     async def stop(self) -> None:
@@ -200,13 +210,21 @@ class Server:
         self._user_rows.close()
 
     def _add_services(self) -> None:
-        servicer = RecommenderServicer(self.recommender, self._settings.app, self._settings.serving, self.admission)
+        settings = self._settings
+        servicer = RecommenderServicer(
+            self.recommender, settings.app, settings.serving, self.admission, self.request_tokens
+        )
         serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, self._grpc)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._grpc)
         if self._settings.serving.reflection:
             reflection.enable_server_reflection(_REFLECTED, self._grpc)
         if self._settings.admin_address:
             self._add_admin()
+
+    def _signer(self) -> RequestTokens | None:
+        """Return what signs answers; None where request tokens are off."""
+        config = self._settings.request_tokens
+        return RequestTokens(config.keys_path(self._state_dir)) if config.is_enabled else None
 
     def _metrics_port(self) -> MetricsPort | None:
         """Bind Prometheus' port, where there is to be one."""

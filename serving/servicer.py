@@ -16,6 +16,7 @@ from serving.budget import Budget
 from serving.call_errors import answered_errors
 from serving.config import ServingConfig
 from serving.recommender import Recommender
+from serving.security.request_tokens import RequestTokens
 from serving.security.tokens import token_of
 
 DEFAULT_NUM_ITEMS = 10
@@ -35,14 +36,23 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
         app: declared surfaces.
         config: deadlines.
         admission: lets requests in.
+        tokens: signs answers; None where request tokens are off.
     """
 
-    def __init__(self, recommender: Recommender, app: AppConfig, config: ServingConfig, admission: Admission) -> None:
+    def __init__(
+        self,
+        recommender: Recommender,
+        app: AppConfig,
+        config: ServingConfig,
+        admission: Admission,
+        tokens: RequestTokens | None = None,
+    ) -> None:
         self._recommender = recommender
         self._app = app
         self._deadline_s = config.deadline_ms / 1000.0
         self._reserve_s = config.reserve_ms / 1000.0
         self._admission = admission
+        self._tokens = tokens
 
     async def Recommend(self, request: pb.RecommendRequest, context: Any) -> pb.RecommendResponse:
         """Retrieve and rank."""
@@ -57,6 +67,7 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
                 model_age_s=answer.model_age_s,
                 arm=answer.arm,
                 degraded_reasons=answer.degraded_reasons,
+                request_token=self._request_token(request.user_id, answer),
                 served_time_ms=answer.served_time_ms,
                 experiment=answer.experiment,
             )
@@ -128,6 +139,13 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
         """Return the client's deadline, or the default one, less what the answer's way back takes."""
         left_s = context.time_remaining()
         return Budget.of((self._deadline_s if left_s is None else left_s) - self._reserve_s)
+
+    def _request_token(self, user_id: str, answer: Answer) -> str:
+        """Return what proves that the user was shown this list; empty where tokens are off."""
+        if self._tokens is None:
+            return ""
+        item_ids = (item.item_id for item in answer.items)
+        return self._tokens.sign(answer.request_id, user_id, item_ids, answer.served_time_ms, answer.arm)
 
     def _check_surface(self, surface: str) -> str:
         name = surface or "default"

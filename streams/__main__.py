@@ -20,6 +20,7 @@ from streams.job import SqlJob
 from streams.job_files import JobFiles, write_whole
 from streams.jobs.feature_job import feature_job
 from streams.jobs.sample_job import sample_job
+from streams.token_check import TokenCheck, load_token_check
 
 JOBS = ("feature_job", "sample_job")
 _DEFAULT_JARS = Path(__file__).resolve().parent.parent / ".jars"
@@ -27,11 +28,13 @@ _DEFAULT_JARS = Path(__file__).resolve().parent.parent / ".jars"
 log = logging.getLogger("streams")
 
 
-def build_job(name: str, app: AppConfig, labels: Labels, streams: StreamsConfig, bootstrap: str) -> SqlJob:
+def build_job(
+    name: str, app: AppConfig, labels: Labels, streams: StreamsConfig, bootstrap: str, tokens: TokenCheck | None = None
+) -> SqlJob:
     """Return the job named `sample_job`, `feature_job`, or `feature_job` with a suffix."""
     if name == "sample_job":
-        return sample_job(app, labels, streams, bootstrap)
-    return feature_job(app, streams, bootstrap, name.removeprefix("feature_job"))
+        return sample_job(app, labels, streams, bootstrap, tokens)
+    return feature_job(app, streams, bootstrap, name.removeprefix("feature_job"), tokens)
 
 
 def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
@@ -50,7 +53,8 @@ def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
     rest = FlinkRest(endpoints.flink)
     flink_dir = Path(endpoints.state) / "flink"
     names = JOBS if options.job == "all" else (f"{options.job}_job{options.suffix}",)
-    jobs = {name: build_job(name, app, labels, streams, endpoints.kafka) for name in names}
+    tokens = load_token_check(options.config, Path(endpoints.state))
+    jobs = {name: build_job(name, app, labels, streams, endpoints.kafka, tokens) for name in names}
     ids = _submit_missing(jobs, streams, rest, flink_dir, options)
     write_whole(flink_dir / "jobs.json", json.dumps(_known_ids(flink_dir) | ids))
     return ids

@@ -2,8 +2,8 @@
 
 `CHECK_EVENT` (java/CheckEvent.java) parses; what depends on the app is checked here. Reasons, first match wins:
 `too_large`, `not_json` (not UTF-8, not one JSON object, no value), `too_deep`, then field by field `missing_<field>`
-(null counts as missing) and `bad_<field>`, then `unknown_action`, then `too_old`. Both jobs build the same views, so a
-record is an event for both or for none.
+(null counts as missing) and `bad_<field>`, then `unknown_action`, then `too_old`, then `bad_token` where request tokens
+are on. Both jobs build the same views, so a record is an event for both or for none.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from features.config import ActionConfig, AppConfig, parse_condition
 from streams.kafka_tables import BACKFILL_TOPIC
 from streams.retention import event_window_ms
 from streams.sql_text import View, literal
+from streams.token_check import TokenCheck
 
 RAW_TABLES = ("raw_events", "raw_backfill")
 """Tables that hold the records of the two events topics."""
@@ -41,16 +42,17 @@ _EVENT = (
 )
 
 
-def event_views(app: AppConfig, with_origin: bool = False) -> list[View]:
+def event_views(app: AppConfig, with_origin: bool = False, tokens: TokenCheck | None = None) -> list[View]:
     """Return the views from `RAW_TABLES` to `CHECKED` and `EVENTS`, in the order of their definition.
 
     Args:
         app: actions, horizon, clock skew.
         with_origin: add `context_json` and the columns `ORIGIN` to `EVENTS`; they cost where nobody reads them.
+        tokens: how feedback must prove that its item was shown; None where it need not.
     """
     return [
         View("raw_records", _raw_records()),
-        View(CHECKED, _checked_records(app)),
+        View(CHECKED, _checked_records(app, tokens)),
         View("valid_events", _valid_events(app, with_origin)),
         View(EVENTS, _deduplicated(app, with_origin)),
     ]
@@ -97,16 +99,26 @@ def _raw_records() -> str:
     return "\nUNION ALL\n".join(branches)
 
 
-def _checked_records(app: AppConfig) -> str:
+def _checked_records(app: AppConfig, tokens: TokenCheck | None) -> str:
     known = ", ".join(literal(name) for name in app.actions)
     horizon_ms = int(app.features.horizon_h * 3_600_000)
     return f"""SELECT {_RECORD}, {_FIELDS}, `bucket`,
   CASE WHEN `fault` IS NOT NULL THEN `fault`
     WHEN `action` NOT IN ({known}) THEN 'unknown_action'
     WHEN `topic` <> {literal(BACKFILL_TOPIC)} AND `event_time_ms` < `record_time_ms` - {horizon_ms} THEN 'too_old'
+    {_token_branch(tokens)}
   END AS `reason`
 FROM raw_records
-CROSS JOIN LATERAL TABLE(CHECK_EVENT(`raw`)) AS c (`fault`, {_FIELDS}, `bucket`)"""
+CROSS JOIN LATERAL TABLE(CHECK_EVENT(`raw`)) AS c (`fault`, {_FIELDS}, `request_token`, `bucket`)"""
+
+
+def _token_branch(tokens: TokenCheck | None) -> str:
+    """Return the branch for feedback without proof; history is no feedback to a list, whatever it names."""
+    if tokens is None:
+        return ""
+    topic = literal(BACKFILL_TOPIC)
+    return f"""WHEN `topic` <> {topic} AND `request_id` IS NOT NULL AND NOT {tokens.condition()}
+      THEN 'bad_token'"""
 
 
 def _valid_events(app: AppConfig, with_origin: bool) -> str:

@@ -29,6 +29,7 @@ FUNCTIONS = tuple(
     JavaFunction(name, class_name)
     for name, class_name in (
         ("CHECK_EVENT", "CheckEvent"),
+        ("TOKEN_HOLDS", "TokenHolds"),
         ("FIRST_EVENTS", "FirstEvents"),
         ("CATEGORIZE_EVENTS", "CategorizeEvents"),
         ("DECAYED_SUMS", "DecayedSums"),

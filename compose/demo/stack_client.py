@@ -50,6 +50,7 @@ class Answer:
     request_id: str
     model_version: str
     degraded_reasons: tuple[str, ...]
+    request_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class RecommendClient:
             return Answer(
                 item_ids=tuple(item.item_id for item in reply.items),
                 request_id=reply.request_id,
+                request_token=reply.request_token,
                 model_version=reply.model_version,
                 degraded_reasons=tuple(reply.degraded_reasons),
             )

@@ -157,6 +157,7 @@ class VisitorTraffic:
                 item_id=sent.item_id,
                 action=reaction.action,
                 request_id=answer.request_id,
+                request_token=answer.request_token,
                 event_id=sent.event_id,
                 event_time_ms=sent.event_time_ms,
             )

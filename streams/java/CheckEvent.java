@@ -28,7 +28,8 @@ import org.apache.flink.table.functions.TableFunction;
         @DataTypeHint(
             value =
                 "ROW<fault STRING, event_id STRING, user_id STRING, item_id STRING, `action` STRING,"
-                    + " event_time_ms BIGINT, `value` DOUBLE, request_id STRING, context_json STRING, bucket INT>",
+                    + " event_time_ms BIGINT, `value` DOUBLE, request_id STRING, context_json STRING,"
+                    + " request_token STRING, bucket INT>",
             bridgedTo = RowData.class))
 public class CheckEvent extends TableFunction<RowData> {
   private static final int MAX_BYTES = 65_536;
@@ -38,7 +39,7 @@ public class CheckEvent extends TableFunction<RowData> {
 
   /** Fields in the order in which faults are looked for; the first five must be there. */
   private static final String[] FIELDS = {
-    "event_id", "user_id", "item_id", "action", "event_time_ms", "value", "request_id", "context"
+    "event_id", "user_id", "item_id", "action", "event_time_ms", "value", "request_id", "context", "request_token"
   };
 
   private static final int REQUIRED = 5;
@@ -47,6 +48,10 @@ public class CheckEvent extends TableFunction<RowData> {
   private static final int VALUE = 5;
   private static final int REQUEST_ID = 6;
   private static final int CONTEXT = 7;
+  private static final int REQUEST_TOKEN = 8;
+
+  /** Of 500 items with an arm's name. */
+  private static final int MAX_TOKEN_CHARS = 8192;
 
   /** In place of a field that is there but of no use. */
   private static final Object BAD = new Object();
@@ -151,6 +156,11 @@ public class CheckEvent extends TableFunction<RowData> {
     if (field == VALUE) {
       boolean isNumber = token == JsonToken.VALUE_NUMBER_INT || token == JsonToken.VALUE_NUMBER_FLOAT;
       return isNumber && Double.isFinite(parser.getDoubleValue()) ? parser.getDoubleValue() : BAD;
+    }
+    if (field == REQUEST_TOKEN) {
+      // What is no token is as good as none: {@link TokenHolds} judges, where tokens are wanted at all.
+      boolean isText = token == JsonToken.VALUE_STRING && parser.getTextLength() <= MAX_TOKEN_CHARS;
+      return isText ? StringData.fromString(parser.getText()) : null;
     }
     if (token != JsonToken.VALUE_STRING) {
       return BAD;

@@ -21,9 +21,12 @@ from streams.kafka_tables import (
     shown_table,
 )
 from streams.retention import feature_rules
+from streams.token_check import TokenCheck
 
 
-def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: str = "") -> SqlJob:
+def feature_job(
+    app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: str = "", tokens: TokenCheck | None = None
+) -> SqlJob:
     """Return the job's statements.
 
     Args:
@@ -31,6 +34,7 @@ def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: 
         streams: settings.
         bootstrap: Kafka's servers.
         suffix: of the topics that it writes and of the job's name, for a job that runs beside the one in use.
+        tokens: how feedback must prove that its item was shown; None where it need not.
     """
     group = f"{app.name}-feature-job{suffix}"
     topics = zip(RAW_TABLES, (EVENTS_TOPIC, BACKFILL_TOPIC), strict=True)
@@ -52,7 +56,7 @@ def feature_job(app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: 
             dead_letters_table(bootstrap, streams, suffix),
             *_feature_tables(app, streams, bootstrap, suffix),
         ],
-        views=[*event_views(app), *user_activity.user_views(app), *exposure.exposure_views()],
+        views=[*event_views(app, tokens=tokens), *user_activity.user_views(app), *exposure.exposure_views()],
         inserts=inserts,
         state_rules=feature_rules(app),
     )

@@ -18,9 +18,12 @@ from streams.kafka_tables import (
 from streams.late_feedback import insert_late_feedback, late_feedback_views
 from streams.retention import sample_rules
 from streams.sample_joiner import feedback_views, insert_samples, sample_views
+from streams.token_check import TokenCheck
 
 
-def sample_job(app: AppConfig, labels: Labels, streams: StreamsConfig, bootstrap: str) -> SqlJob:
+def sample_job(
+    app: AppConfig, labels: Labels, streams: StreamsConfig, bootstrap: str, tokens: TokenCheck | None = None
+) -> SqlJob:
     """Return the job's statements."""
     group = f"{app.name}-sample-job"
     topics = zip(RAW_TABLES, (EVENTS_TOPIC, BACKFILL_TOPIC), strict=True)
@@ -31,7 +34,7 @@ def sample_job(app: AppConfig, labels: Labels, streams: StreamsConfig, bootstrap
         dead_letters_table(bootstrap, streams),
     ]
     views = [
-        *event_views(app, with_origin=True),
+        *event_views(app, with_origin=True, tokens=tokens),
         *feedback_views(),
         *late_feedback_views(labels),
         *sample_views(labels),

@@ -11,6 +11,7 @@ import pytest
 from compose.errors import StackError
 from compose.serving_access import ServingAccess
 from features.config import ClientTls, Endpoints
+from features.request_keys import read_request_keys
 from serving.security.roles import Role
 from serving.security.token_file import Tokens
 from tests.compose.small_stack import ROOT
@@ -77,3 +78,13 @@ def test_revoked_token_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert tokens(tmp_path, "revoke", first["id"]) == 2
     assert tokens(tmp_path, "revoke", "shop") == 0
     assert second["id"] in capsys.readouterr().out
+
+
+def test_rotated_request_key_signs_next(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command names it; as long as tokens are off, it says so."""
+    for _ in range(2):
+        assert tokens(tmp_path, "rotate-request-key") == 0
+    printed = capsys.readouterr()
+    newest, oldest, made = read_request_keys(tmp_path / "request-keys.json").keys
+    assert (newest.id in printed.out, made.id in printed.out, oldest.secret in printed.out) == (True, False, False)
+    assert "is_enabled is false" in printed.err

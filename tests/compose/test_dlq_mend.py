@@ -142,3 +142,11 @@ def test_a_mend_that_mends_nothing_is_refused(sets: list[str], renames: list[str
     """Before anything is read."""
     with pytest.raises(DlqUsageError, match=said):
         parse_mend(sets, renames, APP)
+
+
+def test_feedback_without_proof_stays() -> None:
+    """`--as-history`, whose topic asks for none, is no way around it; `--force` is a decision."""
+    one = letter(reason="bad_token", request_id="r-1")
+    assert prepare(one, rules()) == prepare(one, rules(as_history=True))
+    assert isinstance(prepare(one, rules(as_history=True)), Left)
+    assert isinstance(prepare(one, rules(is_forced=True)), Resend)

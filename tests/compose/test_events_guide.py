@@ -13,7 +13,8 @@ import yaml
 from compose.dlq_mend import problem_of
 from compose.imports.mapping import MappingConfig, load_mappings
 from compose.imports.shipped import SHIPPED
-from features.config import load_app_config
+from features.config import load_app_config, load_section
+from features.request_token_config import RequestTokensConfig
 from tests.compose.small_stack import ROOT
 from tests.compose.test_cli import run
 
@@ -25,12 +26,20 @@ def blocks(kind: str) -> list[str]:
     return re.findall(rf"```{kind}\n(.*?)```", GUIDE, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("text", blocks("yaml"))
+@pytest.mark.parametrize("text", [text for text in blocks("yaml") if "imports:" in text])
 def test_every_mapping_shown_can_be_loaded(text: str, tmp_path: Path) -> None:
     """As part of a configuration."""
     data: dict[str, Any] = {"actions": {"click": {"outcome": "positive"}}, **yaml.safe_load(text)}
     (tmp_path / "headrace.yaml").write_text(yaml.safe_dump(data))
     assert load_mappings(tmp_path / "headrace.yaml")
+
+
+def test_request_tokens_are_switched_on_as_shown(tmp_path: Path) -> None:
+    """By the one line, and they are off without it."""
+    [text] = [text for text in blocks("yaml") if "request_tokens:" in text]
+    (tmp_path / "headrace.yaml").write_text(text)
+    assert load_section(tmp_path / "headrace.yaml", "request_tokens", RequestTokensConfig).is_enabled
+    assert not load_section(ROOT / "headrace.yaml", "request_tokens", RequestTokensConfig).is_enabled
 
 
 def test_the_record_shown_is_a_good_event() -> None:

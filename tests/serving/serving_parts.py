@@ -34,6 +34,7 @@ from serving.recommender import Recommender
 from serving.rules import RulesConfig
 from serving.security.guard import Guard
 from serving.security.operator_tokens import operator_file
+from serving.security.request_tokens import RequestTokens
 from serving.security.roles import Role
 from serving.security.token_file import Tokens
 from serving.served_log import ServedList
@@ -149,6 +150,7 @@ class World:
         self.rules = RulesConfig()
         self.times = StageTimes()
         self.arms = ArmTable(Arm.outside(self.models, config))
+        self.request_tokens: RequestTokens | None = None
         self.recommender = Recommender(
             APP,
             config,
@@ -194,7 +196,7 @@ class World:
     async def recommender_stub(self) -> AsyncIterator[Any]:
         """Run `Recommender` behind a real server on port 0."""
         server = grpc.aio.server()
-        servicer = RecommenderServicer(self.recommender, APP, self.config, self.admission)
+        servicer = RecommenderServicer(self.recommender, APP, self.config, self.admission, self.request_tokens)
         serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
         async with _running(server) as channel:
             yield serving_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]

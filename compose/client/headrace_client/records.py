@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Protocol, Self
 
 from headrace_client.errors import InvalidRecordError
 
@@ -22,6 +22,18 @@ MAX_RECORD_BYTES = 60 * 1024
 """The topics take 64 KiB with key and headers."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class ShownAnswer(Protocol):
+    """What an event needs of the answer that it reacts to: `RecommendResponse`, or what an app kept of it."""
+
+    @property
+    def request_id(self) -> str:
+        """Names the answer."""
+
+    @property
+    def request_token(self) -> str:
+        """Proves what it showed; empty where the server does not sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,14 @@ class Event:
     event_time_ms: int = 0
     """Filled in with now when 0."""
     request_token: str = ""
+    """Of the same answer, where the server signs them: feedback without it does not count then."""
+
+    @classmethod
+    def in_answer_to(
+        cls, answer: ShownAnswer, user_id: str, item_id: str, action: str, value: float | None = None
+    ) -> Self:
+        """Make the event of a user who was shown this answer, with its request_id and its token."""
+        return cls(user_id, item_id, action, value, request_id=answer.request_id, request_token=answer.request_token)
 
 
 @dataclass(frozen=True, slots=True)
