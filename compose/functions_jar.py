@@ -34,12 +34,12 @@ def functions_jar(root: Path = PROJECT_ROOT) -> Path:
     return root / ".jars" / "functions" / JAR_NAME
 
 
-def sources_digest(sources: Path = SOURCES) -> str:
-    """Return a digest of all sources and of the names of Flink's jars."""
+def sources_digest(sources: Path = SOURCES, root: Path = PROJECT_ROOT) -> str:
+    """Return a digest of all sources and of the names of Flink's jars and its connectors'."""
     digest = hashlib.sha256()
     for path in [*sorted(sources.glob("*.java")), *_services(sources)]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    for path in _flink_jars():
+    for path in _flink_jars(root):
         digest.update(path.name.encode() + b"\0")
     return digest.hexdigest()
 
@@ -63,7 +63,7 @@ def build_functions(root: Path = PROJECT_ROOT, sources: Path = SOURCES) -> bool:
     Raises:
         NotInstalledError: the compiler or Java is missing, or the sources do not compile.
     """
-    digest, jar = sources_digest(sources), functions_jar(root)
+    digest, jar = sources_digest(sources, root), functions_jar(root)
     if is_current(jar, digest):
         return False
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def build_functions(root: Path = PROJECT_ROOT, sources: Path = SOURCES) -> bool:
 
 def _compile(sources: Path, target: Path, root: Path) -> None:
     compiler = class_path("tools", root)
-    jars = os.pathsep.join(str(jar) for jar in _flink_jars())
+    jars = os.pathsep.join(str(jar) for jar in _flink_jars(root))
     # `--release` would look for a JDK's list of its own past; source and target do without.
     options = [f"-{_JAVA_VERSION}", "-classpath", jars, "-d", str(target), "-encoding", "UTF-8", "-warn:none"]
     command = [str(java_home() / "bin" / "java"), "-jar", str(compiler[0]), *options]
@@ -102,12 +102,12 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def _services(sources: Path) -> list[Path]:
-    """Return the files by which Flink finds formats in a jar."""
+    """Return the files by which Flink finds formats and connectors in a jar."""
     return sorted((sources / "META-INF" / "services").glob("*"))
 
 
-def _flink_jars() -> list[Path]:
-    return sorted((flink_home() / "lib").glob("*.jar"))
+def _flink_jars(root: Path) -> list[Path]:
+    return [*sorted((flink_home() / "lib").glob("*.jar")), *sorted((root / ".jars" / "flink").glob("*.jar"))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,5 +27,10 @@ class StreamsConfig(StrictConfig):
     """Milliseconds a Kafka producer waits to fill a batch."""
     row_flush_ms: int = Field(20, ge=0)
     """Milliseconds within which changes of one feature row are folded into one message; 0 sends each change."""
+    old_row_after_ms: int = Field(60_000, ge=0)
+    """Milliseconds since its newest event from which on a feature row is old: what a backlog is made of."""
+    old_row_flush_ms: int = Field(10_000, ge=0)
+    """Milliseconds within which changes of an old row are folded into one message, while old rows keep coming; 0 treats
+    them as all others. A checkpoint sends whatever waits, so more than its interval changes nothing."""
     submit_timeout_s: float = Field(120.0, gt=0)
     """Seconds that the cluster has to bring a submitted job to RUNNING."""

@@ -25,6 +25,9 @@ WRITTEN_JSON = "headrace-json"
 FEATURE_ROW = "headrace-row"
 """Format of feature rows (java/FeatureRowFormat.java): `FeatureRow` of protos/features.proto."""
 
+FOLDED_KAFKA = "headrace-upsert-kafka"
+"""Connector of feature rows (java/FoldedKafka.java): Flink's `upsert-kafka`, changes of one row folded by its age."""
+
 SAMPLE_ITEM_TYPE = (
     "ROW<`item_id` STRING, `position` INT, `propensity` DOUBLE, `row` ARRAY<DOUBLE>, `labels` MAP<STRING, DOUBLE>>"
 )
@@ -32,6 +35,9 @@ SAMPLE_ITEM_TYPE = (
 
 _MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Above Kafka's 1 MiB default: the broker's topic limit must decide, not the client's guess before compression."""
+
+_BATCH_BYTES = 128 * 1024
+"""Of one partition. Kafka's default of 16 KiB is five user rows: a backlog would be a request every few of them."""
 
 
 def raw_events_table(bootstrap: str, group: str, topic: str, table: str) -> str:
@@ -161,16 +167,17 @@ def feature_table(
         view: Feast view's name; topic and table are named for it.
         columns: column declarations between `entity_id` and `event_time_ms`.
         folds: whether changes of one row within `streams.row_flush_ms` become one message. Pays where a few keys have
-            most of the events; elsewhere copying every row into the buffer costs more than it saves.
+            most of the events; elsewhere copying every row costs more than it saves. Old rows are folded everywhere.
         suffix: of the topic's name, not of the table's: a compiled plan knows the table only.
         packed: columns of BYTES that hold several values, and what packed them.
     """
-    flush_ms = streams.row_flush_ms if folds else 0
     folded = {
-        "sink.buffer-flush.interval": f"{flush_ms} ms" if flush_ms else None,
-        "sink.buffer-flush.max-rows": 5000 if flush_ms else None,
+        "connector": FOLDED_KAFKA,
+        "fold.interval": f"{streams.row_flush_ms if folds else 0} ms",
+        "fold.old-after": f"{streams.old_row_after_ms} ms",
+        "fold.old-interval": f"{streams.old_row_flush_ms} ms",
     }
-    formats = {"connector": "upsert-kafka", "key.format": "raw", "value.format": FEATURE_ROW}
+    formats = {"key.format": "raw", "value.format": FEATURE_ROW}
     if packed:
         formats[f"value.{FEATURE_ROW}.packed"] = ",".join(f"{column}:{kind}" for column, kind in packed.items())
     return f"""CREATE TEMPORARY TABLE {view}_rows (
@@ -179,7 +186,7 @@ def feature_table(
   `event_time_ms` BIGINT,
   PRIMARY KEY (`entity_id`) NOT ENFORCED
 ) WITH (
-  {options(_sink(bootstrap, feature_topic(view, suffix), streams) | formats | folded)}
+  {options(_sink(bootstrap, feature_topic(view, suffix), streams) | folded | formats)}
 )"""
 
 
@@ -203,5 +210,6 @@ def _sink(bootstrap: str, topic: str, streams: StreamsConfig) -> dict[str, Any]:
         "properties.bootstrap.servers": bootstrap,
         "properties.linger.ms": streams.linger_ms,
         "properties.max.request.size": _MAX_REQUEST_BYTES,
+        "properties.batch.size": _BATCH_BYTES,
         "sink.delivery-guarantee": "at-least-once",
     }

@@ -23,7 +23,8 @@ def java_command(root: Path, program: str, *arguments: str) -> list[str]:
     shutil.copy(Path(__file__).parent / "java" / f"{program}.java", root / "java")
     shutil.copy(PROJECT_ROOT / "jgo.lock.toml", root)
     (root / ".jars").mkdir()
-    (root / ".jars" / "tools").symlink_to(PROJECT_ROOT / ".jars" / "tools")
+    for folder in ("tools", "flink"):
+        (root / ".jars" / folder).symlink_to(PROJECT_ROOT / ".jars" / folder)
     build_functions(root, root / "java")
-    class_path = f"{functions_jar(root)}:{flink_home() / 'lib'}/*"
+    class_path = f"{functions_jar(root)}:{flink_home() / 'lib'}/*:{root / '.jars' / 'flink'}/*"
     return [str(java_home() / "bin" / "java"), "-cp", class_path, f"headrace.functions.{program}", *arguments]

@@ -94,6 +94,17 @@ def test_duplicates_count_once(opened: Opener, app: AppConfig) -> None:
     _assert_counters(io, item_id, plain_counters(app, [first, last]))
 
 
+def test_a_backlog_makes_fewer_messages_than_events(opened: Opener, app: AppConfig) -> None:
+    """Old events that come together are folded into few messages of their user, and none of them is lost."""
+    io = opened("user_activity")
+    user_id = unique("user")
+    events = [event(user_id, unique("item"), "click", HOUR_MS + number) for number in range(400)]
+    io.send_all(EVENTS, events)
+    expected = plain_counters(app, events)
+    rows = io.follow(lambda rows: rows and _close(row_counters(rows[-1]["counters"]), expected), user_id)
+    assert len(rows) < len(events) / 2
+
+
 def test_an_event_ahead_of_the_broker_is_clamped(opened: Opener) -> None:
     """A clock that is a year ahead must not freeze its user's row."""
     io = opened("user_activity")
