@@ -110,9 +110,8 @@ def dlq_replay(
     from headrace_client import EventProducer, HeadraceClientError
 
     app = load_app_config(config)
-    rules = ReplayRules(
-        app, time.time_ns() // 1_000_000, parse_mend(sets or (), rename_action or (), app), as_history, force
-    )
+    mend = parse_mend(sets or (), rename_action or (), app, len(letter or ()))
+    rules = ReplayRules(app, time.time_ns() // 1_000_000, mend, as_history, force)
     kafka = addresses(state, endpoints).kafka
     letters = read_letters(kafka, _selection(reason, since, letter))
     markers = {} if again else read_markers(kafka)
@@ -129,6 +128,6 @@ def dlq_replay(
 
 
 def _selection(reasons: Sequence[str] | None, since: str, letters: Sequence[str] | None) -> Selection:
-    from compose.dlq_letters import Selection, parse_since
+    from compose.dlq_letters import Selection, check_letter_id, parse_since
 
-    return Selection(frozenset(reasons or ()), parse_since(since), frozenset(letters or ()))
+    return Selection(frozenset(reasons or ()), parse_since(since), frozenset(map(check_letter_id, letters or ())))

@@ -16,6 +16,7 @@ from compose.topic_scan import scan_topic
 
 DEAD_LETTERS_TOPIC = "headrace.events.dlq.v1"
 _AGE = re.compile(r"(\d+)\s*([smhd])")
+_LETTER_ID = re.compile(r"[\w.-]+:\d+:\d+")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -102,6 +103,8 @@ def read_letters(bootstrap: str, selection: Selection) -> Iterator[DeadLetter]:
 def parse_since(text: str, now_ms: int | None = None) -> int | None:
     """Return the time that `--since` means: an age as `90m` or an ISO 8601 time; None for empty text.
 
+    A time before 1970 is 1970: Kafka knows none before.
+
     Raises:
         DlqUsageError: it is neither.
     """
@@ -110,10 +113,21 @@ def parse_since(text: str, now_ms: int | None = None) -> int | None:
     age = _AGE.fullmatch(text.strip())
     if age is not None:
         now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-        return now_ms - int(age[1]) * _SECONDS[age[2]] * 1000
+        return max(0, now_ms - int(age[1]) * _SECONDS[age[2]] * 1000)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise DlqUsageError(f"--since must be an age like 90m, 6h or 7d, or an ISO time, not {text!r}") from error
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return int(aware.timestamp() * 1000)
+    return max(0, int(aware.timestamp() * 1000))
+
+
+def check_letter_id(text: str) -> str:
+    """Return the name of a record as it is.
+
+    Raises:
+        DlqUsageError: it is none.
+    """
+    if not _LETTER_ID.fullmatch(text):
+        raise DlqUsageError(f"--letter must be TOPIC:PARTITION:OFFSET as `headrace dlq show` prints it, not {text!r}")
+    return text

@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from compose.dlq_letters import DeadLetter, DlqUsageError
 from features.config import AppConfig, nearest_name
 from headrace_client import EVENTS_TOPIC, HISTORY_TOPIC, InvalidRecordError
-from headrace_client.records import check_id
+from headrace_client.records import MAX_RECORD_BYTES, check_id
 
 _ID_FIELDS = ("event_id", "user_id", "item_id", "action")
 _TEXT_FIELDS = (*_ID_FIELDS, "request_id", "request_token", "session_id")
@@ -83,13 +81,24 @@ class ReplayRules:
     is_forced: bool = False
 
 
-def parse_mend(sets: Sequence[str], renames: Sequence[str], app: AppConfig) -> Mend:
+def parse_mend(sets: Sequence[str], renames: Sequence[str], app: AppConfig, num_letters: int = 0) -> Mend:
     """Read `--set FIELD=VALUE` and `--rename-action OLD=NEW`.
+
+    Args:
+        sets: fields.
+        renames: actions.
+        app: what is declared.
+        num_letters: letters asked for by name.
 
     Raises:
         DlqUsageError: one of them cannot be used.
     """
     fields = dict(_parse_field(text) for text in sets)
+    if "event_id" in fields and num_letters != 1:
+        raise DlqUsageError(
+            "--set event_id would make one event of all records, and only the first would count; "
+            "name one record with --letter, or leave it out: a record without an id gets its place as one"
+        )
     actions = {}
     for text in renames:
         old, equals, new = text.partition("=")
@@ -131,9 +140,13 @@ def prepare(letter: DeadLetter, rules: ReplayRules) -> Resend | Left:
         return Left(
             "too_old", f"older than {rules.app.features.horizon_h:g} h by now; --as-history sends it as history"
         )
-    value = msgspec.json.encode(mended)
-    if value == msgspec.json.encode(event):  # Comparing the objects would take true for 1.
+    value = _encoded(mended)
+    if value is None or value == _encoded(event):  # Comparing the objects would take true for 1.
         value = letter.raw
+    if len(value) > MAX_RECORD_BYTES:
+        return Left(
+            "still too_large", f"with its mend it is larger than {MAX_RECORD_BYTES} bytes, and Kafka refuses it"
+        )
     return Resend(topic, _key_of(mended), value, str(mended["event_id"]))
 
 
@@ -183,11 +196,24 @@ def _parse_field(text: str) -> tuple[str, Any]:
 
 
 def _json_object(raw: bytes) -> dict[str, Any] | None:
+    """Read what the job reads: numbers beyond all bounds and halves of characters too, which a mend may replace."""
     try:
-        event = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        event = json.loads(raw, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) else None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _encoded(event: Mapping[str, Any]) -> bytes | None:
+    """Return the JSON of an event, None where it holds what JSON cannot."""
+    try:
+        return json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError:
+        return None
 
 
 def _with_event_id(event: dict[str, Any], letter: DeadLetter) -> dict[str, Any]:

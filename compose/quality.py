@@ -38,6 +38,10 @@ class WindowReport:
     reasons: list[str] = field(default_factory=list)
 
 
+_YEAR_10000_MS = 253_402_300_800_000
+"""Dates end before it."""
+
+
 def window_name(start_ms: int) -> str:
     """Return a window's start in UTC, as lists show it."""
     return datetime.fromtimestamp(start_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -49,7 +53,7 @@ def parse_window(text: str) -> int:
     Raises:
         NotHeldError: it is neither.
     """
-    if text.isdigit():
+    if text.isdigit() and int(text) < _YEAR_10000_MS:
         return int(text)
     try:
         moment = datetime.fromisoformat(text)

@@ -41,6 +41,10 @@ SECTIONS = (
 
 NEUTRAL, POSITIVE, NEGATIVE = 0, 1, -1
 
+MAX_ID_BYTES = 128
+"""Of users, items, events and actions."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 class ConfigError(Exception):
     """Expected: `headrace.yaml` or the endpoints file cannot be used; the message names the key and the mend."""
@@ -111,10 +115,14 @@ class FeaturesConfig(StrictConfig):
     """Categories kept per user in the affinity row, newest epoch and largest count first."""
     consumed_limit: int = Field(2000, ge=1, le=100_000)
     """Items a user had an event with that are kept out of that user's lists."""
-    horizon_h: float = Field(24.0, gt=0)
-    """Events older than this against broker time go to the DLQ as `too_old`; also the deduplication window."""
-    clock_skew_s: float = Field(5.0, ge=0)
+    horizon_h: float = Field(24.0, gt=0, le=168)
+    """Events older than this against broker time go to the DLQ as `too_old`; also the deduplication window. At most
+    the seven days that the topics are kept."""
+    clock_skew_s: float = Field(5.0, ge=0, le=3600)
     """Event times further ahead of broker time than this are clamped."""
+    forget_after_days: float | None = Field(None, ge=7, le=3650)
+    """Users and items that were silent this long are forgotten by the feature job: bounds its memory where ids come and
+    go. Not given: after 80 of the longest half-lives, for ever where that is more than a year."""
     co_visitation_neighbours: int = Field(128, ge=1, le=4096)
     """Neighbours kept per item."""
     successor_neighbours: int = Field(64, ge=1, le=4096)
@@ -156,6 +164,17 @@ class AppConfig(StrictConfig):
     actions: dict[str, ActionConfig]
     surfaces: dict[str, SurfaceConfig] = Field(default_factory=lambda: {"default": SurfaceConfig()})
     features: FeaturesConfig = Field(default_factory=FeaturesConfig)
+
+    @field_validator("actions")
+    @classmethod
+    def _can_be_sent(cls, actions: dict[str, ActionConfig]) -> dict[str, ActionConfig]:
+        for name in actions:
+            if not 1 <= len(name.encode()) <= MAX_ID_BYTES or _CONTROL.search(name):
+                raise ValueError(
+                    f"{name!r:.60} is an action that no event can carry; name it in 1 to {MAX_ID_BYTES} bytes without "
+                    "control characters"
+                )
+        return actions
 
     @model_validator(mode="after")
     def _needs_a_positive(self) -> AppConfig:

@@ -33,6 +33,7 @@ SPANNED = ("count", "sum", "mean", "ratio")
 """Aggregations that may decay or look at a window."""
 OF_VALUES = ("sum", "mean", "max", "last")
 """Aggregations of the event's `value`; events without one are passed over."""
+_UNSCALED = ("ratio", "time_since_last")
 _SUMS = {"count": 1, "sum": 1, "mean": 2, "ratio": 2}
 _NAME = re.compile(r"^(user|item|global)_[a-z][a-z0-9_]{0,55}$")
 _LONGEST_S = 31_536_000.0
@@ -49,7 +50,9 @@ RESERVED_NAMES = frozenset(
         *("item_activity_event_time_ms", "item_exposure_event_time_ms", "global_activity_event_time_ms"),
     }
 )
-"""What Headrace itself calls so in rows and model inputs; a test holds them complete."""
+"""What Headrace itself calls so in rows and model inputs, beside its counters; a test holds them complete."""
+_OF_COUNTERS = "_decay_"
+"""Stands in every name of a decayed counter, `user_events_decay_1h`."""
 
 
 class DeclaredFeature(StrictConfig):
@@ -75,6 +78,9 @@ class DeclaredFeature(StrictConfig):
     """`ratio` only: what an entity without events gets."""
     prior_strength: float = Field(20.0, gt=0)
     """`ratio` and `mean`: how many events the prior weighs."""
+    scale: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """What the amount is divided by before its log is taken. Inputs are cut at 5, which log(1 + x) reaches at 147 and
+    arcsinh at 74: give the size that is usual. For all but `ratio` and `time_since_last`."""
     of: Literal["item_id", "user_id", "action"] | None = None
     """`distinct` only: what is told apart."""
     description: str = ""
@@ -102,6 +108,8 @@ class DeclaredFeature(StrictConfig):
         for field, owner in (("positives", "ratio"), ("of", "distinct")):
             if bool(getattr(self, field)) != (self.aggregation == owner):
                 raise ValueError(f"`{field}` belongs to `aggregation: {owner}`, and {owner} needs it")
+        if self.scale != 1.0 and self.aggregation in _UNSCALED:
+            raise ValueError(f"{self.aggregation} takes no scale: it is no amount")
         passed_over = set(self.positives).difference(self.actions or self.positives)
         if passed_over:
             raise ValueError(
@@ -148,6 +156,8 @@ class DeclaredFeature(StrictConfig):
         """Name the meaning: 16 hex digits over all but the description and the order of actions."""
         fields = self.model_dump(mode="json", exclude={"description"})
         fields |= {name: sorted(fields[name]) for name in ("actions", "positives")}
+        if self.scale == 1.0:  # Definitions in stores are older than the field.
+            del fields["scale"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -176,8 +186,11 @@ def check_names(declared: Mapping[str, DeclaredFeature]) -> None:
                 f"{name!r}: a feature of entity {feature.entity} is called {feature.entity}_<what>, "
                 "in lower case letters, digits and _, at most 63 long"
             )
-        if name in RESERVED_NAMES:
-            raise ValueError(f"{name!r} is a name of Headrace's own; call the feature {name}_of_ours, for example")
+        if name in RESERVED_NAMES or _OF_COUNTERS in name:
+            raise ValueError(
+                f"{name!r} is a name of Headrace's own, as all with {_OF_COUNTERS} are; "
+                f"call the feature {name.replace(_OF_COUNTERS, '_')}_of_ours, for example"
+            )
         if len(feature.half_lives_s) > 1 and (
             twice := [one for one in input_names(name, feature) if inputs.count(one) > 1]
         ):

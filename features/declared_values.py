@@ -53,17 +53,17 @@ def _values(feature: DeclaredFeature, raw: NDArray[np.float64], now_ms: float) -
         hours = np.maximum(now_ms - raw, 0.0) / _HOUR_MS
         return np.asarray(np.where(raw > 0, np.log1p(hours), 0.0))
     if feature.aggregation in ("max", "last"):
-        return np.asarray(np.where(raw[:, :1] > 0, np.arcsinh(raw[:, 1:]), 0.0))
+        return np.asarray(np.where(raw[:, :1] > 0, np.arcsinh(raw[:, 1:] / feature.scale), 0.0))
     if feature.aggregation == "distinct":
-        return np.asarray(np.log1p(raw))
+        return np.asarray(np.log1p(raw / feature.scale))
     sums = current_sums(feature, raw, now_ms)
     if feature.aggregation == "count":
-        return np.asarray(np.log1p(np.maximum(sums[..., 0], 0.0)))
+        return np.asarray(np.log1p(np.maximum(sums[..., 0], 0.0) / feature.scale))
     if feature.aggregation == "sum":
-        return np.asarray(np.arcsinh(sums[..., 0]))
+        return np.asarray(np.arcsinh(sums[..., 0] / feature.scale))
     total, events = sums[..., 0], np.maximum(sums[..., 1], 0.0)
     if feature.aggregation == "mean":
-        return np.asarray(np.arcsinh(total / (events + feature.prior_strength)))
+        return np.asarray(np.arcsinh(total / (events + feature.prior_strength) / feature.scale))
     share = (np.maximum(total, 0.0) + feature.prior_strength * feature.prior) / (events + feature.prior_strength)
     return np.asarray(np.log(share / feature.prior))
 

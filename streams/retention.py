@@ -47,9 +47,11 @@ def event_window_ms(app: AppConfig) -> int:
 
 
 def entity_window_ms(app: AppConfig) -> int:
-    """Return how long a silent user or item is remembered: two of the longest epochs, when nothing is left of it.
+    """Return how long a silent user or item is remembered: as the app says, or until nothing is left of it.
 
-    0 is for ever, in place of more than a year.
+    That is two of the longest epochs; 0 is for ever, in place of more than a year.
     """
+    if app.features.forget_after_days is not None:
+        return round(24 * app.features.forget_after_days * _HOUR_MS)
     window_ms = 2 * longest_epoch_ms(app)
     return window_ms if window_ms < _FOREVER_FROM_MS else _FOREVER

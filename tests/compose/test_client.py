@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -133,6 +133,16 @@ def test_an_event_travels_as_the_proto_says() -> None:
         Event("u1", "\ud800", "click"),
         Event("u1", "i1", "rating", value=float("nan")),
         Event("u1", "i1", "click", context={"page": "x" * 70_000}),
+        Event("u1", "i1", "click", request_id="x" * 129),
+        Event("u1", "i1", "click", request_id="a\nb"),
+        Event("u1", "i1", "click", event_time_ms=-5),
+        Event("u1", "i1", "click", event_time_ms=cast("Any", 1.5)),
+        Event("u1", "i1", "rating", value=True),
+        Event("u1", "i1", "rating", value=cast("Any", "4")),
+        Event(cast("Any", 5), "i1", "click"),
+        Event("u1", "i1", "click", session_id=cast("Any", 5)),
+        Event("u1", "i1", "click", context=cast("Any", "page")),
+        Event("u1", "i1", "click", context=cast("Any", {"page": None})),
     ],
 )
 def test_what_the_topic_would_refuse_is_not_sent(event: Event, kafka: FakeKafka) -> None:

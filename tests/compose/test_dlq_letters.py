@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compose.dlq_letters import DlqUsageError, Selection, decode_letter, parse_since
+from compose.dlq_letters import DlqUsageError, Selection, check_letter_id, decode_letter, parse_since
 from tests.compose.dead_letters import HOUR_MS, NOW_MS, letter, letter_json
 
 
@@ -38,12 +38,14 @@ def test_a_selection_narrows_by_everything_given() -> None:
         ("90m", NOW_MS - 90 * 60_000),
         ("2 h", NOW_MS - 2 * HOUR_MS),
         ("7d", NOW_MS - 7 * 24 * HOUR_MS),
+        ("999999999d", 0),
+        ("1969-01-01", 0),
         ("2024-01-31T11:20:00", 1_706_700_000_000),
         ("2024-01-31T12:20:00+01:00", 1_706_700_000_000),
     ],
 )
 def test_since_is_an_age_or_a_time(text: str, expected: int | None) -> None:
-    """A time without a zone is UTC."""
+    """A time without a zone is UTC; one before 1970, which Kafka does not know, is 1970."""
     assert parse_since(text, NOW_MS) == expected
 
 
@@ -51,3 +53,11 @@ def test_since_that_is_neither_is_one_sentence() -> None:
     """With both forms."""
     with pytest.raises(DlqUsageError, match=r"an age like 90m, 6h or 7d, or an ISO time, not 'yesterday'"):
         parse_since("yesterday")
+
+
+def test_a_letter_is_named_by_its_place() -> None:
+    """A slip of the pen must not read as "there is no such letter"."""
+    assert check_letter_id("headrace.events.v1:2:7") == "headrace.events.v1:2:7"
+    for text in ("headrace.events.v1:2", "2:7", "a:b:c", ""):
+        with pytest.raises(DlqUsageError, match="--letter must be TOPIC:PARTITION:OFFSET"):
+            check_letter_id(text)

@@ -150,3 +150,37 @@ def test_feedback_without_proof_stays() -> None:
     assert prepare(one, rules()) == prepare(one, rules(as_history=True))
     assert isinstance(prepare(one, rules(as_history=True)), Left)
     assert isinstance(prepare(one, rules(is_forced=True)), Resend)
+
+
+def test_one_event_id_is_for_one_letter() -> None:
+    """Set on many, all but the first would be dropped as doubles and yet be noted as replayed."""
+    for num_letters in (0, 2):
+        with pytest.raises(DlqUsageError, match="--letter"):
+            parse_mend(["event_id=e9"], [], APP, num_letters)
+    assert parse_mend(["event_id=e9"], [], APP, 1).fields == {"event_id": "e9"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "mend"),
+    [
+        (raw_event().replace(b'"ada"', b'"\\ud800"'), "still bad_user_id", "user_id=ada"),
+        (raw_event(value=4).replace(b": 4", b": 1e999"), "still bad_value", "value=4"),
+    ],
+)
+def test_what_the_job_reads_can_be_mended(raw: bytes, code: str, mend: str) -> None:
+    """Infinite numbers and halves of characters are JSON to the job, and `bad_*`."""
+    left = prepare(letter(raw), rules())
+    assert isinstance(left, Left)
+    assert left.code == code
+    assert prepare(letter(raw), rules(is_forced=True)) == Resend(
+        EVENTS_TOPIC, None if "user" in code else b"ada", raw, "e1"
+    )
+    _, event = sent(letter(raw), rules(sets=[mend]))
+    assert event == json.loads(raw_event(**({"value": 4} if "value" in code else {})))
+
+
+def test_a_mend_that_makes_a_record_too_large_leaves_it() -> None:
+    """Kafka would refuse it at every try."""
+    left = prepare(letter(extra="x" * 40_000), rules(sets=["context.page=" + "y" * 30_000]))
+    assert isinstance(left, Left)
+    assert left.code == "still too_large"

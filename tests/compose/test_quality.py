@@ -22,10 +22,11 @@ def test_window_is_named_by_time_or_milliseconds(text: str) -> None:
     assert window_name(parse_window(text)) == "2026-01-05T12:03:00Z"
 
 
-def test_what_is_no_window_is_told() -> None:
+@pytest.mark.parametrize("text", ["yesterday", "99999999999999999999"])
+def test_what_is_no_window_is_told(text: str) -> None:
     """The message shows the value and where to find a good one."""
-    with pytest.raises(NotHeldError, match="'yesterday' is no window; give a start as `headrace quality list`"):
-        parse_window("yesterday")
+    with pytest.raises(NotHeldError, match=f"'{text}' is no window; give a start as `headrace quality list`"):
+        parse_window(text)
 
 
 def test_dead_kafka_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

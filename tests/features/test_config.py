@@ -28,6 +28,12 @@ ACTIONS = {"like": {"outcome": "positive"}}
         ({"actions": ACTIONS, "features": {"half_lives_s": [60, 10]}}, "must ascend"),
         ({"actions": {"rate": {"positive_when": "value is big"}}}, "write for example 'value >= 4'"),
         ({"actions": ACTIONS, "name": "Bad Name"}, "name"),
+        ({"actions": {**ACTIONS, "a\nb": {}}}, r"'a\\nb' is an action that no event can carry"),
+        ({"actions": {**ACTIONS, "": {}}}, "'' is an action that no event can carry"),
+        ({"actions": {**ACTIONS, "ü" * 65: {}}}, "name it in 1 to 128 bytes"),
+        ({"actions": ACTIONS, "features": {"horizon_h": float("inf")}}, "horizon_h"),
+        ({"actions": ACTIONS, "features": {"horizon_h": 200}}, "horizon_h: .* 168"),
+        ({"actions": ACTIONS, "features": {"clock_skew_s": float("inf")}}, "clock_skew_s"),
     ],
 )
 def test_a_bad_value_is_named_with_its_mend(data: dict[str, object], said: str) -> None:

@@ -48,6 +48,8 @@ def declare(name: str, **fields: Any) -> AppConfig:
         ({"aggregation": "distinct"}, r"`of` belongs to `aggregation: distinct`, and distinct needs it"),
         ({"aggregation": "distinct", "of": "item"}, r"of: unknown value 'item' \(did you mean 'item_id'\?\)"),
         ({"aggregation": "ratio", "positives": ["like"], "prior": 1}, r"prior: Input should be less than 1"),
+        ({"aggregation": "ratio", "positives": ["like"], "scale": 2}, "ratio takes no scale: it is no amount"),
+        ({"scale": 0}, r"scale: Input should be greater than 0"),
     ],
 )
 def test_a_mistake_is_named_with_its_mend(fields: dict[str, Any], said: str) -> None:
@@ -68,9 +70,12 @@ def test_names_of_headraces_own_are_taken() -> None:
     """A feature called like a field or a model input would overwrite it."""
     fields = {name for topic in FEATURE_TOPICS for name in (topic.join_key, *topic.fields)}
     names = {name for name in fields.union(ranker_input_names(FeaturesConfig())) if name.startswith(("user_", "item_"))}
+    users = [name for name in names if name.startswith("user_")]
+    assert RESERVED_NAMES.intersection(users)
+    for name in users:
+        with pytest.raises(ConfigError, match=f"'{name}' is a name of Headrace's own"):
+            declare(name)
     assert {name for name in names if "_decay_" not in name} <= RESERVED_NAMES
-    with pytest.raises(ConfigError, match="'user_counters' is a name of Headrace's own"):
-        declare("user_counters")
 
 
 def test_half_lives_do_not_make_another_features_name() -> None:
@@ -136,3 +141,10 @@ def test_the_definition_is_the_meaning() -> None:
     ]
     assert first.definition() == same.definition()
     assert len({first.definition(), *(feature("user", "count", **fields).definition() for fields in others)}) == 4
+
+
+def test_a_scale_is_another_meaning_and_none_is_the_meaning_of_old_stores() -> None:
+    """The definition of a feature without a scale is what it was before there were any."""
+    plain, scaled = (feature("user", "count", **fields) for fields in ({}, {"scale": 9.0}))
+    assert plain.definition() == feature("user", "count", scale=1.0).definition() == "1a1697d808516373"
+    assert scaled.definition() != plain.definition()

@@ -83,6 +83,23 @@ def test_an_aggregation_equals_plain_python(
     assert values_of(one) == [pytest.approx(plain(events), rel=0.02 if aggregation == "distinct" else 1e-9)]
 
 
+@pytest.mark.parametrize(
+    ("aggregation", "fields", "undone"),
+    [
+        ("count", {}, math.expm1),
+        ("distinct", {"of": "item_id"}, math.expm1),
+        ("sum", {"half_lives_s": [3600]}, math.sinh),
+        ("mean", {}, math.sinh),
+        ("max", {}, math.sinh),
+        ("last", {}, math.sinh),
+    ],
+)
+def test_a_scale_divides_the_amount(aggregation: str, fields: dict[str, Any], undone: Callable[[float], float]) -> None:
+    """Before its log is taken."""
+    plain, scaled = (values_of(feature("user", aggregation, scale=scale, **fields))[0] for scale in (1.0, 50.0))
+    assert undone(plain) == pytest.approx(50.0 * undone(scaled))
+
+
 def test_decay_equals_plain_python_across_epochs() -> None:
     """A 5-minute half-life has an epoch of 200 minutes: events of three of them, told from their ages alone."""
     one = feature("user", "sum", half_lives_s=[300, DAY_S])

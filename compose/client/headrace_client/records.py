@@ -20,6 +20,7 @@ ITEMS_TOPIC = "headrace.items.v1"
 MAX_ID_BYTES = 128
 MAX_RECORD_BYTES = 60 * 1024
 """The topics take 64 KiB with key and headers."""
+_LATEST_MS = 10**18
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -100,8 +101,20 @@ def encode_event(event: Event) -> tuple[bytes, bytes]:
     """
     for name in ("user_id", "item_id", "action", "event_id"):
         check_id(name, getattr(event, name))
-    if event.value is not None and not math.isfinite(event.value):
-        raise InvalidRecordError(f"value must be a finite number or None, not {event.value}")
+    if event.request_id != "":
+        check_id("request_id", event.request_id)
+    for name in ("session_id", "request_token"):
+        _check_type(name, getattr(event, name), str, "text")
+    _check_type("context", event.context, Mapping, "a mapping of text")
+    for each in (part for pair in event.context.items() for part in pair):
+        _check_type("context", each, str, "a mapping of text")
+    if event.value is not None:
+        _check_type("value", event.value, (int, float), "a number or None")
+        if not math.isfinite(event.value):
+            raise InvalidRecordError(f"value must be a finite number or None, not {event.value}")
+    _check_type("event_time_ms", event.event_time_ms, int, "whole milliseconds since 1970")
+    if not 0 < event.event_time_ms < _LATEST_MS:
+        raise InvalidRecordError(f"event_time_ms must be milliseconds since 1970, not {event.event_time_ms}")
     fields = {name: getattr(event, name) for name in _EVENT_FIELDS}
     present = {name: value for name, value in fields.items() if value not in (None, "")}
     if event.context:
@@ -134,6 +147,7 @@ def check_id(name: str, text: str) -> None:
     Raises:
         InvalidRecordError: it is anything else.
     """
+    _check_type(name, text, str, "text")
     try:
         length = len(text.encode())
     except UnicodeEncodeError as error:
@@ -142,6 +156,12 @@ def check_id(name: str, text: str) -> None:
         raise InvalidRecordError(f"{name} must have 1-{MAX_ID_BYTES} bytes, not {length}: {text[:40]!r}")
     if _CONTROL.search(text):
         raise InvalidRecordError(f"{name} must not contain control characters: {text!r}")
+
+
+def _check_type(name: str, value: object, wanted: type | tuple[type, ...], called: str) -> None:
+    """Hold a value to a type; a truth value is no number."""
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise InvalidRecordError(f"{name} must be {called}, not {value!r:.60}")
 
 
 def _encode(fields: Mapping[str, Any]) -> bytes:
