@@ -15,7 +15,7 @@ class FeatureLogConfig(StrictConfig):
     flush_s: float = Field(10.0, ge=0.1, le=3600)
     """Seconds until a row can be read from the log. Nothing is at risk meanwhile; shorter means more, smaller files."""
     keep_days: float = Field(60.0, gt=0)
-    """Hours older than this are deleted. A time is answered exactly while it lies a view's ttl (30 days) inside."""
+    """Hours older than this are deleted. A time is answered exactly for whom the last row before it is kept."""
     max_gb: float = Field(20.0, gt=0)
     """The oldest hours go early when the log grows beyond this."""
     max_journal_mb: int = Field(1024, ge=16)

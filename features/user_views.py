@@ -15,8 +15,8 @@ from features.entities import user
 from features.feature_fields import declared_fields
 from features.feature_log_source import feature_log_source
 
-ROW_TTL = timedelta(days=30)
-"""For point-in-time joins. Online reads ignore it (Feast does not apply it there): counters decay by themselves."""
+ROW_TTL = timedelta(0)
+"""None: a row holds until the next one, as it does online; counters decay by themselves."""
 
 
 def user_activity(features: FeaturesConfig) -> FeatureView:

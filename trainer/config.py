@@ -224,8 +224,16 @@ class TrainerConfig(StrictConfig):
         return self
 
 
+_NOT_LEARNT = {"feature_log", "horizon_h", "clock_skew_s", "forget_after_days", "service_version"}
+"""Features' settings that no weight depends on."""
+
+
 def config_hash(app: AppConfig, learner: LearnerConfig, labels: Labels) -> str:
-    """Name what the weights depend on beside the samples: 16 hex digits."""
+    """Name what the weights depend on beside the samples: 16 hex digits.
+
+    What only decides which events and lists become samples, or what else becomes of them, is left out.
+    """
     weights = [[rule.head, rule.value, rule.weight] for rule in labels.rules]
-    text = json.dumps([app.model_dump(mode="json"), learner.model_dump(mode="json"), weights], sort_keys=True)
+    described = app.model_dump(mode="json", exclude={"surfaces": True, "features": _NOT_LEARNT})
+    text = json.dumps([described, learner.model_dump(mode="json"), weights], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from features.config import AppConfig
+from features.config import AppConfig, SurfaceConfig
 from tests.faults.killed_trainer import digest_of
 from tests.trainer.conftest import ListLog, make_version, sample_stream
 from tests.trainer.memory_topics import MemoryTopics
@@ -249,6 +249,16 @@ def test_other_configuration_sets_the_batch_log_aside_too(life: Life) -> None:
     life.start()
     assert life.learner.progress.samples == 0
     assert (life.places.batch_log.with_name("batch_log.old-1")).is_dir()
+
+
+def test_settings_that_no_weight_depends_on_keep_the_model(life: Life) -> None:
+    """Another surface, horizon or log of features is no other model."""
+    life.learn(3)
+    samples = life.learner.progress.samples
+    features = life.app.features.model_copy(update={"horizon_h": 48.0, "forget_after_days": 90.0})
+    life.app = life.app.model_copy(update={"features": features, "surfaces": {"home": SurfaceConfig()}})
+    life.start()
+    assert life.learner.progress.samples == samples > 0
 
 
 def test_every_sample_stands_in_one_batch(life: Life) -> None:
