@@ -25,7 +25,7 @@ from compose.commands_batches import batches_app
 from compose.commands_dlq import dlq_app
 from compose.commands_evaluate import evaluate
 from compose.commands_events import backfill, replay
-from compose.commands_serving import models, pin, recommend, reload, rollback, unpin
+from compose.commands_serving import models, pin, recommend, reload, rollback, serve, unpin
 from compose.commands_tokens import tokens_app
 from compose.commands_train import TRAIN_EPILOG, train
 from compose.errors import EXIT_CODES, StackError
@@ -58,7 +58,7 @@ app.command()(replay)
 app.command()(backfill)
 app.command()(evaluate)
 app.command(epilog=TRAIN_EPILOG)(train)
-for _verb in (recommend, models, reload, rollback, pin, unpin):
+for _verb in (serve, recommend, models, reload, rollback, pin, unpin):
     app.command()(_verb)
 
 

@@ -1,21 +1,55 @@
-"""The commands that ask and order the server: `recommend`, `models`, `reload`, `rollback`, `pin`, `unpin`."""
+"""The commands that run, ask and order the server: `serve`, `recommend`, `models`, `reload`, `rollback`, `pin`, ..."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from compose.cli_options import (
+    DEFAULT_CONFIG,
     DEFAULT_STATE,
+    ConfigOption,
     EndpointsOption,
     JsonOption,
     StateOption,
     TokenFileOption,
     addresses,
+    addresses_path,
     print_json,
 )
+from compose.part import PROJECT_ROOT
+
+
+def serve(
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the port; `serving.workers` by default.")
+    ] = None,
+    address: Annotated[
+        str, typer.Option(help="Recommender's host:port; that of --endpoints or `serving.address` by default.")
+    ] = "",
+    admin_address: Annotated[
+        str, typer.Option("--admin-address", help="ModelAdmin's host:port; without it there is none.")
+    ] = "",
+    name: Annotated[
+        str, typer.Option(help="Names the status file STATE/NAME.json and what is kept of orders.")
+    ] = "serving",
+    config: ConfigOption = DEFAULT_CONFIG,
+    state: StateOption = DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+) -> None:
+    """Run a server in the foreground until Ctrl-C or SIGTERM; exit code 2 where it cannot start as told."""
+    path = addresses_path(state, endpoints)
+    command = [sys.executable, "-m", "serving", "--config", str(config), "--endpoints", str(path), "--name", name]
+    command += ["--admin-address", admin_address]
+    command += ["--workers", str(workers)] if workers else []
+    command += ["--address", address] if address else []
+    # This process becomes the server, so that signals reach it; its packages are found from wherever this one ran.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")]))
+    os.execv(command[0], command)
 
 
 def recommend(

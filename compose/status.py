@@ -105,6 +105,7 @@ def _model(state_dir: Path) -> dict[str, Any]:
         "swaps": status.get("swaps", 0),
         "refused": status.get("refused", {}),
         "is_full_quality": status.get("is_full_quality"),
+        "workers": status.get("workers", []),
     }
 
 
@@ -179,6 +180,11 @@ def print_status(report: StackReport) -> None:
         console.print(f"model  {model['version']} ({follows}; {model['swaps']} swaps)")
     else:
         console.print("model  none yet")
+    for worker in model.get("workers", ()):
+        version, restarts = worker["model_version"] or "no version", worker["restarts"]
+        console.print(
+            f"worker {worker['number']} {worker['state']}, pid {worker['pid']}, {version}, {restarts} restarts"
+        )
 
 
 def _parts_table(parts: list[PartReport]) -> Table:

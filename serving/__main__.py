@@ -1,4 +1,4 @@
-"""Run one server: `python -m serving --config headrace.yaml --endpoints endpoints.json`."""
+"""Run a server: `python -m serving --config headrace.yaml --endpoints endpoints.json`, with `--workers N` processes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from features.config import ConfigError, load_app_config, load_endpoints, load_section
 from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
-from serving.errors import StartupError
+from serving.errors import StartupError, WorkersLostError
+from serving.server_settings import ServerSettings
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -22,37 +24,71 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--address", help="Recommender's host:port; port 0 takes a free one")
     parser.add_argument("--admin-address", default="", help="ModelAdmin's host:port; without it there is none")
     parser.add_argument("--name", default="serving", help="names the status file STATE/NAME.json")
-    return parser.parse_args()
+    parser.add_argument("--workers", type=int, help="processes that share the port; serving.workers by default")
+    parser.add_argument("--worker-socket", type=Path, help=argparse.SUPPRESS)  # How a parent starts its workers.
+    arguments = parser.parse_args()
+    if arguments.workers is not None and arguments.workers < 1:
+        parser.error(f"--workers is {arguments.workers}; give 1 or more")
+    return arguments
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
     app = load_app_config(arguments.config)
     serving = load_section(arguments.config, "serving", ServingConfig)
     endpoints = load_endpoints(arguments.endpoints)
-    # Imported here: torch and grpc take seconds, a mistake in the configuration is told at once.
-    from serving.server import ServerSettings, run_server
-
     is_stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, is_stopping.set)
-    address = arguments.address or endpoints.serving or serving.address
-    tokens = load_section(arguments.config, "request_tokens", RequestTokensConfig)
     settings = ServerSettings(
-        app, serving, endpoints, address, arguments.admin_address, arguments.name, arguments.config, tokens
+        app,
+        serving,
+        endpoints,
+        address=arguments.address or endpoints.serving or serving.address,
+        admin_address=arguments.admin_address,
+        name=arguments.name,
+        rules_path=arguments.config,
+        is_worker=arguments.worker_socket is not None,
+        request_tokens=load_section(arguments.config, "request_tokens", RequestTokensConfig),
     )
-    await run_server(settings, is_stopping)
+    num_workers = arguments.workers or serving.workers
+    # Imported here: torch and grpc take seconds, a mistake in the configuration is told at once.
+    if settings.is_worker:
+        from serving.workers.worker import run_worker
+
+        await run_worker(settings, arguments.worker_socket, is_stopping)
+    elif num_workers > 1:
+        from serving.workers.parent import run_parent
+
+        await run_parent(settings, num_workers, _worker_command(arguments), is_stopping)
+    else:
+        from serving.server import run_server
+
+        await run_server(settings, is_stopping)
+
+
+def _worker_command(arguments: argparse.Namespace) -> Callable[[Path, str], Sequence[str]]:
+    """Return how a parent with these arguments starts its workers."""
+
+    def command(socket: Path, address: str) -> Sequence[str]:
+        given = ("--config", str(arguments.config), "--endpoints", str(arguments.endpoints), "--name", arguments.name)
+        return (sys.executable, "-m", "serving", *given, "--address", address, "--worker-socket", str(socket))
+
+    return command
 
 
 def main() -> int:
-    """Serve until SIGTERM; return 2 where the server cannot start as told."""
+    """Serve until SIGTERM; return 2 where the server cannot start as told, 1 where its workers are lost."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("kafka").setLevel(logging.ERROR)  # It logs every reconnect attempt; our readers say it once.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # It logs every reconnect attempt; our readers say it once.
     logging.getLogger("feast").setLevel(logging.WARNING)
     try:
         asyncio.run(_serve(_parse_arguments()))
     except (ConfigError, StartupError) as error:
         print(error, file=sys.stderr)
         return 2
+    except WorkersLostError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

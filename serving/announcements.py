@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from trainer.version_files import ModelVersion
 
+logger = logging.getLogger(__name__)
+
+MODELS_TOPIC = "headrace.models.v1"
 PASSED, HELD = "PASSED", "HELD"
 
 
@@ -73,3 +78,14 @@ class AnnouncementBook:
     def newest_held(self) -> Announcement | None:
         """Return the newest that a gate holds, None where there is none."""
         return self.held[max(self.held, key=ModelVersion.parse)] if self.held else None
+
+
+def decode_announcement(record: Any) -> Announcement | None:
+    """Decode one record of `headrace.models.v1`; tombstones and unreadable ones are skipped."""
+    if record.value is None:
+        return None
+    try:
+        return msgspec.json.decode(record.value, type=Announcement)
+    except msgspec.DecodeError as error:
+        logger.warning("skipped announcement at offset %d: %s", record.offset, error)
+        return None

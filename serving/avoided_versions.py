@@ -1,9 +1,15 @@
-"""Versions that somebody rolled back from: none of them is picked up again by itself, over restarts too."""
+"""Versions that somebody rolled back from: none of them is picked up again by itself, over restarts too.
+
+Workers of one server share the file. Each may have left another version, so what one adds is kept beside what the
+others did: the file is read again under a lock before it is written.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -43,13 +49,12 @@ class AvoidedVersions:
 
     def add(self, above: ModelVersion, up_to: ModelVersion) -> None:
         """Avoid what lies between the version that was gone back to and the one that was left."""
-        self._write([*self._ranges[-_KEPT + 1 :], AvoidedRange(str(above), str(up_to))])
+        added = AvoidedRange(str(above), str(up_to))
+        self._change(lambda ranges: [*ranges, added] if added not in ranges else ranges)
 
     def allow(self, version: ModelVersion) -> None:
         """Forget the ranges that hold a version which somebody ordered."""
-        left = [one for one in self._ranges if not one.holds(version)]
-        if left != self._ranges:
-            self._write(left)
+        self._change(lambda ranges: [one for one in ranges if not one.holds(version)])
 
     def _read(self) -> list[AvoidedRange]:
         try:
@@ -62,12 +67,18 @@ class AvoidedVersions:
             )
             return []
 
-    def _write(self, ranges: list[AvoidedRange]) -> None:
-        self._ranges = ranges
+    def _change(self, change: Callable[[list[AvoidedRange]], list[AvoidedRange]]) -> None:
+        """Change the ranges here, and the file with all that others wrote meanwhile."""
+        self._ranges = change(self._ranges)[-_KEPT:]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(".tmp")
-            temporary.write_bytes(msgspec.json.encode(ranges))
-            os.replace(temporary, self._path)
+            with self._path.with_suffix(".lock").open("a", encoding="utf-8") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                stored = self._read()
+                changed = change(stored)[-_KEPT:]
+                if changed != stored:
+                    temporary = self._path.with_suffix(".tmp")
+                    temporary.write_bytes(msgspec.json.encode(changed))
+                    os.replace(temporary, self._path)
         except OSError as error:
             logger.warning("cannot write %s (%s); a restart will not know it", self._path, error)

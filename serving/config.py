@@ -152,6 +152,9 @@ class ServingConfig(StrictConfig):
     """Served lists waiting for Kafka; more are dropped and counted, no caller waits."""
     cold_start_versions: int = Field(3, ge=1)
     """Newest versions of the local model store that a start tries before it serves without a model."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes that share the port (`--workers`): one per core that serving may have. Each has its own event loop,
+    models and bounds: what stands in this section holds for each."""
     drain_s: float = Field(5.0, ge=0)
     """How long calls in flight may still run after SIGTERM."""
     metrics_port: int = Field(0, ge=0, le=65535)

@@ -2,16 +2,19 @@
 
 ServingError
 ├── StartupError                the process cannot start; one sentence, exit code 2
+├── WorkersLostError            no worker process is left; one sentence, exit code 1
 └── CallError                   answers a call; `call_errors.STATUS_OF` holds the gRPC codes
 ├── RequestError            a value in the request is out of bounds
 ├── RefusedError            the server takes no more just now; the error says when to come again
 │   ├── QuotaError          a token has used its requests up
 │   └── OverloadedError     too many requests are before this one
 ├── NoModelError            the call needs a model and none is loaded
+├── NoWorkerError           the call needs a worker process and none serves
 └── OrderError
     ├── VersionUnknownError no such version in the model store
     ├── VersionRefusedError the version was checked and is not fit to serve
-    └── NothingHeldError    release and reject need a version that a gate holds
+    ├── NothingHeldError    release and reject need a version that a gate holds
+    └── WorkersDifferError  some workers carried an order out, some did not
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ class ServingError(Exception):
 
 class StartupError(ServingError):
     """Expected: the server cannot start as told; the message names the value and the mend."""
+
+
+class WorkersLostError(ServingError):
+    """Unexpected: every worker process ended again and again."""
 
 
 class CallError(ServingError):
@@ -58,6 +65,10 @@ class NoModelError(CallError):
     """Expected: the call needs a model and none is loaded yet."""
 
 
+class NoWorkerError(CallError):
+    """Unexpected: no worker process serves just now."""
+
+
 class OrderError(CallError):
     """Expected: base of the errors of admin orders."""
 
@@ -72,3 +83,7 @@ class VersionRefusedError(OrderError):
 
 class NothingHeldError(OrderError):
     """Expected: a release or reject found no version that a gate holds."""
+
+
+class WorkersDifferError(OrderError):
+    """Unexpected: some workers carried an order out and some did not; the message says which."""

@@ -25,7 +25,11 @@ class Health:
 
     async def can_answer(self) -> None:
         """Announce that the fallback ladder can answer."""
-        await self._set(ANY_QUALITY, is_serving=True)
+        await self.set_any(True)
+
+    async def set_any(self, is_any: bool) -> None:
+        """Announce whether anything is answered at all."""
+        await self._set(ANY_QUALITY, is_serving=is_any)
 
     async def set_full(self, is_full: bool) -> None:
         """Announce whether answers are at full quality."""

@@ -5,98 +5,54 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import torch
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from features.config import AppConfig, Endpoints
 from features.model_inputs import feature_schema_hash
-from features.request_token_config import RequestTokensConfig
 from features.warm_up import warm_up
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer
 from serving.admission import Admission
-from serving.announcements import Announcement
+from serving.announcements import MODELS_TOPIC, decode_announcement
 from serving.arms.arm import Arm
 from serving.arms.arm_table import ArmTable
 from serving.arms.declared import DeclaredExperiment
-from serving.config import ServingConfig
+from serving.connections import Connections
 from serving.delta_reader import DeltaReader
 from serving.edge import Edge
 from serving.feature_client import UserFeatures
 from serving.health import Health
 from serving.item_features import ItemFeatures
-from serving.kafka_writer import KafkaWriter, Producer, connect_producer
+from serving.kafka_writer import KafkaWriter
 from serving.model_builder import ModelBuilder
+from serving.model_orders import ModelOrders
 from serving.model_store import ModelStore
 from serving.recommender import Recommender
 from serving.rules_file import RulesFile
-from serving.security.listening import check_public
-from serving.security.metrics_port import MetricsPort
+from serving.security.metrics_port import MetricsPort, metrics_port
 from serving.security.operator_tokens import make_operator_tokens, operator_files
 from serving.security.request_tokens import RequestTokens
 from serving.security.roles import Role
 from serving.security.token_file import Tokens
 from serving.served_log import ServedLog
+from serving.server_settings import ServerSettings
+from serving.server_status import ServerStatus
 from serving.servicer import RecommenderServicer
 from serving.stage_times import StageTimes
 from serving.standing_order import StandingOrderFile
 from serving.status_file import ServingStatus, write_status
-from serving.topic_reader import TopicReader, connect_consumer
-from serving.user_rows import RedisUserRows
+from serving.topic_reader import TopicReader
 
 logger = logging.getLogger(__name__)
 
-MODELS_TOPIC = "headrace.models.v1"
 _STATUS_PERIOD_S = 1.0
 _ANNOUNCEMENTS_S = 2.0
 _WRITER_STOP_S = 2.5
 _REFLECTED = ("headrace.serving.v1.Recommender", "grpc.health.v1.Health", reflection.SERVICE_NAME)
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """What a server is started with."""
-
-    app: AppConfig
-    serving: ServingConfig
-    endpoints: Endpoints
-    address: str
-    admin_address: str = ""
-    """Empty: no ModelAdmin."""
-    name: str = "serving"
-    """Names the status and order files, so that servers can share a state directory."""
-    rules_path: Path | None = None
-    """`headrace.yaml`, whose rules are followed; None for no rules."""
-    request_tokens: RequestTokensConfig = field(default_factory=RequestTokensConfig)
-    """Whether answers are signed."""
-
-
-@dataclass(frozen=True)
-class Connections:
-    """What a server reaches out to; tests give their own."""
-
-    user_rows: RedisUserRows
-    connect_consumer: Callable[[], Any]
-    connect_producer: Callable[[], Producer]
-
-    @classmethod
-    def of(cls, settings: ServerSettings) -> Connections:
-        """Return the connections to the running stack; nothing is connected yet."""
-        return cls(
-            RedisUserRows(settings.endpoints, settings.app),
-            partial(connect_consumer, settings.endpoints.kafka),
-            partial(connect_producer, settings.endpoints.kafka),
-        )
 
 
 class Server:
@@ -112,18 +68,19 @@ class Server:
     """
 
     def __init__(self, settings: ServerSettings, connections: Connections) -> None:
-        app, serving, endpoints = settings.app, settings.serving, settings.endpoints
+        app, serving = settings.app, settings.serving
         self._settings = settings
-        self._state_dir = Path(endpoints.state)
         self._user_rows = connections.user_rows
         self.users = UserFeatures(connections.user_rows, app, serving)
         self.items = ItemFeatures(connections.connect_consumer, app.features)
         self.writer = KafkaWriter(connections.connect_producer, serving.served_log_queue)
-        order_file = StandingOrderFile(self._state_dir / f"{settings.name}-order.json")
-        store_dir = Path(endpoints.model_store) / app.name
+        order_file = StandingOrderFile(settings.state_dir / f"{settings.name}-order.json")
+        store_dir = Path(settings.endpoints.model_store) / app.name
         builder = ModelBuilder(store_dir, app.name, app.features, connections.connect_consumer)
         deltas = DeltaReader(connections.connect_consumer, app.name)
         self.models = ModelStore(store_dir, app.name, builder, self.items.table, order_file, deltas)
+        schema_hash = feature_schema_hash(app.features)
+        self.orders = ModelOrders(self.models, self.writer, self.items.next_offsets, schema_hash)
         self._announcements = TopicReader(
             connections.connect_consumer, (MODELS_TOPIC,), decode_announcement, self.models.announce, batch_size=1000
         )
@@ -143,25 +100,39 @@ class Server:
             arms=self.arms,
         )
         self.admission = Admission(serving.overload, serving.max_user_reads, lambda: self.recommender.cost_s)
-        make_operator_tokens(self._state_dir)
-        security = serving.security
-        self.tokens = Tokens(security.tokens_path(self._state_dir), operator_files(self._state_dir))
+        make_operator_tokens(settings.state_dir)
+        self.tokens = Tokens(serving.security.tokens_path(settings.state_dir), operator_files(settings.state_dir))
         self.request_tokens = self._signer()
         if self.request_tokens is not None:
             self.times.registry.register(self.request_tokens)
         for collector in (self.rules, self.writer, self.admission, self.tokens, self.models.stats, self.arms):
             self.times.registry.register(collector)
         self.health = Health()
-        self._edge = Edge(serving, self.tokens)
+        self._told = ServerStatus(
+            self.models,
+            self.users,
+            self.items,
+            self.writer,
+            self.times,
+            self.admission,
+            self.rules,
+            self.health,
+            serving.experiment,
+            self.experiment,
+            self.arms,
+        )
+        self._edge = Edge(serving, self.tokens, shares_port=settings.is_worker)
         self._grpc = self._edge.make_server()
         self._admin_grpc: Any = None
-        self.address = self._edge.listen(self._grpc, settings.address, "--address", Role.RECOMMEND)
-        self.metrics = self._metrics_port()
+        self.address = "" if settings.is_worker else self._listen()
+        self.metrics: MetricsPort | None = None
+        if not settings.is_worker:
+            self.metrics = metrics_port(serving, self.times.registry, self.tokens)
         self.admin_address = ""
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
-        """Start every part; return when requests can be answered, by the fallback at least.
+    async def load(self) -> None:
+        """Start every part behind the ports; return when requests could be answered, by the fallback at least.
 
         Raises:
             StartupError: an address cannot be used.
@@ -175,23 +146,39 @@ class Server:
         await self._announcements.wait_until_caught_up(_ANNOUNCEMENTS_S)  # They tell which versions on disk are held.
         await self.models.start(self._settings.serving.cold_start_versions)
         await self.experiment.start()
-        self._tasks.append(asyncio.create_task(self._user_rows.keep_open(), name="keep Redis open"))
+        self._follow(self._user_rows.keep_open(), "keep Redis open")
         if not await catching_up:
             logger.warning("item features are not read to the end yet; serving with %d items", len(self.items.table))
+
+    async def open(self) -> None:
+        """Let requests in.
+
+        Raises:
+            StartupError: a worker's address cannot be used.
+        """
+        if not self.address:  # A port that is shared is given calls from its binding on, so that comes last.
+            self.address = self._listen()
         await self._grpc.start()
         if self._admin_grpc is not None:
             await self._admin_grpc.start()
         if self.metrics is not None:
             self.metrics.start()
         await self.health.can_answer()
-        self._tasks.append(asyncio.create_task(self._report(), name="report status"))
-        self._tasks.append(asyncio.create_task(self.rules.follow(self._settings.serving.rules_check_s), name="rules"))
-        check_s = self._settings.serving.security.tokens_check_s
-        self._tasks.append(asyncio.create_task(self.tokens.follow(check_s), name="tokens"))
+        self._follow(self._report(), "report status")
+        self._follow(self.rules.follow(self._settings.serving.rules_check_s), "rules")
+        self._follow(self.tokens.follow(self._settings.serving.security.tokens_check_s), "tokens")
         if self.request_tokens is not None:
-            check_s = self._settings.request_tokens.check_s
-            self._tasks.append(asyncio.create_task(self.request_tokens.follow(check_s), name="request keys"))
+            self._follow(self.request_tokens.follow(self._settings.request_tokens.check_s), "request keys")
         logger.info("serving on %s, admin on %s", self.address, self.admin_address or "no port")
+
+    async def start(self) -> None:
+        """Load, then let requests in.
+
+        Raises:
+            StartupError: an address cannot be used.
+        """
+        await self.load()
+        await self.open()
 
     async def stop(self) -> None:
         """Say NOT_SERVING, let calls in flight end, then stop every part."""
@@ -209,6 +196,16 @@ class Server:
         await asyncio.to_thread(self.writer.stop, _WRITER_STOP_S)
         self._user_rows.close()
 
+    def status(self) -> ServingStatus:
+        """Return what the status file says."""
+        return self._told.now(self.address, self.admin_address)
+
+    def _listen(self) -> str:
+        return self._edge.listen(self._grpc, self._settings.address, "--address", Role.RECOMMEND)
+
+    def _follow(self, work: Any, name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
     def _add_services(self) -> None:
         settings = self._settings
         servicer = RecommenderServicer(
@@ -224,22 +221,12 @@ class Server:
     def _signer(self) -> RequestTokens | None:
         """Return what signs answers; None where request tokens are off."""
         config = self._settings.request_tokens
-        return RequestTokens(config.keys_path(self._state_dir)) if config.is_enabled else None
-
-    def _metrics_port(self) -> MetricsPort | None:
-        """Bind Prometheus' port, where there is to be one."""
-        serving = self._settings.serving
-        if not serving.metrics_port:
-            return None
-        address = f"{serving.metrics_host}:{serving.metrics_port}"
-        check_public(address, "serving.metrics_host", Role.METRICS, serving.security.tls, self.tokens)
-        return MetricsPort(address, self.times.registry, self.tokens, serving.security.tls)
+        return RequestTokens(config.keys_path(self._settings.state_dir)) if config.is_enabled else None
 
     def _add_admin(self) -> None:
         """Put ModelAdmin on its own port."""
         server = self._admin_grpc = self._edge.make_server()
-        schema_hash = feature_schema_hash(self._settings.app.features)
-        admin = AdminServicer(self.models, self._settings.app.name, self.writer, self.items.next_offsets, schema_hash)
+        admin = AdminServicer(self.orders, self._settings.app.name, self.writer)
         serving_pb2_grpc.add_ModelAdminServicer_to_server(admin, server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, server)
         self.admin_address = self._edge.listen(server, self._settings.admin_address, "--admin-address", Role.ADMIN)
@@ -247,63 +234,11 @@ class Server:
     async def _report(self) -> None:
         """Keep the health of `headrace.full` and the status file current."""
         while True:
-            live = self.models.live
-            can_rank = live is not None and live.num_items > 0
-            is_full = can_rank and self.users.is_available and self.items.is_connected
-            await self.health.set_full(is_full)
-            with contextlib.suppress(OSError):  # A full disk must not end the reports, let alone the server.
-                write_status(self._state_dir / f"{self._settings.name}.json", self._status())
+            await self.health.set_full(self._told.is_full_quality)
+            if not self._settings.is_worker:
+                with contextlib.suppress(OSError):  # A full disk must not end the reports, let alone the server.
+                    write_status(self._settings.state_dir / f"{self._settings.name}.json", self.status())
             await asyncio.sleep(_STATUS_PERIOD_S)
-
-    def _status(self) -> ServingStatus:
-        models, live = self.models, self.models.live
-        return ServingStatus(
-            pid=os.getpid(),
-            time_ms=time.time_ns() // 1_000_000,
-            address=self.address,
-            admin_address=self.admin_address,
-            is_full_quality=self.health.is_full,
-            model_version="" if live is None else live.version,
-            newest_broker_time_ms=0 if live is None else live.manifest.newest_broker_time_ms,
-            loaded_time_ms=0 if live is None else models.records.status_of(live.version).loaded_time_ms,
-            is_following=models.order is None,
-            follow_reason="" if models.order is None else models.order.reason,
-            swaps=models.records.swaps,
-            refused=models.records.refused,
-            is_behind=models.is_behind,
-            last_refusal=models.records.last_refusal,
-            deltas_applied=models.stats.deltas_applied,
-            resyncs=models.stats.resyncs,
-            delta_apply_ms=models.stats.apply_ms,
-            delta_to_serving_s=models.stats.behind_s,
-            readers_waited_for=models.stats.readers_waited_for,
-            readers_left_behind=models.stats.readers_left_behind,
-            requests=self.times.requests,
-            degraded=self.times.degraded,
-            stages_ms=self.times.percentiles_ms(),
-            stages_cpu_us=self.times.cpu_us(),
-            served_log_sent=self.writer.sent,
-            served_log_dropped=self.writer.dropped,
-            refused_requests=dict(self.admission.refused),
-            rules=len(self.rules.current.rules),
-            rules_refusal=self.rules.refusal,
-            experiment=self._settings.serving.experiment,
-            experiment_reason=self.experiment.reason,
-            arms={} if self.arms.running is None else {a.name: a.lists for a in self.arms.running.arms.values()},
-            items_known=len(self.items.table),
-            feature_offsets=self.items.next_offsets(),
-        )
-
-
-def decode_announcement(record: Any) -> Announcement | None:
-    """Decode one record of `headrace.models.v1`; tombstones and unreadable ones are skipped."""
-    if record.value is None:
-        return None
-    try:
-        return msgspec.json.decode(record.value, type=Announcement)
-    except msgspec.DecodeError as error:
-        logger.warning("skipped announcement at offset %d: %s", record.offset, error)
-        return None
 
 
 async def run_server(settings: ServerSettings, is_stopping: asyncio.Event) -> None:

@@ -14,6 +14,7 @@ from serving.admission import Admission
 from serving.answers import Answer, RankedItem, RecommendQuery
 from serving.budget import Budget
 from serving.call_errors import answered_errors
+from serving.checked_id import MAX_ID_BYTES, check_id
 from serving.config import ServingConfig
 from serving.recommender import Recommender
 from serving.security.request_tokens import RequestTokens
@@ -22,10 +23,8 @@ from serving.security.tokens import token_of
 DEFAULT_NUM_ITEMS = 10
 MAX_NUM_ITEMS = 500
 MAX_CANDIDATES = 2000
-MAX_ID_BYTES = 128
 MAX_CONTEXT_ENTRIES = 32
 MAX_CONTEXT_BYTES = 256
-_FIRST_PRINTABLE, _DELETE = 32, 127
 
 
 class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
@@ -153,19 +152,6 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
             hint = nearest_name(name, list(self._app.surfaces))
             raise errors.RequestError(f"surface {name!r:.80} is not declared in headrace.yaml{hint}")
         return name
-
-
-def check_id(field: str, value: str) -> None:
-    """Check an id.
-
-    Raises:
-        RequestError: it is empty, too long or has control characters.
-    """
-    size = len(value.encode())
-    if not 1 <= size <= MAX_ID_BYTES:
-        raise errors.RequestError(f"{field} has {size} bytes; send 1 to {MAX_ID_BYTES}")
-    if any(ord(char) < _FIRST_PRINTABLE or ord(char) == _DELETE for char in value):
-        raise errors.RequestError(f"{field} {value!r:.80} has control characters; send printable UTF-8")
 
 
 def check_num_items(num_items: int) -> int:

@@ -46,7 +46,10 @@ class StandingOrderFile:
             return None
 
     def write(self, order: StandingOrder | None) -> None:
-        """Keep `order`, or forget the last one; where the disk refuses, the order holds until a restart only."""
+        """Keep `order`, or forget the last one; where the disk refuses, the order holds until a restart only.
+
+        Several workers write one file: each the same order, in one step.
+        """
         try:
             if order is None:
                 self.path.unlink(missing_ok=True)

@@ -8,6 +8,18 @@ from pathlib import Path
 import msgspec
 
 
+class WorkerEntry(msgspec.Struct, kw_only=True):
+    """One of several processes that share a port."""
+
+    number: int
+    pid: int
+    """0 while there is none."""
+    state: str
+    """`starting`, `serving`, `waiting` (ended, to be started again), `given_up` or `stopped`."""
+    restarts: int
+    model_version: str
+
+
 class ServingStatus(msgspec.Struct, kw_only=True):
     """The content of `STATE/<name>.json`."""
 
@@ -60,6 +72,8 @@ class ServingStatus(msgspec.Struct, kw_only=True):
     """Arm of what runs -> lists that it answered."""
     items_known: int
     feature_offsets: dict[str, int]
+    workers: list[WorkerEntry] = []
+    """The processes that this sums up; empty where there is one server only."""
 
 
 def write_status(path: Path, status: ServingStatus) -> None:

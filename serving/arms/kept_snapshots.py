@@ -70,6 +70,6 @@ class KeptSnapshots:
     def _write(self, kept: set[str]) -> None:
         self._kept = kept
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")  # Workers share the file.
         temporary.write_bytes(msgspec.json.encode(kept))
         os.replace(temporary, self._path)

@@ -11,9 +11,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from serving.config import ServingConfig
 from serving.errors import StartupError
 from serving.security.config import TlsConfig
-from serving.security.listening import ssl_context
+from serving.security.listening import check_public, ssl_context
 from serving.security.roles import Role
 from serving.security.token_file import Tokens
 from serving.security.tokens import bearer_of
@@ -60,6 +61,19 @@ class MetricsPort:
         if self._thread.is_alive():
             self._server.shutdown()
         self._server.server_close()
+
+
+def metrics_port(config: ServingConfig, registry: CollectorRegistry, tokens: Tokens) -> MetricsPort | None:
+    """Bind Prometheus' port, where there is to be one.
+
+    Raises:
+        StartupError: the address or the certificates cannot be used.
+    """
+    if not config.metrics_port:
+        return None
+    address, tls = f"{config.metrics_host}:{config.metrics_port}", config.security.tls
+    check_public(address, "serving.metrics_host", Role.METRICS, tls, tokens)
+    return MetricsPort(address, registry, tokens, tls)
 
 
 def guarded(app: App, tokens: Tokens) -> App:

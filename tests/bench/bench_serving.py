@@ -185,9 +185,12 @@ async def serve_recommender(endpoints: Endpoints, num_items: int) -> None:
     # Only this process needs torch and Feast: the client stays small.
     import torch
 
+    from serving.announcements import MODELS_TOPIC
     from serving.config import ServingConfig
+    from serving.connections import Connections
     from serving.item_features import ITEMS_TOPIC, ROW_TOPICS
-    from serving.server import MODELS_TOPIC, Connections, Server, ServerSettings
+    from serving.server import Server
+    from serving.server_settings import ServerSettings
     from serving.user_rows import RedisUserRows
     from tests.fakes import FakeBroker, FakeProducer
     from tests.serving.serving_parts import APP

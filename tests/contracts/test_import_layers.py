@@ -19,6 +19,7 @@ MAY_IMPORT = {
 HEAVY = {"pyflink": {"streams"}, "torch": {"trainer", "serving"}}
 SERVING_TAKES = {
     "model",
+    "model_version",
     "embedding_table",
     "version_files",
     "version_delta",

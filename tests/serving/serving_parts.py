@@ -29,6 +29,7 @@ from serving.delta_reader import DeltaReader
 from serving.feature_client import UserFeatures
 from serving.kafka_writer import KafkaWriter
 from serving.model_builder import ModelBuilder
+from serving.model_orders import ModelOrders
 from serving.model_store import ModelStore
 from serving.recommender import Recommender
 from serving.rules import RulesConfig
@@ -208,7 +209,8 @@ class World:
         token_path.write_text(TOKEN)
         tokens = Tokens(self.directory / "tokens.json", {Role.ADMIN: token_path})
         server = grpc.aio.server(interceptors=(Guard(tokens),))
-        servicer = AdminServicer(self.models, APP.name, self.writer, lambda: {"items:0": 5}, "a-schema")
+        orders = ModelOrders(self.models, self.writer, lambda: {"items:0": 5}, "a-schema")
+        servicer = AdminServicer(orders, APP.name, self.writer)
         serving_pb2_grpc.add_ModelAdminServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
         async with _running(server) as channel:
             yield serving_pb2_grpc.ModelAdminStub(channel)  # type: ignore[no-untyped-call]

@@ -19,10 +19,12 @@ from features.config import ConfigError, Endpoints, validate
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
 from serving.config import ServingConfig
+from serving.connections import Connections
 from serving.errors import StartupError
 from serving.health import ANY_QUALITY, FULL_QUALITY, Health
 from serving.security.listening import checked_address
-from serving.server import Connections, Server, ServerSettings
+from serving.server import Server
+from serving.server_settings import ServerSettings
 from serving.user_rows import RedisUserRows
 from tests.fakes import FakeBroker, FakeProducer
 from tests.serving.serving_parts import APP, World

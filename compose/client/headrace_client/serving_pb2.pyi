@@ -300,7 +300,7 @@ class GetModelStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelStatusResponse(_message.Message):
-    __slots__ = ("live", "is_following", "follow_reason", "swaps", "refused", "last_refusal", "served_log_dropped", "feature_offsets", "feature_schema_hash", "items_known")
+    __slots__ = ("live", "is_following", "follow_reason", "swaps", "refused", "last_refusal", "served_log_dropped", "feature_offsets", "feature_schema_hash", "items_known", "workers")
     class FeatureOffsetsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -318,6 +318,7 @@ class GetModelStatusResponse(_message.Message):
     FEATURE_OFFSETS_FIELD_NUMBER: _ClassVar[int]
     FEATURE_SCHEMA_HASH_FIELD_NUMBER: _ClassVar[int]
     ITEMS_KNOWN_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
     live: ModelVersionStatus
     is_following: bool
     follow_reason: str
@@ -328,7 +329,22 @@ class GetModelStatusResponse(_message.Message):
     feature_offsets: _containers.ScalarMap[str, int]
     feature_schema_hash: str
     items_known: int
-    def __init__(self, live: _Optional[_Union[ModelVersionStatus, _Mapping]] = ..., is_following: bool = ..., follow_reason: _Optional[str] = ..., swaps: _Optional[int] = ..., refused: _Optional[int] = ..., last_refusal: _Optional[str] = ..., served_log_dropped: _Optional[int] = ..., feature_offsets: _Optional[_Mapping[str, int]] = ..., feature_schema_hash: _Optional[str] = ..., items_known: _Optional[int] = ...) -> None: ...
+    workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
+    def __init__(self, live: _Optional[_Union[ModelVersionStatus, _Mapping]] = ..., is_following: bool = ..., follow_reason: _Optional[str] = ..., swaps: _Optional[int] = ..., refused: _Optional[int] = ..., last_refusal: _Optional[str] = ..., served_log_dropped: _Optional[int] = ..., feature_offsets: _Optional[_Mapping[str, int]] = ..., feature_schema_hash: _Optional[str] = ..., items_known: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ...) -> None: ...
+
+class WorkerStatus(_message.Message):
+    __slots__ = ("number", "pid", "state", "live_version", "restarts")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    LIVE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    pid: int
+    state: str
+    live_version: str
+    restarts: int
+    def __init__(self, number: _Optional[int] = ..., pid: _Optional[int] = ..., state: _Optional[str] = ..., live_version: _Optional[str] = ..., restarts: _Optional[int] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()
