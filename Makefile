@@ -4,7 +4,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STATE ?= .headrace
 .DEFAULT_GOAL := help
-.PHONY: help ready setup demo up down test test-unit e2e lint type protos bench bench-quality bench-trainer test-cuda bench-cuda ci
+.PHONY: help ready setup demo up down test test-unit e2e lint type protos bench bench-quality bench-serving bench-trainer test-cuda bench-cuda ci
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench: ready ## Measure serving and freshness on this machine
 
 bench-quality: ready
 	@$(PY) tests/bench/bench_learning.py $(ARGS)
+
+bench-serving: ready
+	@$(PY) tests/bench/bench_serving.py $(ARGS)
 
 test-cuda: # On a bare GPU machine: PYTHON=python3 with its own torch, no .venv of ours.
 	@$(PYTHON) tests/cuda/run.py $(ARGS)
