@@ -63,10 +63,10 @@ def test_counters_equal_plain_python_across_epochs(opened: Opener, app: AppConfi
 
 
 def test_backfill_has_no_age_limit_and_crosses_the_longest_epoch(opened: Opener, app: AppConfig) -> None:
-    """History of a hundred days fills the epochs of every half-life."""
+    """Nineteen years: the longest half-life is sixty days, its epochs are of 2,400."""
     io = opened("user_activity")
     user_id = unique("user")
-    events = _mixed_events(user_id, unique("item"), 100 * DAY_MS, 60)
+    events = _mixed_events(user_id, unique("item"), 7_000 * DAY_MS, 60)
     io.send_all(BACKFILL, events)
     _assert_counters(io, user_id, plain_counters(app, events))
 
