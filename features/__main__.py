@@ -14,6 +14,7 @@ from typing import Any
 from kafka.errors import KafkaError
 from redis import Redis
 
+from features.column_fingerprint import column_fingerprint
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints
 from features.feast_rows import FeastRows, feast_project
 from features.feature_log import FeatureLog
@@ -110,7 +111,8 @@ def build_ingester(
     """Put the parts together."""
     log = FeatureLog(Path(endpoints.state) / LOG_FOLDER, app.features, clock_ms)
     rows = FeastRows(feast_project(app))
-    writer = OnlineWriter(store, rows, app.name, app.features.consumed_limit, journal=log)
+    columns = column_fingerprint(app.features)
+    writer = OnlineWriter(store, rows, app.name, app.features.consumed_limit, columns, journal=log)
     stats = IngesterStats(Path(endpoints.state) / "ingester.json", clock_ms, log.summary)
     return Ingester(consumer, writer, app.features, stats, stop, lambda: print("READY ingester", flush=True), log)
 

@@ -7,7 +7,8 @@ One round:
     4. wait until Redis has answered the last round; while it is away, write that again
     5. note the rows in the feature log's journal, then send rows, consumed sets and offsets as one Redis transaction
        (`features/feature_log.py` has the commit order); Redis works on it during 1 to 3 of the next round
-A restart goes on at the offsets that lie in Redis beside the rows. Rows are whole: reading one twice changes nothing.
+A restart goes on at the offsets that lie in Redis beside the rows, and from the beginning where those rows have other
+columns than the configuration. Rows are whole: reading one twice changes nothing.
 """
 
 from __future__ import annotations

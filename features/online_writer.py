@@ -3,9 +3,12 @@
 Two keys keep the writer single and the offsets honest:
 - `headrace:<name>:ingester`, a hash: `epoch` (which claim), `round` (its last write), `noted` (the last one that the
   journal has), `version` (of its rows), `owner`, `unlogged` (an open gap of the feature log), `closed:<epoch>` (`noted`
-  of a former claim) and the next offset to read of every `topic:partition`. Every write watches it, so a write of a
+  of a former claim), `columns` (`features/column_fingerprint.py`) and the next offset to read of every
+  `topic:partition`. Every write watches it, so a write of a
   former owner, or one that hung in a paused Redis, is refused by Redis itself. Offsets lie beside the rows they cover:
-  whatever Redis forgets (a crash, a flush), the offsets go back with it and the rows are read again.
+  whatever Redis forgets (a crash, a flush), the offsets go back with it and the rows are read again. They stand for
+  rows of these columns: a writer of others drops them with its claim, and the topics, which have the newest row of
+  every key, are read from their beginning.
 - `headrace:<name>:ingester:alive`, a string with an expiry: a second ingester waits while the first one lives.
 
 All rows of a transaction have one version, Feast's event timestamp: the clock when it was sent, strictly above the last
@@ -45,7 +48,7 @@ _CLOSED = "closed:"
 MAX_CLOSED_EPOCHS = 64
 """Last rounds of former claims that are kept, for journals that are read back late."""
 _TIME = pack_command("TIME")
-_OWN_FIELDS = ("epoch", "round", "noted", "version", "owner", "unlogged")
+_OWN_FIELDS = ("epoch", "round", "noted", "version", "owner", "unlogged", "columns")
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ class OnlineWriter:
         rows: the layout of rows.
         name: the app's name.
         consumed_limit: items kept per user in the consumed set.
+        columns: fingerprint of the columns that rows are written with.
         identity: of this process.
         journal: notes what is written; None where nothing is logged.
         now_ms: wall clock.
@@ -136,6 +140,7 @@ class OnlineWriter:
         rows: FeastRows,
         name: str,
         consumed_limit: int,
+        columns: str,
         identity: str | None = None,
         journal: Journal | None = None,
         now_ms: Callable[[], int] = clock_ms,
@@ -144,6 +149,7 @@ class OnlineWriter:
         self._rows = rows
         self._name = name
         self._consumed_limit = consumed_limit
+        self._columns = columns
         self._identity = identity or process_identity()
         self._journal = journal
         self._now_ms = now_ms
@@ -196,12 +202,15 @@ class OnlineWriter:
             self._channel.ask(pack_command("UNWATCH"))
             return None
         stored = dict(zip(map(bytes.decode, fields[::2]), map(bytes.decode, fields[1::2]), strict=True))
+        stale = _offset_fields(stored) if stored.get("columns", "") != self._columns else []
         # A flushed store starts at 0: go on above this writer's own epoch, and above those in the log.
         epoch = max(int(stored.get("epoch", 0)), self._epoch, self._logged_epoch) + 1
         try:
-            self._channel.transact(*self._claim_commands(epoch, stored))
+            self._channel.transact(*self._claim_commands(epoch, stored, stale))
         except WatchError:
             return None
+        for name in stale:
+            del stored[name]
         claim = _claim_from(epoch, stored, {self._epoch: {self._noted_round, *self._untold_rounds(stored)}})
         self._epoch, self._round, self._noted_round, self._newest_try = epoch, 0, 0, 0
         self._version_ms = max(self._version_ms, int(stored.get("version", 0)))
@@ -213,14 +222,17 @@ class OnlineWriter:
         has_gone_back = (int(stored.get("epoch", 0)), int(stored.get("round", 0))) < (self._epoch, self._round)
         return {max(self._open_tries)} if has_gone_back and self._open_tries else set()
 
-    def _claim_commands(self, epoch: int, stored: Mapping[str, str]) -> list[bytes]:
+    def _claim_commands(self, epoch: int, stored: Mapping[str, str], stale: Sequence[str]) -> list[bytes]:
+        mine = ("epoch", epoch, "round", 0, "noted", 0, "owner", self._identity, "columns", self._columns)
         commands = [
-            pack_command("HSET", self._claim_key, "epoch", epoch, "round", 0, "noted", 0, "owner", self._identity),
+            pack_command("HSET", self._claim_key, *mine),
             pack_command("SET", self._alive_key, self._identity, "PX", ALIVE_MS),
         ]
         if "epoch" in stored:
             closed = f"{_CLOSED}{stored['epoch']}"
             commands.append(pack_command("HSET", self._claim_key, closed, stored.get("noted", "0")))
+        if stale:
+            commands.append(pack_command("HDEL", self._claim_key, *stale))
         old = [name for name in stored if name.startswith(_CLOSED)]
         if len(old) >= MAX_CLOSED_EPOCHS:
             oldest = min(old, key=lambda name: int(name.removeprefix(_CLOSED)))
@@ -398,6 +410,10 @@ def _microseconds(time: Sequence[bytes]) -> int:
     return seconds * 1_000_000 + microseconds
 
 
+def _offset_fields(stored: Mapping[str, str]) -> list[str]:
+    return [name for name in stored if name not in _OWN_FIELDS and not name.startswith(_CLOSED)]
+
+
 def _claim_from(epoch: int, stored: Mapping[str, str], noted_rounds: dict[int, set[int]]) -> Claim:
     """Sort the fields of a claim hash as it was before this claim; add them to the rounds that the claimant knows."""
     former = {name.removeprefix(_CLOSED): value for name, value in stored.items() if name.startswith(_CLOSED)}
@@ -405,7 +421,5 @@ def _claim_from(epoch: int, stored: Mapping[str, str], noted_rounds: dict[int, s
         former[stored["epoch"]] = stored.get("noted", "0")
     for former_epoch, round_ in former.items():
         noted_rounds.setdefault(int(former_epoch), set()).add(int(round_))
-    offsets = {
-        name: int(value) for name, value in stored.items() if name not in _OWN_FIELDS and not name.startswith(_CLOSED)
-    }
+    offsets = {name: int(stored[name]) for name in _offset_fields(stored)}
     return Claim(epoch, 0, offsets, noted_rounds, stored.get("unlogged", ""))

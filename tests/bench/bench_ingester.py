@@ -118,7 +118,7 @@ def ingest(app: AppConfig, endpoints: Endpoints, num_records: int, is_logged: bo
     """Run the ingester over the whole backlog; return rates of wall and CPU time."""
     host, _, port = endpoints.redis.partition(":")
     log = FeatureLog(Path(endpoints.state) / LOG_FOLDER, app.features, clock_ms) if is_logged else None
-    writer = OnlineWriter(Redis(host, int(port)), FeastRows(feast_project(app)), app.name, 2000, journal=log)
+    writer = OnlineWriter(Redis(host, int(port)), FeastRows(feast_project(app)), app.name, 2000, "c", journal=log)
     stats = IngesterStats(Path(endpoints.state) / "ingester.json", clock_ms, log.summary if log else dict)
     consumer = connect_consumer(endpoints, threading.Event())
     started: list[float] = []

@@ -40,7 +40,7 @@ class LoggedStore:
         self.folder = folder
         self.clock = clock
         self.log = FeatureLog(folder, FeaturesConfig(feature_log=config or FeatureLogConfig()), clock)
-        self.writer = OnlineWriter(client, FeastRows(project), "headrace", 2000, None, self.log, clock)
+        self.writer = OnlineWriter(client, FeastRows(project), "headrace", 2000, "c", None, self.log, clock)
         self.writer.rise_above(*self.log.newest())
         self.claim()
 

@@ -46,7 +46,7 @@ def main(address: str, state: Path, num_records: int) -> None:
     """Ingest for good."""
     host, _, port = address.partition(":")
     log = FeatureLog(state / LOG_FOLDER, FEATURES, clock_ms)
-    writer = OnlineWriter(Redis(host, int(port)), FeastRows("headrace"), "headrace", 2000, journal=log)
+    writer = OnlineWriter(Redis(host, int(port)), FeastRows("headrace"), "headrace", 2000, "c", journal=log)
     stats = IngesterStats(state / "ingester.json", clock_ms, log.summary)
     consumer = FakeFeatureConsumer(user_records(num_records), poll_size=2)
     Ingester(consumer, writer, FEATURES, stats, threading.Event(), lambda: None, log).run()

@@ -129,7 +129,7 @@ def test_a_stock_store_reads_what_the_writer_wrote(
         decoded("user_activity", "u1", activity, config=DECLARING),
         decoded("user_exposure", "u1", shown_value("u1", [("b", 9), ("a", 5)])),
     ]
-    writer = OnlineWriter(redis_client, FeastRows(feast_project(app)), app.name, 2000)
+    writer = OnlineWriter(redis_client, FeastRows(feast_project(app)), app.name, 2000, "c")
     writer.try_claim()
     writer.write_rows(rows, {})
     monkeypatch.setenv("HEADRACE_STATE", endpoints.state)
@@ -150,7 +150,7 @@ def test_an_unknown_user_reads_as_missing(store: FeatureStore) -> None:
 
 def test_a_deleted_row_reads_as_missing(app: AppConfig, store: FeatureStore, redis_client: Any) -> None:
     """A null value on the topic takes the old values away."""
-    writer = OnlineWriter(redis_client, FeastRows(feast_project(app)), app.name, 2000)
+    writer = OnlineWriter(redis_client, FeastRows(feast_project(app)), app.name, 2000, "c")
     writer.try_claim()
     for value in (item_value("i1", 2.5), None):
         writer.write_rows([decoded("item_activity", "i1", value)], {})

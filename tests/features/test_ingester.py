@@ -289,7 +289,7 @@ def test_a_flushed_redis_is_filled_again(tmp_path: Path, redis_client: Any) -> N
     """On a real one: the rows and offsets are gone together, so everything is read again."""
     records = topics_with([row_record("u1", 1.0), row_record("u2", 2.0)])
     consumer = FlushingConsumer(records, redis_client)
-    writer = OnlineWriter(redis_client, FeastRows("headrace"), "headrace", 2000)
+    writer = OnlineWriter(redis_client, FeastRows("headrace"), "headrace", 2000, "c")
     stats = IngesterStats(tmp_path / "ingester.json", now_ms=lambda: NOW_MS)
     Ingester(consumer, writer, FeaturesConfig(), stats, FakeStop(), lambda: None).run()
     assert consumer.has_flushed

@@ -28,10 +28,15 @@ ELSEWHERE = "another-host/1/0.00"
 
 
 def writer_of(
-    client: Any, identity: str | None = None, limit: int = 2000, now_ms: int = NOW_MS, journal: Any = None
+    client: Any,
+    identity: str | None = None,
+    limit: int = 2000,
+    now_ms: int = NOW_MS,
+    journal: Any = None,
+    columns: str = "c",
 ) -> OnlineWriter:
     """A writer of the app `headrace` whose clock stands still."""
-    return OnlineWriter(client, ROWS, "headrace", limit, identity, journal, now_ms=lambda: now_ms)
+    return OnlineWriter(client, ROWS, "headrace", limit, columns, identity, journal, now_ms=lambda: now_ms)
 
 
 def claimed_writer(client: Any, limit: int = 2000, now_ms: int = NOW_MS, journal: Any = None) -> OnlineWriter:
@@ -150,6 +155,19 @@ def test_offsets_come_back_with_the_claim(redis_client: Any) -> None:
     claim = writer_of(redis_client).try_claim()
     assert claim is not None
     assert claim.offsets == {"t:0": 7, "t:1": 3}
+
+
+def test_offsets_stand_for_rows_of_the_same_columns(redis_client: Any) -> None:
+    """With other columns the topics are read from their beginning, once: its own offsets are kept again."""
+    claimed_writer(redis_client).write_rows([row()], {"t:0": 7, "t:1": 3})
+    other = writer_of(redis_client, columns="d")
+    claim = other.try_claim()
+    assert claim is not None
+    assert claim.offsets == {}
+    other.write_rows([row(2.0)], {"t:0": 1})
+    again = writer_of(redis_client, columns="d").try_claim()
+    assert again is not None
+    assert again.offsets == {"t:0": 1}
 
 
 def test_a_living_owner_is_not_replaced(redis_client: Any) -> None:
