@@ -103,7 +103,7 @@ class ProgressFile:
             data = msgspec.json.decode(self._path.read_bytes(), type=_ProgressJson)
         except FileNotFoundError:
             return BackfillProgress()
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BackfillProgressError(f"{self._path} cannot be used ({error}); --again begins anew") from error
         if data.version != _VERSION:
             raise BackfillProgressError(f"{self._path} has version {data.version}, not {_VERSION}; --again begins anew")

@@ -284,7 +284,7 @@ def load_endpoints(path: Path) -> Endpoints:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the endpoints file {path} ({error}); `headrace up` writes it") from error
     return validate(data, Endpoints, str(path))
 

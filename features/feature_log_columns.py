@@ -89,7 +89,7 @@ def unpack_groups(packed: Any) -> list[tuple[str, PackedRows]]:
         groups: list[tuple[str, PackedRows]] = msgspec.msgpack.decode(
             packed, type=list[tuple[str, dict[str, list[Any]]]]
         )
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FeatureLogError(f"a journal of another release: {error}") from error
     return groups
 

@@ -86,6 +86,6 @@ def decode_announcement(record: Any) -> Announcement | None:
         return None
     try:
         return msgspec.json.decode(record.value, type=Announcement)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         logger.warning("skipped announcement at offset %d: %s", record.offset, error)
         return None

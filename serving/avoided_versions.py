@@ -61,7 +61,7 @@ class AvoidedVersions:
             return msgspec.json.decode(self._path.read_bytes(), type=list[AvoidedRange])
         except FileNotFoundError:
             return []
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             logger.warning(
                 "cannot read %s (%s); versions that were rolled back from may serve again", self._path, error
             )

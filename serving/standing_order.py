@@ -41,7 +41,7 @@ class StandingOrderFile:
             return msgspec.json.decode(self.path.read_bytes(), type=StandingOrder)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             logger.warning("cannot read the standing order in %s (%s); following versions", self.path, error)
             return None
 

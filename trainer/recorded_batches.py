@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from trainer.ranker_learner import ListBatch
@@ -57,7 +58,10 @@ def read_batches(path: Path) -> RecordedBatches:
     Raises:
         ValueError: a field is missing or unknown, or there are no batches: it is of another version of this code.
     """
-    arrays = load_file(path)
+    try:
+        arrays = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} holds no recorded batches ({error}); record them anew") from error
     try:
         recorded = RecordedBatches(
             [ListBatch(**fields) for fields in _numbered(arrays, "lists")],

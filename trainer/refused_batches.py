@@ -107,7 +107,7 @@ class RefusedBatches:
         try:
             header = msgspec.json.decode((self._directory / name / _HEADER).read_bytes(), type=RefusedBatch)
             return header, load_file(self._directory / name / _ARRAYS)
-        except (OSError, msgspec.MsgspecError, SafetensorError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, SafetensorError) as error:
             raise RefusedBatchError(f"{self._directory / name} cannot be read: {error}") from error
 
     def _drop_oldest(self) -> None:

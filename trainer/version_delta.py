@@ -130,7 +130,7 @@ def split_payload(payload: bytes) -> tuple[Manifest, bytes]:
         raise VersionError("no_delta", f"{len(payload)} bytes that begin with {payload[:8]!r} are no delta")
     try:
         manifest = msgspec.json.decode(payload[8 : 8 + size], type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise VersionError("manifest", f"the manifest of a delta cannot be read: {error}") from error
     if manifest.format != FORMAT:
         raise VersionError("format", f"delta {manifest.version} has format {manifest.format}, this code reads {FORMAT}")

@@ -76,7 +76,7 @@ def decode_manifest(raw: bytes, version: str, file_names: Collection[str]) -> Ma
     """
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise VersionError("manifest", f"manifest of {version} cannot be read: {error}") from error
     if manifest.format != FORMAT:
         raise VersionError("format", f"{version} has format {manifest.format}, this code reads {FORMAT}; upgrade it")

@@ -61,5 +61,5 @@ class StageLags:
     def _ingester_lag(self) -> int | None:
         try:
             return sum(msgspec.json.decode(self._ingester_file.read_bytes(), type=_IngesterFile).lag.values())
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None

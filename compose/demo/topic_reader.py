@@ -93,7 +93,7 @@ def decode_record(topic: str, partition: int, offset: int, value: bytes | None) 
             return None if manifest is None else AnnouncementSeen(manifest.version, manifest.sample_offsets)
         letter = _decode_dead_letter(value)
         return DeadLetterSeen(_event_id_of(letter.raw), letter.reason)
-    except (msgspec.DecodeError, VersionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, VersionError):
         return None
 
 

@@ -63,7 +63,7 @@ class KeptSnapshots:
             return msgspec.json.decode(self._path.read_bytes(), type=set[str])
         except FileNotFoundError:
             return set()
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             logger.warning("cannot read %s (%s); snapshots of earlier arms stay in the store", self._path, error)
             return set()
 

@@ -28,7 +28,7 @@ def read_tokens(path: Path) -> TokenBook:
         tokens = msgspec.json.decode(path.read_bytes(), type=_TokensFile).tokens
     except FileNotFoundError:
         return TokenBook()
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"cannot use the tokens file {path}: {reason}; `headrace tokens` writes it") from error
     for token in tokens:
