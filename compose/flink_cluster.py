@@ -28,6 +28,10 @@ _MANAGED_MB = 64
 _OVERHEAD_MB = 128
 _QUICK_JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """For JVMs that coordinate or compile a plan: they never run a loop long enough for the slow compiler to pay."""
+_TASKMANAGER_GC = ("-XX:+UseG1GC", "-XX:G1HeapRegionSize=4m", f"-XX:MetaspaceSize={_METASPACE_MB // 2}m")
+"""Of state, which fills the old generation, each event replaces some: a collector that stops the process for all of it
+did so once a minute, for longer than anything else kept a row waiting. Tables of state, which each checkpoint copies,
+must fit a region, and classes alone must not start a collection at all."""
 _REGISTERED = "Successful registration at resource manager"
 
 _LOG4J = """\
@@ -93,9 +97,9 @@ def _jobmanager_command(layout: StackLayout) -> Sequence[str]:
 def _taskmanager_command(name: str) -> CommandBuilder:
     def command(layout: StackLayout) -> Sequence[str]:
         heap = layout.stack.taskmanager_heap_mb + _FRAMEWORK_HEAP_MB
-        jvm = [f"-Xms{heap // 2}m", f"-Xmx{heap}m", f"-XX:MaxMetaspaceSize={_METASPACE_MB}m"]
+        jvm = [f"-Xms{heap // 2}m", f"-Xmx{heap}m", f"-XX:MaxMetaspaceSize={_METASPACE_MB}m", *_TASKMANAGER_GC]
         jvm += [f"-XX:MaxDirectMemorySize={_DIRECT_MB + _NETWORK_MB}m"]
-        jvm += _QUICK_JVM if layout.stack.jvm_compiler == "quick" else ("-XX:+UseG1GC",)
+        jvm += ["-XX:TieredStopAtLevel=1"] if layout.stack.jvm_compiler == "quick" else []
         main = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
         # A fixed id: a restarted TaskManager takes its predecessor's place at once, not after the heartbeat's timeout.
         named = ["-D", f"taskmanager.resource-id={name}"]

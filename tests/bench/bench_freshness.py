@@ -42,6 +42,8 @@ USERS, ITEMS, LIST_SIZE = 20_000, 5_000, 20
 PROBE_EVERY_S = 0.02
 LISTS_PER_S = 10
 WARM_UP_S = 20.0
+_LATE_S = 0.05
+"""From here on the producer's own delay is worth a line in the timeline."""
 
 
 class _SampleHead(msgspec.Struct):
@@ -50,9 +52,28 @@ class _SampleHead(msgspec.Struct):
 
 
 @dataclass
+class Timeline:
+    """What arrived when and how late, for whoever asks what a late one waited for (checkpoints, collections)."""
+
+    path: Path | None
+    lines: list[str] = field(default_factory=list)
+
+    def note(self, what: str, late_ms: float) -> None:
+        """Note an arrival of this moment."""
+        if self.path:
+            self.lines.append(json.dumps({"at_s": time.time(), "what": what, "late_ms": round(late_ms, 1)}))
+
+    def write(self) -> None:
+        """Write the file, where one was asked for."""
+        if self.path:
+            self.path.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
+
+
+@dataclass
 class Clicks:
     """Clicks on their way to becoming corrections."""
 
+    timeline: Timeline
     sent_s: dict[str, float] = field(default_factory=dict)
     latencies_ms: list[float] = field(default_factory=list)
 
@@ -71,6 +92,7 @@ class Clicks:
                     sent_s = self.sent_s.pop(head.sample_id, None) if head.kind == "correction" else None
                     if sent_s is not None:
                         self.latencies_ms.append(1000.0 * (now_s - sent_s))
+                        self.timeline.note("click", self.latencies_ms[-1])
         consumer.close()
 
 
@@ -115,6 +137,8 @@ class Load:
                 time.sleep(-late_s)
             self.is_measuring = number > rate * WARM_UP_S
             self.late_ms.append(max(0.0, 1000.0 * late_s))
+            if late_s > _LATE_S:
+                self._clicks.timeline.note("producer", self.late_ms[-1])
             if number % list_every == 0:
                 self._send_list(number)
             if number % probe_every == 0 and self.is_measuring:
@@ -140,10 +164,14 @@ class Load:
         event = self._event(number, f"probe-{self._run}-{number}")
 
         def acked(_metadata: object) -> None:
-            timing = self._freshness.time_event(event["user_id"], event["event_time_ms"], time.perf_counter())
+            timing = self._time_probe(event["user_id"], event["event_time_ms"], time.perf_counter())
             asyncio.run_coroutine_threadsafe(timing, self._loop)
 
         self._send(event).add_callback(acked)
+
+    async def _time_probe(self, user_id: str, event_time_ms: int, acked_s: float) -> None:
+        await self._freshness.time_event(user_id, event_time_ms, acked_s)
+        self._clicks.timeline.note("probe", 1000.0 * (time.perf_counter() - acked_s))
 
     def _send_list(self, number: int) -> None:
         user_id, request_id = f"u{self._rng.integers(USERS)}", f"r-{self._run}-{number}"
@@ -177,11 +205,11 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     return {"n": len(values), "p50": round(float(p50), 1), "p90": round(float(p90), 1), "p99": round(float(p99), 1)}
 
 
-async def measure(endpoints: Endpoints, rate: float, seconds: float) -> dict[str, Any]:
+async def measure(endpoints: Endpoints, rate: float, seconds: float, timeline: Timeline) -> dict[str, Any]:
     """Run the load and return the figures."""
     app = load_app_config(CONFIG)
     rows = UserRowTimes(endpoints.redis, feast_project(app))
-    freshness, clicks, stop = FeatureFreshness(rows.read), Clicks(), threading.Event()
+    freshness, clicks, stop = FeatureFreshness(rows.read), Clicks(timeline), threading.Event()
     follower = threading.Thread(target=clicks.follow, args=(endpoints.kafka, stop))
     follower.start()
     names, schema_hash = ranker_input_names(app.features), feature_schema_hash(app.features)
@@ -192,6 +220,7 @@ async def measure(endpoints: Endpoints, rate: float, seconds: float) -> dict[str
     await asyncio.to_thread(follower.join)
     await asyncio.to_thread(load.close)
     await rows.close()
+    timeline.write()
     return {
         "events": events,
         "rate": rate,
@@ -220,11 +249,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--heap-mb", type=int, help="of the TaskManager; as shipped by default")
     parser.add_argument("--jvm-compiler", choices=("quick", "full"), help="as shipped by default")
+    parser.add_argument("--timeline", type=Path, help="write what arrived when and how late, as JSON lines")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         config = write_config(Path(folder), options.heap_mb, options.jvm_compiler)
         with LocalStack(config, Path(folder) / "state", parts=PARTS) as stack:
-            figures = asyncio.run(measure(stack.start(), options.rate, options.seconds))
+            figures = asyncio.run(measure(stack.start(), options.rate, options.seconds, Timeline(options.timeline)))
     print(json.dumps(figures, indent=2))
     return 0
 

@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,15 @@ def test_taskmanagers_have_names_of_their_own(layout: StackLayout) -> None:
     assert named == ["taskmanager.resource-id=taskmanager-1", "taskmanager.resource-id=taskmanager-2"]
 
 
+@pytest.mark.parametrize("compiler", ["quick", "full"])
+def test_taskmanagers_do_not_stop_for_all_of_their_state(layout: StackLayout, compiler: str) -> None:
+    """The collector follows from what they hold, whichever compiler runs."""
+    stack = layout.stack.model_copy(update={"jvm_compiler": compiler})
+    command = list(taskmanager_parts(1)[0].command(replace(layout, stack=stack)))
+    assert "-XX:+UseG1GC" in command
+    assert ("-XX:TieredStopAtLevel=1" in command) == (compiler == "quick")
+
+
 def test_redis_survives_a_kill_and_refuses_rather_than_evicts(layout: StackLayout) -> None:
     """Rows must not vanish silently, on disk or in memory."""
     command = list(redis_part().command(layout))
@@ -118,6 +128,13 @@ def test_redis_survives_a_kill_and_refuses_rather_than_evicts(layout: StackLayou
     assert options["--bind"] == HOST
     assert options["--appendonly"] == "yes"
     assert options["--maxmemory-policy"] == "noeviction"
+
+
+def test_redis_writes_its_file_anew_seldom(layout: StackLayout) -> None:
+    """Rows are late for as long as it does; at Redis' own 64 MB that was a quarter of the time."""
+    command = list(redis_part().command(layout))
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert (options["--auto-aof-rewrite-min-size"], options["--rdbcompression"]) == ("512mb", "no")
 
 
 @needs_jars
