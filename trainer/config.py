@@ -146,7 +146,10 @@ class SlicesConfig(StrictConfig):
 
 
 class GateConfig(StrictConfig):
-    """When a version is held instead of published, see docs/publishing.md. Margins and noise must both be exceeded."""
+    """When a version is held instead of published, see docs/publishing.md.
+
+    A measure fails where it fell by more than its margin and chance does not tell so: `level`.
+    """
 
     is_enabled: bool = False
     """Whether versions are judged by how well they predict; weights and scores that are not finite are always held.
@@ -156,9 +159,9 @@ class GateConfig(StrictConfig):
     against: the window before it."""
     min_lists: int = Field(400, ge=50, le=1_000_000)
     """A measure, or a slice of it, with fewer of them in either window is not judged."""
-    noise: float = Field(5.0, ge=1.0, le=20.0)
-    """Standard errors by which a fall must exceed its margin; people come in bursts, and of thousands of windows a
-    day none may be held by chance."""
+    level: float = Field(1e-6, gt=0, le=0.05)
+    """Chance by which one look at all measures and slices together may hold a version that is within its margins. The
+    gate looks again whenever a 20th of the window was judged."""
     counters_margin: float = Field(0.03, ge=0, le=10)
     """By how much a measure may lie below what counters give on the same lists. NDCG lies within 0 and 1, log losses
     are in nats."""

@@ -22,16 +22,17 @@ from numpy.typing import NDArray
 
 from trainer.config import GateConfig
 from trainer.gate_checks import (
-    baseline_faults,
-    calibration_faults,
+    baseline_comparisons,
+    calibration_comparisons,
     canary_faults,
     norm_faults,
     reach_faults,
-    reference_faults,
-    weekly_faults,
+    reference_comparisons,
+    weekly_comparisons,
     weight_faults,
 )
 from trainer.gate_orders import RELEASE, GateOrder
+from trainer.gate_statistics import Comparison, faults_at
 from trainer.measures.item_reach import shares
 from trainer.measures.judged_blocks import BLOCKS, Estimate, JudgedBlocks, estimates
 from trainer.measures.packed import pack_array, unpack_array
@@ -67,6 +68,13 @@ class _Moment(NamedTuple):
     cut: int
 
 
+class _AtCut(NamedTuple):
+    """What a learner is at a cut, as far as the gate looks at it."""
+
+    dense: dict[str, NDArray[np.float32]]
+    table_norms: dict[str, float]
+
+
 class Gate:
     """What was good, what is held, and the judgement of a cut.
 
@@ -94,6 +102,8 @@ class Gate:
         """Ops said to go back; the trainer has not yet."""
         self._judged_blocks = -1
         self._window_faults: list[str] = []
+        self._at_cut: tuple[int, _AtCut] | None = None
+        """Step, and what the learner was there, from its judgement on."""
 
     @property
     def may_publish(self) -> bool:
@@ -102,7 +112,7 @@ class Gate:
 
     def judge(self, learner: OnlineLearner) -> str:
         """Return why what the learner is now must be held, empty where it may serve; changes nothing that matters."""
-        dense, tables = learner.model.dense(), _table_norms(learner)
+        dense, tables = self._weights_of(learner)
         faults = [*canary_faults(learner.ranker.predict(learner.canary_inputs())), *weight_faults(dense, tables)]
         if self._config.is_enabled and not faults and not self.is_released:
             faults += norm_faults(_weights(dense), self._dense, tables, self._tables, self._config.norm_change)
@@ -130,12 +140,13 @@ class Gate:
             return
         blocks = learner.metrics.judgement.blocks
         self.held = None
-        self._dense, self._tables = _weights(learner.model.dense()), _table_norms(learner)
         if was_released:
             self._accept(blocks, learner.builder.items.item_ids, cut)
-        now_ms = learner.progress.newest_event_time_ms
-        if was_released or (len(blocks.window) == BLOCKS and now_ms >= self._weekly_ms + _WEEK_MS):
-            self._weekly, self._weekly_ms = estimates(blocks.reference if was_released else blocks.window), now_ms
+        if self._config.is_enabled:
+            dense, self._tables = self._weights_of(learner)
+            self._dense = _weights(dense)
+            self._freeze_weekly(blocks, learner.progress.newest_event_time_ms, was_released)
+        self._at_cut = None
         self._note_moment(blocks, cut)
 
     def follow_order(self, order: GateOrder) -> None:
@@ -157,6 +168,7 @@ class Gate:
         self.held, self.is_released, self.is_rejected = None, False, False
         self.good_cut = cut
         self._moments.clear()
+        self._at_cut = None
 
     def status(self) -> dict[str, Any]:
         """Return what the status file tells."""
@@ -196,7 +208,19 @@ class Gate:
         self.good_cut = saved["good_cut"]
         self.held = msgspec.convert(saved["held"], HeldVersion) if saved["held"] else None
         self.is_released, self.is_rejected = saved["is_released"], saved["is_rejected"]
-        self._judged_blocks = -1
+        self._judged_blocks, self._at_cut = -1, None
+
+    def _weights_of(self, learner: OnlineLearner) -> _AtCut:
+        """Return weights and norms of a learner, copied once though a cut is first judged and then followed."""
+        step = learner.progress.step
+        if self._at_cut is None or self._at_cut[0] != step:
+            self._at_cut = step, _AtCut(learner.model.dense(), _table_norms(learner))
+        return self._at_cut[1]
+
+    def _freeze_weekly(self, blocks: JudgedBlocks, now_ms: int, was_released: bool) -> None:
+        """Freeze what a week is held against: where the week is over, or ops took what is for good."""
+        if was_released or (len(blocks.window) == BLOCKS and now_ms >= self._weekly_ms + _WEEK_MS):
+            self._weekly, self._weekly_ms = estimates(blocks.reference if was_released else blocks.window), now_ms
 
     def _judged_window(self, learner: OnlineLearner) -> list[str]:
         """Compare the window again where a block was closed since; only then can it say something new."""
@@ -208,12 +232,13 @@ class Gate:
 
     def _faults_of(self, blocks: JudgedBlocks, item_ids: list[str]) -> list[str]:
         config, window, reference = self._config, estimates(blocks.window), estimates(blocks.reference)
-        faults: list[str] = []
-        if blocks.num_closed >= BLOCKS:  # Before, a learner that began with nothing is not yet as good as counters.
-            faults += baseline_faults(config, window, self._released_leads)
-        faults += reference_faults(config, window, reference)
-        faults += weekly_faults(config, window, self._weekly)
-        faults += calibration_faults(config, window)
+        compared: list[Comparison] = []
+        if blocks.num_closed >= 2 * BLOCKS:  # Before, the window tells of a learner that had begun with nothing.
+            compared += baseline_comparisons(config, window, self._released_leads)
+            compared += calibration_comparisons(config, window)
+        compared += reference_comparisons(config, window, reference)
+        compared += weekly_comparisons(config, window, self._weekly)
+        faults = faults_at(config.level, compared)
         of_window, before = ([block.reach for block in part] for part in (blocks.window, blocks.reference))
         return [*faults, *reach_faults(config, of_window, before, item_ids, self._released_shares)]
 

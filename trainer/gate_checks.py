@@ -1,6 +1,7 @@
 """The checks of the gate: pure functions from numbers to reasons, each of which names value and bound.
 
-A fall counts where it exceeds a margin (how much is bad) and a multiple of its standard error (how much is chance).
+What is a measure of judged things is a comparison, whose chance `trainer.gate_statistics` tells: how much is bad is its
+margin, how much is chance its error. What is known without error is a fault by itself.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config import GateConfig
+from trainer.gate_statistics import Comparison, freedom_of
 from trainer.measures.item_reach import ItemReach, choosers, shares
-from trainer.measures.judged_blocks import Estimate
+from trainer.measures.judged_blocks import BLOCKS, Estimate
 from trainer.measures.judgement import CALIBRATION
 
 CANARY_BOUND = 50.0
@@ -63,8 +65,8 @@ def norm_faults(
             yield f"rows of {name} have norm {tables[name]:.3g}, the bound is {bound:.3g}"
 
 
-def baseline_faults(config: GateConfig, window: Estimates, released: Mapping[str, float]) -> Iterator[str]:
-    """Yield measures that are worse than what counters give on the same lists.
+def baseline_comparisons(config: GateConfig, window: Estimates, released: Mapping[str, float]) -> Iterator[Comparison]:
+    """Yield measures beside what counters give on the same lists.
 
     Args:
         config: margins.
@@ -73,52 +75,58 @@ def baseline_faults(config: GateConfig, window: Estimates, released: Mapping[str
     """
     for name, now in _judged(config, window):
         accepted = min(0.0, released.get(name, 0.0))
-        fall, bound = accepted - now.lead, max(config.counters_margin, config.noise * now.lead_error)
-        if fall > bound:
-            yield (
-                f"{name} is {now.value:.4f}, {-now.lead:.4f} below the counters' over {now.size};"
-                f" the bound is {bound - accepted:.4f}"
-            )
+        what = f"{name} is {now.value:.4f} over {now.size}, {-now.lead:.4f} below the counters'"
+        yield Comparison(what, accepted - now.lead, config.counters_margin, now.lead_error, now.blocks - 1)
 
 
-def reference_faults(config: GateConfig, window: Estimates, reference: Estimates) -> Iterator[str]:
-    """Yield measures that fell against the last good window, by themselves or in their lead over the counters."""
+def reference_comparisons(config: GateConfig, window: Estimates, reference: Estimates) -> Iterator[Comparison]:
+    """Yield measures beside the last good window: their lead over the counters, and themselves."""
     for name, now in _judged(config, window):
         before = reference.get(name)
-        if before is None or before.size < config.min_lists:
+        if before is None or not _is_enough(config, before):
             continue
-        yield from _fall(config, name, now, before, config.last_good_margin, "the last good window")
-        fall = before.value - now.value
-        noise = config.noise * math.hypot(now.value_error, before.value_error)
-        bound = max(config.value_margin * abs(before.value), noise)
-        if fall > bound:
-            yield (
-                f"{name} fell from {before.value:.4f} to {now.value:.4f} since the last good window;"
-                f" the bound is {bound:.4f}"
-            )
+        yield _lead_comparison(name, now, before, config.last_good_margin, "the last good window")
+        errors = (before.value_error, before.blocks), (now.value_error, now.blocks)
+        yield Comparison(
+            f"{name} fell from {before.value:.4f} to {now.value:.4f} since the last good window",
+            before.value - now.value,
+            config.value_margin * abs(before.value),
+            math.hypot(before.value_error, now.value_error),
+            freedom_of(*errors),
+        )
 
 
-def weekly_faults(config: GateConfig, window: Estimates, weekly: Estimates) -> Iterator[str]:
-    """Yield measures whose lead over the counters fell against the baseline that is frozen for a week."""
+def weekly_comparisons(config: GateConfig, window: Estimates, weekly: Estimates) -> Iterator[Comparison]:
+    """Yield measures by their lead over the counters beside the baseline that is frozen for a week."""
     for name, now in _judged(config, window):
         before = weekly.get(name)
-        if before is not None and before.size >= config.min_lists:
-            yield from _fall(config, name, now, before, config.weekly_margin, "the weekly baseline")
+        if before is not None and _is_enough(config, before):
+            yield _lead_comparison(name, now, before, config.weekly_margin, "the weekly baseline")
 
 
-def calibration_faults(config: GateConfig, window: Estimates) -> Iterator[str]:
-    """Yield measures whose chances say far more or far less than what happens."""
+def calibration_comparisons(config: GateConfig, window: Estimates) -> Iterator[Comparison]:
+    """Yield whether chances say far more or far less than what happens.
+
+    With predicted `p`, observed `o = p - lead` and the bound `c`: `p - c o` and `o - c p` must not be above 0. Their
+    errors are taken for as large as those of `p` and `lead` allow.
+    """
+    bound = config.calibration_bound
     for name, now in window.items():
-        if not _is_calibration(name) or now.size < config.min_lists:
+        if not _is_calibration(name) or not _is_enough(config, now):
             continue
         observed = now.value - now.lead
-        is_noise = abs(now.lead) <= config.noise * now.lead_error
-        ratio = now.value / observed if observed > 0 else math.inf
-        if not is_noise and not 1.0 / config.calibration_bound <= ratio <= config.calibration_bound:
-            yield (
-                f"{name}: {now.value:.4f} predicted, {observed:.4f} observed over {now.size}, ratio {ratio:.3g};"
-                f" the bound is a factor of {config.calibration_bound:g}"
-            )
+        what = f"{name} over {now.size}: {now.value:.4f} predicted, {observed:.4f} observed"
+        whole, part = (bound - 1.0) * now.value_error, now.lead_error
+        yield Comparison(
+            f"{what}, more than {bound:g} times",
+            now.value - bound * observed,
+            0.0,
+            whole + bound * part,
+            now.blocks - 1,
+        )
+        yield Comparison(
+            f"{what}, less than a {bound:g}th", observed - bound * now.value, 0.0, whole + part, now.blocks - 1
+        )
 
 
 def reach_faults(
@@ -151,21 +159,27 @@ def reach_faults(
             )
 
 
-def _fall(config: GateConfig, name: str, now: Estimate, before: Estimate, margin: float, what: str) -> Iterator[str]:
-    fall = before.lead - now.lead
-    bound = max(margin, config.noise * math.hypot(now.lead_error, before.lead_error))
-    if fall > bound:
-        yield (
-            f"{name} leads the counters by {now.lead:.4f}, in {what} by {before.lead:.4f};"
-            f" the bound is {bound:.4f} less"
-        )
+def _lead_comparison(name: str, now: Estimate, before: Estimate, margin: float, beside: str) -> Comparison:
+    errors = (before.lead_error, before.blocks), (now.lead_error, now.blocks)
+    return Comparison(
+        f"{name} leads the counters by {now.lead:.4f}, in {beside} by {before.lead:.4f}",
+        before.lead - now.lead,
+        margin,
+        math.hypot(before.lead_error, now.lead_error),
+        freedom_of(*errors),
+    )
 
 
 def _judged(config: GateConfig, window: Estimates) -> Iterator[tuple[str, Estimate]]:
     """Yield the measures with enough in them, slices too."""
     for name, now in window.items():
-        if not _is_calibration(name) and now.size >= config.min_lists:
+        if not _is_calibration(name) and _is_enough(config, now):
             yield name, now
+
+
+def _is_enough(config: GateConfig, one: Estimate) -> bool:
+    """Say whether a series can be judged: enough in it, and from enough of the window to be of now and not of once."""
+    return one.size >= config.min_lists and one.blocks >= BLOCKS // 2
 
 
 def _is_calibration(name: str) -> bool:

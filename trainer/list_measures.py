@@ -23,7 +23,7 @@ def measure_lists(
     lists: Sequence[OpenList],
     logits: Sequence[NDArray[np.float32]],
     missed: Sequence[tuple[str, ...]],
-    counters: CountersScore,
+    counters: CountersScore | None,
 ) -> None:
     """Fold in organic lists by the rank of their target, and served ones by their labels.
 
@@ -32,23 +32,23 @@ def measure_lists(
         lists: of the micro-batch.
         logits: one array (n,) a list, from the weights before it.
         missed: slices of each scored target that no list held.
-        counters: what the gate holds the scores against.
+        counters: what the gate holds the scores against; None where it compares nothing.
     """
     served = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_served]
     scored = [(open_list, scores) for open_list, scores in zip(lists, logits, strict=True) if open_list.is_scored]
     ranks = [rank_of(scores, open_list.target) for open_list, scores in scored]
     told = slice_masks([*(open_list.slices for open_list, _ in scored), *missed])
     metrics.observe_organic(ranks, len(missed), TOP, told)
-    for open_list, scores in scored:
-        metrics.listed_rows.update(_top_rows(open_list, scores))
-    metrics.judgement.observe_organic(
-        [place_gain(scores, open_list.target) for open_list, scores in scored],
-        [place_gain(counters.of(open_list.inputs), open_list.target) for open_list, _ in scored],
-        slice_masks([open_list.slices for open_list, _ in scored]),
-    )
     for open_list, scores in zip(lists, logits, strict=True):
-        if open_list.aged_user:
-            metrics.judgement.blocks.open.reach.observe_list(open_list.aged_user, _top_rows(open_list, scores))
+        _note_tops(metrics, open_list, scores)
+    if counters is None:
+        metrics.judgement.count(len(scored))
+    elif scored:
+        metrics.judgement.observe_organic(
+            [place_gain(scores, open_list.target) for open_list, scores in scored],
+            [place_gain(counters.of(open_list.inputs), open_list.target) for open_list, _ in scored],
+            slice_masks([open_list.slices for open_list, _ in scored]),
+        )
     if served:
         metrics.observe_served(
             np.concatenate([scores for _, scores in served]),
@@ -64,7 +64,7 @@ def shown_list(
     scores: NDArray[np.float32],
     head_scores: NDArray[np.float32],
     slices: tuple[str, ...],
-    counters: CountersScore,
+    counters: CountersScore | None,
 ) -> ShownList:
     """Return a served list as it waits for its labels to settle.
 
@@ -74,21 +74,27 @@ def shown_list(
         scores: (n,) in the order of `open_list`.
         head_scores: (n, K) likewise.
         slices: of the sample.
-        counters: what the gate holds the scores against.
+        counters: what the gate holds the scores against; None where it compares nothing.
     """
     served_ms = sample.served_time_ms or sample.event_time_ms
     # A correction begins with its item: items are put in the order of their ids.
     order = [row for _, row in sorted(open_list.row_of.items())]
     labels, told = open_list.labels[order], (head_scores[order], open_list.happened[order].astype(np.int8))
-    return ShownList(
-        served_ms, scores[order], labels, sample.user_id, slices, *told, counters.of(open_list.inputs[order])
-    )
+    shown = ShownList(served_ms, scores[order], labels, sample.user_id, slices, *told)
+    if counters is not None:
+        shown.of_counters = counters.of(open_list.inputs[order])
+    return shown
 
 
-def _top_rows(open_list: OpenList, scores: NDArray[np.float32]) -> list[int]:
-    assert open_list.rows is not None
-    rows: list[int] = open_list.rows[np.argsort(-scores, kind="stable")[:TOP]].tolist()
-    return rows
+def _note_tops(metrics: PrequentialMetrics, open_list: OpenList, scores: NDArray[np.float32]) -> None:
+    """Remember which items stand in the top of a list, where that is asked."""
+    if open_list.is_scored or open_list.aged_user:
+        assert open_list.rows is not None
+        tops: list[int] = open_list.rows[np.argsort(-scores, kind="stable")[:TOP]].tolist()
+        if open_list.is_scored:
+            metrics.listed_rows.update(tops)
+        if open_list.aged_user:
+            metrics.judgement.blocks.open.reach.observe_list(open_list.aged_user, tops)
 
 
 def mean_loss(lists: Sequence[OpenList], logits: Sequence[NDArray[np.float32]]) -> float:

@@ -64,13 +64,13 @@ class PrequentialMetrics:
     Args:
         window_ms: from serving a list to judging it.
         heads: names of the heads that are judged beside the score, in the order of their columns.
-        gate: what its windows hold, see `trainer.gate`.
+        gate: what is kept for its windows; without one judged things are counted only.
     """
 
     def __init__(
         self, window_ms: int = DEFAULT_WINDOW_MS, heads: Sequence[str] = (), gate: GateConfig | None = None
     ) -> None:
-        self._gate_window = (gate or GateConfig()).window_lists
+        self._gate = gate or GateConfig(is_enabled=False)
         self._window_ms = window_ms
         self._heads = tuple(f"head[{name}]" for name in heads)
         self.restart()
@@ -80,7 +80,7 @@ class PrequentialMetrics:
         self.listed_rows: set[int] = set()
         """Catalogue rows that stood in the top of an organic list."""
         self.settling = SettlingLists(self._window_ms)
-        self.judgement = Judgement(self._gate_window)
+        self.judgement = Judgement(self._gate.window_lists, self._gate.is_enabled)
         """What the gate before a publish is told of."""
         self._areas = UserAreas()
         self._means = MeanWindows()

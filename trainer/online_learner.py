@@ -68,7 +68,7 @@ class OnlineLearner:
         lists_only_seen: build lists of items that had an event only, as `evaluate` must.
         labels: what events teach, and their weights; those of the app's actions by default.
         slices: whose metrics are told apart.
-        gate: what its windows hold, see `trainer.gate`.
+        gate: what is kept for its windows; without one nothing is.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class OnlineLearner:
         slices: SlicesConfig | None = None,
         gate: GateConfig | None = None,
     ) -> None:
-        gate = gate or GateConfig()
+        gate = gate or GateConfig(is_enabled=False)
         self.app = app
         self.labels = labels or derived_labels(app)
         self.config = config
@@ -96,10 +96,10 @@ class OnlineLearner:
         self.model.pre_ranker.copy_(torch.from_numpy(self.builder.pre_ranker))
         self.pre_ranker = PreRankerLearner(self.builder.pre_ranker, config.pre_ranker_learning_rate, config.update_clip)
         self.ratings = RatingLearner(app, config.seed, config.update_clip)
-        self.counters_score = CountersScore(app.features)
+        self.counters_score = CountersScore(app.features) if gate.is_enabled else None
         self.metrics = PrequentialMetrics(round(1000 * self.labels.window_s), self.judged_heads, gate)
         fed = FedLearners(self.retrieval, self.pre_ranker, self.ratings)
-        aged_after_ms = round(3_600_000 * gate.aged_after_h)
+        aged_after_ms = round(3_600_000 * gate.aged_after_h) if gate.is_enabled else None
         self.preparer = SamplePreparer(app, config, self.labels, self.heads, self.builder, fed, slices, aged_after_ms)
         self.learnt_once, self.user_cap = self.preparer.learnt_once, self.preparer.user_cap
         self.drift = DriftMonitor(config.drift)

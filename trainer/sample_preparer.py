@@ -73,7 +73,7 @@ class SamplePreparer:
         builder: tables that events are counted in.
         fed: what learns of single events.
         slices: whose metrics are told apart.
-        aged_after_ms: a user whose oldest remembered event is this old is known for a while.
+        aged_after_ms: a user whose oldest remembered event is this old is known for a while; None: nobody asks.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class SamplePreparer:
         builder: ListBuilder,
         fed: FedLearners,
         slices: SlicesConfig | None = None,
-        aged_after_ms: int = 0,
+        aged_after_ms: int | None = None,
     ) -> None:
         self._aged_after_ms = aged_after_ms
         self._labels, self._heads, self._builder, self._fed = labels, heads, builder, fed
@@ -298,6 +298,8 @@ class SamplePreparer:
 
     def _is_aged(self, user_id: str, now_ms: int) -> bool:
         """Say whether a user is known for long enough to count in `trainer.measures.item_reach`."""
+        if self._aged_after_ms is None:
+            return False
         since_ms = self._builder.users.known_since_ms(user_id)
         return since_ms is not None and since_ms <= now_ms - self._aged_after_ms
 

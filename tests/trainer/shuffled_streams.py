@@ -19,11 +19,9 @@ from trainer.online_learner import OnlineLearner
 from trainer.samples import Sample, SampleItem
 
 APP = AppConfig(name="test", actions={"like": ActionConfig(outcome="positive")})
-LISTS_A_BATCH = 32
 LIST_SIZE = 8
 _TASTE = 2.5
 """Slope of the taste: of eight items the best one is clicked about half of the time."""
-_GAP_MS = 1000
 
 
 @dataclass
@@ -33,10 +31,14 @@ class Shop:
     Args:
         seed: of the stream.
         config: of the gate.
+        lists_a_batch: shown lists of a micro-batch, with a cut behind each.
+        gap_ms: between two lists; one settles after ten minutes.
     """
 
     seed: int
     config: GateConfig
+    lists_a_batch: int = 32
+    gap_ms: int = 1000
 
     def __post_init__(self) -> None:
         self.learner = OnlineLearner(APP, LearnerConfig(embedding_dim=8, replay_rows=2000), gate=self.config)
@@ -46,8 +48,8 @@ class Shop:
 
     def live(self, lists: int, is_shuffled: bool = False) -> str:
         """Learn more lists with a cut behind each batch, until one is held; return the reason, empty for none."""
-        for begin in range(0, lists, LISTS_A_BATCH):
-            size = min(LISTS_A_BATCH, lists - begin)
+        for begin in range(0, lists, self.lists_a_batch):
+            size = min(self.lists_a_batch, lists - begin)
             samples = [sample for _ in range(size) for sample in self._list(is_shuffled)]
             self.learner.learn_batch(samples)
             if reason := self.cut():
@@ -58,7 +60,7 @@ class Shop:
         """Judge a version and follow the verdict."""
         self.cuts += 1
         reason = self.gate.judge(self.learner)
-        self.gate.follow_cut(self.learner, f"1.{self.cuts}", reason, self.lists * _GAP_MS, self.cuts)
+        self.gate.follow_cut(self.learner, f"1.{self.cuts}", reason, self.lists * self.gap_ms, self.cuts)
         return reason
 
     def _list(self, is_shuffled: bool) -> Iterator[Sample]:
@@ -68,15 +70,16 @@ class Shop:
         if is_shuffled:
             clicked = int(self.random.integers(LIST_SIZE))
         self.lists += 1
-        yield from shown_and_clicked(self.learner, self.lists, f"u{self.random.integers(200)}", rows.tolist(), clicked)
+        user_id = f"u{self.random.integers(200)}"
+        yield from shown_and_clicked(self.learner, self.lists, user_id, rows.tolist(), clicked, self.gap_ms)
 
 
 def shown_and_clicked(
-    learner: OnlineLearner, index: int, user_id: str, rows: Sequence[list[float]], clicked: int
+    learner: OnlineLearner, index: int, user_id: str, rows: Sequence[list[float]], clicked: int, gap_ms: int = 1000
 ) -> Iterator[Sample]:
     """Yield a list of items with these rows, and the feedback that says which one was liked."""
     items = [SampleItem(f"i{(index + place) % 40}", position=place, row=row) for place, row in enumerate(rows)]
-    time_ms = START_MS + _GAP_MS * index
+    time_ms = START_MS + gap_ms * index
     yield Sample(
         sample_id=f"r{index}",
         kind="impression",

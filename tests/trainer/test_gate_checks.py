@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
+import pytest
 
 from trainer.config import GateConfig
 from trainer.gate_checks import (
-    baseline_faults,
-    calibration_faults,
+    baseline_comparisons,
+    calibration_comparisons,
     canary_faults,
     norm_faults,
     reach_faults,
-    reference_faults,
-    weekly_faults,
+    reference_comparisons,
+    weekly_comparisons,
     weight_faults,
 )
+from trainer.gate_statistics import Comparison, faults_at
 from trainer.measures.item_reach import ItemReach, OpenReach
 from trainer.measures.judged_blocks import Estimate, JudgedBlocks, estimates
 
 CONFIG = GateConfig()
 
 
-def _told(value: float, lead: float, size: int = 2000, error: float = 0.002) -> dict[str, Estimate]:
-    return {"organic_ndcg": Estimate(size, value, error, lead, error)}
+def _told(value: float, lead: float, size: int = 2000, error: float = 0.002, blocks: int = 20) -> dict[str, Estimate]:
+    return {"organic_ndcg": Estimate(size, value, error, lead, error, blocks)}
+
+
+def _is_held(comparisons: Iterable[Comparison]) -> bool:
+    return bool(faults_at(CONFIG.level, comparisons))
 
 
 def test_numbers_that_run_away_are_held() -> None:
@@ -44,35 +51,37 @@ def test_weights_that_leap_are_held() -> None:
     assert not list(norm_faults({"w": good["w"] + 1}, good, {"items": 3.0}, {"items": 2.0}, 1.0))
 
 
-def test_worse_than_counters_is_held_beyond_margin_noise_and_size() -> None:
-    """Each of the three lets the same fall pass."""
-    assert list(baseline_faults(CONFIG, _told(0.1, -0.05), {}))
-    assert not list(baseline_faults(CONFIG, _told(0.1, -0.02), {}))
-    assert not list(baseline_faults(CONFIG, _told(0.1, -0.05, error=0.02), {}))
-    assert not list(baseline_faults(CONFIG, _told(0.1, -0.05, size=CONFIG.min_lists - 1), {}))
-    assert not list(baseline_faults(CONFIG, _told(0.1, -0.05), {"organic_ndcg": -0.05}))
+def test_worse_than_counters_is_held_beyond_margin_chance_and_size() -> None:
+    """Each of these lets the same fall pass: less than the margin, more noise, few things, few blocks, a release."""
+    assert _is_held(baseline_comparisons(CONFIG, _told(0.1, -0.06), {}))
+    assert not _is_held(baseline_comparisons(CONFIG, _told(0.1, -0.029, error=1e-6), {}))
+    assert not _is_held(baseline_comparisons(CONFIG, _told(0.1, -0.06, error=0.02), {}))
+    assert not _is_held(baseline_comparisons(CONFIG, _told(0.1, -0.06, size=CONFIG.min_lists - 1), {}))
+    assert not _is_held(baseline_comparisons(CONFIG, _told(0.1, -0.06, blocks=9), {}))
+    assert not _is_held(baseline_comparisons(CONFIG, _told(0.1, -0.06), {"organic_ndcg": -0.05}))
 
 
 def test_fall_since_the_last_good_window_is_held() -> None:
     """In the lead over the counters; or of the measure where the counters fall too."""
-    assert list(reference_faults(CONFIG, _told(0.4, 0.05), _told(0.4, 0.10)))
-    assert list(reference_faults(CONFIG, _told(0.3, 0.10), _told(0.4, 0.10)))
-    assert not list(reference_faults(CONFIG, _told(0.38, 0.09), _told(0.4, 0.10)))
+    assert _is_held(reference_comparisons(CONFIG, _told(0.4, 0.04), _told(0.4, 0.10)))
+    assert _is_held(reference_comparisons(CONFIG, _told(0.3, 0.10), _told(0.4, 0.10)))
+    assert not _is_held(reference_comparisons(CONFIG, _told(0.38, 0.09), _told(0.4, 0.10)))
 
 
 def test_slow_decay_passes_each_step_and_not_the_week() -> None:
-    """Ten steps of .01 each pass against the one before; the fourth is held against the frozen baseline."""
+    """Ten steps of .01 each pass against the one before; some are held against the frozen baseline."""
     steps = [_told(0.4 - 0.01 * step, 0.2 - 0.01 * step) for step in range(11)]
     pairs = itertools.pairwise(steps)
-    assert not any(list(reference_faults(CONFIG, now, before)) for before, now in pairs)
-    assert [bool(list(weekly_faults(CONFIG, now, steps[0]))) for now in steps].index(True) == 4
+    assert not any(_is_held(reference_comparisons(CONFIG, now, before)) for before, now in pairs)
+    assert [_is_held(weekly_comparisons(CONFIG, now, steps[0])) for now in steps].index(True) == 5
 
 
-def test_chances_of_another_size_are_held() -> None:
-    """Four times what happens; twice passes."""
-    for ratio, is_held in ((4.0, True), (2.0, False)):
-        told = {"settled_calibration": Estimate(2000, 0.1 * ratio, 0.001, 0.1 * ratio - 0.1, 0.001)}
-        assert bool(list(calibration_faults(CONFIG, told))) is is_held
+@pytest.mark.parametrize("ratio", [4.0, 0.25])
+def test_chances_of_another_size_are_held(ratio: float) -> None:
+    """Four times what happens, or a fourth of it; twice and half pass, and so does what only noise tells."""
+    for factor, error, is_held in ((ratio, 0.001, True), (ratio**0.5, 0.001, False), (ratio, 0.1, False)):
+        told = {"settled_calibration": Estimate(2000, 0.1 * factor, error, 0.1 * factor - 0.1, error)}
+        assert _is_held(calibration_comparisons(CONFIG, told)) is is_held
 
 
 def _reach(pushed: int, choosers: int) -> ItemReach:

@@ -37,6 +37,8 @@ class Estimate(NamedTuple):
     lead: float
     """Mean of how far it was ahead of the baseline on the same things."""
     lead_error: float
+    blocks: int = BLOCKS
+    """That held it: what the errors are known from."""
 
 
 @dataclass(frozen=True)
@@ -199,4 +201,4 @@ def _estimate(sums: NDArray[np.float64]) -> Estimate:
         steps = np.diff(sums[:, column] - mean * sums[:, 0])
         of_blocks = 0.5 * len(sums) * float((steps**2).mean()) / count**2 if len(steps) else 0.0
         parts += [mean, math.sqrt(max(of_one, of_blocks))]
-    return Estimate(int(count), *parts)
+    return Estimate(int(count), *parts, len(sums))

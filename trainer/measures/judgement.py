@@ -6,7 +6,8 @@
     labelled_logloss   events that carry their label; likewise
     *_calibration      chances and what came of them
 
-Everything is from before it is learnt. Letters: `n` items of a list or predictions.
+Everything is from before it is learnt. Where the gate compares nothing, things are counted only: how many were judged
+behind a cut is what confirms it. Letters: `n` items of a list or predictions.
 """
 
 from __future__ import annotations
@@ -49,11 +50,17 @@ class Judgement:
 
     Args:
         window: things judged in a window.
+        is_compared: whether anybody asks what they said; else they are counted.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, is_compared: bool = True) -> None:
         self.blocks = JudgedBlocks(window)
+        self.is_compared = is_compared
         self._rates = {"settled": BaseRate(), "labelled": BaseRate()}
+
+    def count(self, things: int) -> None:
+        """Let things fill the open block without a word on what they said."""
+        self.blocks.open.judged += things
 
     def observe_organic(
         self, gains: Sequence[float], of_counters: Sequence[float], slices: Mapping[str, NDArray[np.bool_]]
@@ -63,6 +70,9 @@ class Judgement:
 
     def observe_labelled(self, chances: NDArray[np.floating[Any]], labels: NDArray[np.floating[Any]]) -> None:
         """Fold in predictions of events that carry their label, both (n,)."""
+        if not self.is_compared:
+            self.count(len(labels))
+            return
         self._observe_chances("labelled", chances, labels, {}, len(labels))
 
     def observe_settled(
@@ -73,6 +83,9 @@ class Judgement:
         slices: Sequence[str],
     ) -> None:
         """Fold in a shown list whose window has closed, all (n,); `of_counters` is empty where they are not known."""
+        if not self.is_compared:
+            self.count(1)
+            return
         masks = {name: np.ones(1, dtype=np.bool_) for name in slices}
         self._observe_chances("settled", chances, labels, masks, 1)
         is_wanted = labels > 0
