@@ -73,11 +73,18 @@ def up(
         Path | None, typer.Option("--endpoints", help="Write the addresses here too, once the stack is up.")
     ] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C.")] = False,
+    changed_jobs: Annotated[
+        Literal["replay", "keep", "rebuild"],
+        typer.Option(
+            help="Where configuration or code changed a Flink job: replay all events (refused where Kafka no longer "
+            "has them), keep the job as it was, or rebuild from what Kafka has."
+        ),
+    ] = "replay",
 ) -> None:
     """Start the local stack, wait until all of it is ready, and return; `headrace down` ends it."""
     from compose.up_command import bring_up
 
-    raise typer.Exit(bring_up(config.resolve(), state.resolve(), ports, endpoints, foreground))
+    raise typer.Exit(bring_up(config.resolve(), state.resolve(), ports, endpoints, foreground, changed_jobs))
 
 
 @app.command()

@@ -25,6 +25,7 @@ from compose.part import PROJECT_ROOT, LogTail, base_environment
 from compose.ports import PortMode
 from compose.processes import ProcessRecord, end_all, is_alive
 from features.config import ConfigError
+from streams.job_start import CHANGED_JOBS, ChangedJobs
 
 _LOOK_S = 0.1
 _STOP_TIMEOUT_S = 45.0
@@ -35,13 +36,16 @@ ShowParts = Callable[[Sequence[Mapping[str, Any]]], None]
 """Takes `name` and `state` (at least) of every part."""
 
 
-def start_daemon(config_path: Path, state_dir: Path, ports: PortMode, show: ShowParts) -> None:
+def start_daemon(
+    config_path: Path, state_dir: Path, ports: PortMode, changed_jobs: ChangedJobs, show: ShowParts
+) -> None:
     """Start a stack that outlives this process, and wait until it is up.
 
     Args:
         config_path: `headrace.yaml`.
         state_dir: The stack's state directory.
         ports: `default` or `auto`.
+        changed_jobs: See `streams.job_start`.
         show: Called whenever a part changed.
 
     Raises:
@@ -53,7 +57,7 @@ def start_daemon(config_path: Path, state_dir: Path, ports: PortMode, show: Show
     command = [sys.executable, "-m", "compose.daemon", "--config", str(config_path), "--state", str(state_dir)]
     with log_path.open("ab") as output:
         process = subprocess.Popen(
-            [*command, "--ports", ports],
+            [*command, "--ports", ports, "--changed-jobs", changed_jobs],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -115,14 +119,19 @@ def _wait_for_supervisor(state_dir: Path) -> dict[str, Any]:
 
 
 def run_stack(
-    config_path: Path, state_dir: Path, ports: PortMode, on_up: Callable[[LocalStack], None], show: ShowParts
+    config_path: Path,
+    state_dir: Path,
+    ports: PortMode,
+    changed_jobs: ChangedJobs,
+    on_up: Callable[[LocalStack], None],
+    show: ShowParts,
 ) -> int:
     """Run a stack in this process until SIGTERM or Ctrl-C; return the exit code."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _interrupt(stopping))
     try:
-        with LocalStack(config_path, state_dir, ports) as stack:
+        with LocalStack(config_path, state_dir, ports, changed_jobs=changed_jobs) as stack:
             stack.start(lambda statuses: show([{"name": s.name, "state": s.state.value} for s in statuses]))
             on_up(stack)
             while not stopping.wait(1.0):
@@ -148,9 +157,12 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--ports", choices=("auto", "default"), required=True)
+    parser.add_argument("--changed-jobs", choices=CHANGED_JOBS, required=True)
     options = parser.parse_args()
     os.umask(0o077)
-    return run_stack(options.config, options.state, options.ports, _say_ready, show=lambda _parts: None)
+    return run_stack(
+        options.config, options.state, options.ports, options.changed_jobs, _say_ready, show=lambda _parts: None
+    )
 
 
 def _say_ready(_stack: LocalStack) -> None:

@@ -19,6 +19,8 @@ from compose.java_runtime import java_home
 from compose.part import CommandBuilder, LogTail, Part, Probe, StackLayout
 from compose.ports import HOST
 from compose.probes import flink_taskmanagers, http_json
+from features.config import load_section
+from streams.config import StreamsConfig
 
 _METASPACE_MB = 256
 _FRAMEWORK_HEAP_MB = 128
@@ -147,6 +149,7 @@ def flink_settings(layout: StackLayout) -> dict[str, Any]:
     """Return the cluster's settings; what belongs to a job is set by the job."""
     state = layout.state_dir / "flink"
     heap = layout.stack.taskmanager_heap_mb
+    streams = load_section(layout.config_path, "streams", StreamsConfig)
     return {
         "env.java.opts.all": " ".join(_java_options(layout)),
         "rest.address": HOST,
@@ -175,6 +178,8 @@ def flink_settings(layout: StackLayout) -> dict[str, Any]:
         "heartbeat.interval": 1000,
         "heartbeat.timeout": 6000,
         "execution.checkpointing.dir": f"file://{state / 'checkpoints'}",
+        # A job that says so is not heard: Flink 2 reads it from the JobManager's settings alone.
+        "execution.checkpointing.num-retained": streams.retained_checkpoints,
         "execution.checkpointing.savepoint-dir": f"file://{state / 'savepoints'}",
         "io.tmp.dirs": str(state / "tmp"),
         "web.submit.enable": False,

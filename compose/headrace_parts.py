@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from compose.config import StackConfig
@@ -29,6 +28,7 @@ def all_parts(stack: StackConfig) -> list[Part]:
             needs=("topics", "jobmanager", taskmanagers[0].name),
             environment=flink_environment,
             repeat_after="jobmanager",
+            repeat_command=_jobs_again_command,
         ),
         Part("ingester", python_module("features"), probe=said_ready, needs=("topics", "features-apply")),
         Part("quality", python_module("features.quality"), probe=said_ready, needs=("topics",)),
@@ -56,13 +56,13 @@ def extra_server_part(name: str, arguments: Sequence[str]) -> Part:
 
 
 def _jobs_command(layout: StackLayout) -> Sequence[str]:
-    """Submit the jobs from their newest checkpoints; from the earliest records where there is none or it does not fit.
+    """Start each job from its newest checkpoint; what to do where it is of another plan was said to `headrace up`."""
+    return python_module("streams", "--restore", "--changed-jobs", layout.changed_jobs)(layout)
 
-    It does not fit once configuration or code changed a job (exit code 1). The replay writes the same rows again.
-    """
-    restore = shlex.join(python_module("streams", "--restore")(layout))
-    replay = shlex.join(python_module("streams")(layout))
-    return ["/bin/sh", "-c", f"{restore}; code=$?; [ $code -eq 1 ] || exit $code; exec {replay}"]
+
+def _jobs_again_command(layout: StackLayout) -> Sequence[str]:
+    """Start the jobs as they ran: a file that was edited meanwhile takes effect when somebody says so."""
+    return python_module("streams", "--restore", "--changed-jobs", "keep")(layout)
 
 
 def _server_command(layout: StackLayout) -> Sequence[str]:

@@ -22,6 +22,7 @@ from compose.processes import ProcessRecord, end_all, record_of
 from compose.supervisor import PartStatus, Supervisor
 from features.config import Endpoints
 from serving.security.operator_tokens import make_operator_tokens, operator_files
+from streams.job_start import ChangedJobs
 
 STATUS_FILE = "status.json"
 Progress = Callable[[tuple[PartStatus, ...]], None]
@@ -37,6 +38,7 @@ class LocalStack:
         ports: PortMode = "auto",
         parts: Sequence[str] | None = None,
         extra_parts: Sequence[Part] = (),
+        changed_jobs: ChangedJobs = "replay",
     ) -> None:
         """Describe a stack; nothing is touched yet.
 
@@ -46,12 +48,14 @@ class LocalStack:
             ports: `default` takes those of the `stack` section, `auto` free ones.
             parts: Names of the parts wanted, all by default; what they need must be among them or is taken as given.
             extra_parts: Parts beside the stack's own, see `compose.headrace_parts.extra_server_part`.
+            changed_jobs: What becomes of a Flink job whose state is of another configuration, see `streams.job_start`.
         """
         self._config_path = Path(config_path).resolve()
         self._state_dir = Path(state_dir).resolve()
         self._port_mode = ports
         self._wanted = parts
         self._extra_parts = tuple(extra_parts)
+        self._changed_jobs = changed_jobs
         self._lock: IO[str] | None = None
         self._layout: StackLayout | None = None
         self._supervisor: Supervisor | None = None
@@ -88,6 +92,7 @@ class LocalStack:
                 config.app,
                 config.stack,
                 None if tls is None else tls.for_own_clients(),
+                self._changed_jobs,
             )
             self._layout = layout
             _write_common_files(layout)

@@ -12,6 +12,7 @@ from typing import Literal
 from compose.config import StackConfig
 from compose.ports import HOST, free_ports
 from features.config import AppConfig, ClientTls, Endpoints
+from streams.job_start import ChangedJobs
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +28,8 @@ class StackLayout:
     stack: StackConfig
     serving_tls: ClientTls | None = None
     """How the server is reached; None: plain text."""
+    changed_jobs: ChangedJobs = "replay"
+    """What becomes of a Flink job whose newest checkpoint is of another configuration (`streams/job_start.py`)."""
 
     @property
     def endpoints_path(self) -> Path:
@@ -90,6 +93,8 @@ class Part:
     """Added to what every part inherits."""
     repeat_after: str | None = None
     """A step is done again each time this part came back from death."""
+    repeat_command: CommandBuilder | None = None
+    """What to run once the part has been up; the same as at first where it is not said."""
 
     @property
     def kind(self) -> Literal["server", "step"]:

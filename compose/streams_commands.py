@@ -27,6 +27,7 @@ from compose.errors import StackError, StackNotRunningError
 from features.config import load_app_config, load_endpoints
 from streams.errors import StreamsError
 from streams.flink_rest import FlinkRest
+from streams.job_files import JobFiles
 
 streams_app = typer.Typer(help="The Flink jobs: upgrade, savepoint, restore.", no_args_is_help=True)
 
@@ -81,7 +82,8 @@ def savepoint(
         running = rest.live_jobs()
         if name not in running:
             raise StackNotRunningError(f"no {name} runs; `headrace up` starts the jobs")
-        folder = (Path(addresses.state) / "flink" / "savepoints").resolve().as_uri()
+        files = JobFiles(Path(addresses.state) / "flink", f"{job}_job")
+        folder = files.savepoints(files.plan_of(running[name])).resolve().as_uri()
         typer.echo(rest.savepoint(running[name], folder, stop, timeout_s=300.0).removeprefix("file:"))
     except StreamsError as error:
         raise StackError(str(error)) from error

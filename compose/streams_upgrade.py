@@ -117,7 +117,7 @@ class StreamsUpgrade:
         running = self._rest.live_jobs()
         if job.name not in running:
             raise StackNotRunningError(f"no {job.name} runs; `headrace up` starts the jobs")
-        if self._files.plan(job.fingerprint()).exists() and self._is_newest_plan(job):
+        if self._files.plan_of(running[job.name]) == job.plan_name:
             return UpgradeSummary(was_needed=False)
         ends = self._check_history(accept_missing_history)
         self._apply_features()
@@ -137,11 +137,6 @@ class StreamsUpgrade:
 
     def _job(self, suffix: str) -> SqlJob:
         return feature_job(self._app, self._streams, self._endpoints.kafka, suffix, self._tokens)
-
-    def _is_newest_plan(self, job: SqlJob) -> bool:
-        plans = (self._flink_dir / "plans").glob("feature_job-*.json")
-        newest = max(plans, key=lambda path: path.stat().st_mtime_ns, default=None)
-        return newest == self._files.plan(job.fingerprint())
 
     def _check_history(self, accept_missing: bool) -> Mapping[TopicPartition, int]:
         """Return where the events end; refuse where their beginning is gone."""
@@ -195,13 +190,13 @@ class StreamsUpgrade:
     def _switch(self, old_id: str) -> int:
         new = self._job(NEXT)
         self._say("switching: stopping both jobs, copying rows, going on from the savepoint")
-        folder = (self._flink_dir / "savepoints").resolve().as_uri()
+        folder = self._files.savepoints(new.plan_name).resolve().as_uri()
         savepoint = self._rest.savepoint(self._rest.live_jobs()[new.name], folder, stop=True, timeout_s=_SAVEPOINT_S)
         self._rest.cancel(old_id)
         copied = copy_newest_rows(self._endpoints.kafka, NEXT)
-        shutil.copyfile(self._next_files.plan(new.fingerprint()), self._files.plan(new.fingerprint()))
+        shutil.copyfile(self._next_files.plan(new.plan_name), self._files.plan(new.plan_name))
         # What the old plan left would be taken for this job's newest checkpoint.
-        shutil.rmtree(self._files.checkpoints, ignore_errors=True)
+        shutil.rmtree(self._files.all_checkpoints, ignore_errors=True)
         self._submit("--restore-from", savepoint.removeprefix("file:"))
         self._restart_readers()
         self._topics.delete()
@@ -233,4 +228,4 @@ class StreamsUpgrade:
             raise StackNotRunningError(f"{error}; is the stack up?") from error
         self._topics.delete()
         self._topics.forget(self._job(NEXT).name)
-        shutil.rmtree(self._next_files.checkpoints, ignore_errors=True)
+        shutil.rmtree(self._next_files.all_checkpoints, ignore_errors=True)

@@ -162,7 +162,8 @@ class Supervisor:
 
     def _start(self, run: _Run) -> None:
         part = run.part
-        command = list(part.command(self._layout))
+        build = (run.was_up and part.repeat_command) or part.command
+        command = list(build(self._layout))
         if part.repeat_after is not None:
             run.repeats_seen = self._runs[part.repeat_after].restarts
         environment = base_environment() | dict(part.environment(self._layout.state_dir))

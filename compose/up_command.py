@@ -15,9 +15,17 @@ from compose.errors import StackRunningError
 from compose.local_stack import is_stack_running
 from compose.ports import PortMode, choose_ports
 from features.config import Endpoints, load_endpoints
+from streams.job_start import ChangedJobs
 
 
-def bring_up(config_path: Path, state_dir: Path, ports: PortMode, endpoints_to: Path | None, foreground: bool) -> int:
+def bring_up(
+    config_path: Path,
+    state_dir: Path,
+    ports: PortMode,
+    endpoints_to: Path | None,
+    foreground: bool,
+    changed_jobs: ChangedJobs,
+) -> int:
     """Start a stack, in this process or behind it; return the exit code.
 
     Raises:
@@ -41,8 +49,8 @@ def bring_up(config_path: Path, state_dir: Path, ports: PortMode, endpoints_to: 
 
     show = _Progress(console, started_s).show
     if foreground:
-        return run_stack(config_path, state_dir, ports, lambda stack: say_up(stack.endpoints), show)
-    start_daemon(config_path, state_dir, ports, show)
+        return run_stack(config_path, state_dir, ports, changed_jobs, lambda stack: say_up(stack.endpoints), show)
+    start_daemon(config_path, state_dir, ports, changed_jobs, show)
     say_up(load_endpoints(state_dir / "endpoints.json"))
     return 0
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from features.config import AppConfig, ConfigError, load_app_config, load_endpoints, load_section
 from features.label_config import Labels, load_labels
 from streams.config import StreamsConfig
-from streams.errors import ClusterError, StreamsError
+from streams.errors import ClusterError, HistoryLostError, StreamsError
 from streams.flink_rest import FlinkRest
+from streams.input_history import read_history
 from streams.job import SqlJob
 from streams.job_files import JobFiles, write_whole
+from streams.job_start import CHANGED_JOBS, JobStart, bring_up, choose_start
 from streams.jobs.feature_job import feature_job
 from streams.jobs.sample_job import sample_job
 from streams.token_check import TokenCheck, load_token_check
@@ -31,9 +33,9 @@ log = logging.getLogger("streams")
 def build_job(
     name: str, app: AppConfig, labels: Labels, streams: StreamsConfig, bootstrap: str, tokens: TokenCheck | None = None
 ) -> SqlJob:
-    """Return the job named `sample_job`, `feature_job`, or `feature_job` with a suffix."""
-    if name == "sample_job":
-        return sample_job(app, labels, streams, bootstrap, tokens)
+    """Return the job named `feature_job` or `sample_job`, with or without a suffix."""
+    if name.startswith("sample_job"):
+        return sample_job(app, labels, streams, bootstrap, name.removeprefix("sample_job"), tokens)
     return feature_job(app, streams, bootstrap, name.removeprefix("feature_job"), tokens)
 
 
@@ -55,37 +57,32 @@ def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
     names = JOBS if options.job == "all" else (f"{options.job}_job{options.suffix}",)
     tokens = load_token_check(options.config, Path(endpoints.state))
     jobs = {name: build_job(name, app, labels, streams, endpoints.kafka, tokens) for name in names}
-    ids = _submit_missing(jobs, streams, rest, flink_dir, options)
-    write_whole(flink_dir / "jobs.json", json.dumps(_known_ids(flink_dir) | ids))
-    return ids
-
-
-def _submit_missing(
-    jobs: dict[str, SqlJob], streams: StreamsConfig, rest: FlinkRest, flink_dir: Path, options: argparse.Namespace
-) -> dict[str, str]:
     live = rest.wait_live_jobs(streams.submit_timeout_s)
     ids = {name: live[job.name] for name, job in jobs.items() if job.name in live}
     for name, job_id in ids.items():
         log.info("%s runs already as %s", jobs[name].name, job_id)
-    if len(ids) == len(jobs):
-        return ids
-    missing = {name: job for name, job in jobs.items() if name not in ids}
-    files = {name: JobFiles(flink_dir, name) for name in missing}
-    restore_points: dict[str, Path | None] = {}
-    if options.restore_from:
-        restore_points = dict.fromkeys(missing, files[next(iter(missing))].given_point(options.restore_from))
-    elif options.restore:
-        restore_points = {name: files[name].restore_point(job) for name, job in missing.items()}
-    # Here, because importing pyflink and starting its JVM takes seconds, and nothing above needs them.
-    from streams.submission import find_jars, job_settings, submit, wait_until_running
+    files = {name: JobFiles(flink_dir, name) for name in jobs if name not in ids}
+    if files:
+        starts = {name: _start_of(jobs[name], files[name], endpoints.kafka, options) for name in files}
+        # Here, because importing pyflink and starting its JVM takes seconds, and nothing above needs them.
+        from streams.submission import SubmissionCluster, find_jars
 
-    jars = find_jars(options.jars)
-    for name, job in missing.items():
-        settings = job_settings(job, streams, rest, files[name], jars)
-        ids[name] = submit(job, settings, files[name].plan(job.fingerprint()), restore_points.get(name))
-    for name, job in missing.items():
-        wait_until_running(rest, job, ids[name], streams, restore_points.get(name))
-    return ids
+        by_name = {starts[name].job.name: files[name] for name in files}
+        cluster = SubmissionCluster(rest, streams, endpoints.kafka, by_name, find_jars(options.jars))
+        ids |= bring_up(starts, cluster)
+    write_whole(flink_dir / "jobs.json", json.dumps(_known_ids(flink_dir) | ids))
+    return {name: ids[name] for name in jobs}
+
+
+def _start_of(job: SqlJob, files: JobFiles, bootstrap: str, options: argparse.Namespace) -> JobStart:
+    if options.restore_from:
+        point = files.point_at(options.restore_from)
+        if point.plan not in ("", job.plan_name):
+            job = files.kept(point.plan, bootstrap)
+        return JobStart(job, (point.path,), f"{point.path} was asked for")
+    if options.restore:
+        return choose_start(job, files, bootstrap, options.changed_jobs, read_history(job, bootstrap))
+    return JobStart(job)
 
 
 def _known_ids(flink_dir: Path) -> dict[str, str]:
@@ -101,33 +98,43 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
     parser.add_argument("--endpoints", type=Path, required=True, help="addresses, as `headrace up` writes them")
     parser.add_argument("--job", choices=("feature", "sample", "all"), default="all")
-    parser.add_argument("--restore", action="store_true", help="go on from the newest retained checkpoint")
+    parser.add_argument("--restore", action="store_true", help="go on from the newest checkpoint that Flink takes")
     parser.add_argument(
-        "--restore-from", type=Path, metavar="DIR", help="go on from this savepoint or checkpoint; names one --job"
+        "--changed-jobs",
+        choices=CHANGED_JOBS,
+        default="replay",
+        help="with --restore, where the newest checkpoint is of another configuration or code: replay all records "
+        "(refused where Kafka no longer has them), keep the job as it was, or rebuild from what Kafka has",
     )
     parser.add_argument(
-        "--suffix", default="", help="with --job feature: beside the running one, onto topics and files named so"
+        "--restore-from",
+        type=Path,
+        metavar="DIR",
+        help="go on from this savepoint or checkpoint, as the job that wrote it; names one --job",
+    )
+    parser.add_argument(
+        "--suffix", default="", help="of one --job: beside the running one, onto topics and files named so"
     )
     parser.add_argument("--jars", type=Path, default=_DEFAULT_JARS, help="folder of the jars, as `make setup` fills it")
     options = parser.parse_args(arguments)
     if options.restore_from and options.job == "all":
         parser.error("--restore-from belongs to one job; name it with --job feature or --job sample")
-    if options.suffix and options.job != "feature":
-        parser.error("--suffix is for the feature job; add --job feature")
+    if options.suffix and options.job == "all":
+        parser.error("--suffix belongs to one job; name it with --job feature or --job sample")
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+    """Run the command. Exit codes: 0 the jobs run, 1 refused, 2 configuration or state do not fit, 3 no cluster."""
     options = parse_options(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    for chatty in ("apache_beam", "pyflink"):
+    for chatty in ("apache_beam", "kafka", "pyflink"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started_s = time.monotonic()
     try:
         ids = submit_jobs(options)
-    except ConfigError as error:
+    except (ConfigError, HistoryLostError) as error:
         print(f"streams: {error}", file=sys.stderr)
         return 2
     except StreamsError as error:

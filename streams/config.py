@@ -18,7 +18,7 @@ class StreamsConfig(StrictConfig):
     """Milliseconds between checkpoints, and at least between two of them: a crash repeats up to twice that. State on
     the heap is written whole each time: at 5000 that was a fifth of a job with a backlog behind it."""
     retained_checkpoints: int = Field(3, ge=1, le=100)
-    """Completed checkpoints kept per job for `--restore`."""
+    """Completed checkpoints kept per job for `--restore`; the cluster is told when it starts, Flink asks no job."""
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
     """`hashmap` is 5-10 times faster here; `rocksdb` holds state larger than the heap."""
     buffer_timeout_ms: int = Field(5, ge=0)

@@ -1,6 +1,8 @@
 """The SQL of features declared in `headrace.yaml`: one expression per feature, an array of its raw numbers.
 
-Layouts are those of `features/declared_features.py`; every expression is a function of the set of events.
+Layouts are those of `features/declared_features.py`; every expression is a function of the set of events. Features and
+actions stand in the order of their names: rows carry them by name, and the order of a mapping in the configuration must
+not make another plan.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ _ZERO = "CAST(0 AS DOUBLE)"
 
 def declared_columns(declared: Mapping[str, DeclaredFeature], entity: str) -> str:
     """Return the type of the `features` column: a row with one array per feature; empty where none is declared."""
-    fields = ", ".join(f"`{name}` ARRAY<DOUBLE>" for name in of_entity(declared, entity))
+    fields = ", ".join(f"`{name}` ARRAY<DOUBLE>" for name in sorted(of_entity(declared, entity)))
     return f"`features` ROW<{fields}>" if fields else ""
 
 
@@ -30,8 +32,8 @@ def declared_row(declared: Mapping[str, DeclaredFeature], entity: str, one: str 
         one: what one event adds to a count (SQL, DOUBLE): its sign where events may be taken back.
         anew: SQL condition for "not taken back".
     """
-    features = of_entity(declared, entity).values()
-    return f"ROW({', '.join(_expression(feature, one, anew) for feature in features)})" if features else ""
+    features = sorted(of_entity(declared, entity).items())
+    return f"ROW({', '.join(_expression(feature, one, anew) for _, feature in features)})" if features else ""
 
 
 def _expression(feature: DeclaredFeature, one: str, anew: str) -> str:
@@ -62,7 +64,7 @@ def _sums(feature: DeclaredFeature, one: str) -> str:
 def _amounts(feature: DeclaredFeature, one: str) -> list[str]:
     """Return what one event adds to each sum."""
     if feature.aggregation == "ratio":
-        names = ", ".join(literal(action) for action in feature.positives)
+        names = ", ".join(literal(action) for action in sorted(feature.positives))
         return [f"CASE WHEN `action` IN ({names}) THEN {one} ELSE {_ZERO} END", one]
     value = "`value`" if one == _ONE else f"`value` * {one}"
     return {"count": [one], "sum": [value], "mean": [value, one]}[feature.aggregation]
@@ -75,7 +77,7 @@ def _array(calls: list[str]) -> str:
 def _filter(feature: DeclaredFeature, anew: str) -> str:
     conditions = [anew] if anew else []
     if feature.actions:
-        conditions.append(f"`action` IN ({', '.join(literal(action) for action in feature.actions)})")
+        conditions.append(f"`action` IN ({', '.join(literal(action) for action in sorted(feature.actions))})")
     if feature.condition is not None:
         operator = "=" if feature.condition.operator == "==" else feature.condition.operator
         conditions.append(f"`value` {operator} CAST({feature.condition.bound!r} AS DOUBLE)")

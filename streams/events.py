@@ -73,7 +73,7 @@ def milliseconds(timestamp: str) -> str:
 
 def outcome_case(app: AppConfig) -> str:
     """Return the SQL for an event's outcome: 1 positive, 0 neutral, -1 negative; as `ActionConfig.outcome_of`."""
-    branches = "\n".join(_action_branches(name, action) for name, action in app.actions.items())
+    branches = "\n".join(_action_branches(name, action) for name, action in sorted(app.actions.items()))
     return f"CASE\n{branches}\n    ELSE 0 END"
 
 
@@ -100,7 +100,7 @@ def _raw_records() -> str:
 
 
 def _checked_records(app: AppConfig, tokens: TokenCheck | None) -> str:
-    known = ", ".join(literal(name) for name in app.actions)
+    known = ", ".join(literal(name) for name in sorted(app.actions))
     horizon_ms = int(app.features.horizon_h * 3_600_000)
     return f"""SELECT {_RECORD}, {_FIELDS}, `bucket`,
   CASE WHEN `fault` IS NOT NULL THEN `fault`

@@ -6,9 +6,10 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
-from streams.errors import ClusterError
+from streams.errors import ClusterError, JobFailedError
 
 _LIVE = ("INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "RECONCILING", "SUSPENDED")
 _POLL_S = 0.2
@@ -45,11 +46,17 @@ class FlinkRest:
                     raise
                 time.sleep(_POLL_S)
 
-    def wait_running(self, job_id: str, timeout_s: float) -> None:
+    def wait_running(self, job_id: str, timeout_s: float, is_hopeless: Callable[[str], bool] | None = None) -> None:
         """Wait until every operator of the job runs.
 
+        Args:
+            job_id: the job.
+            timeout_s: how long it may take.
+            is_hopeless: told the stack trace of a failure after which Flink would try again; True ends the wait.
+
         Raises:
-            ClusterError: the job ends instead, or is not up in time.
+            JobFailedError: the job ends instead, or failed hopelessly.
+            ClusterError: it is not up in time, or the cluster does not answer.
         """
         deadline = time.monotonic() + timeout_s
         state = "unknown"
@@ -59,10 +66,13 @@ class FlinkRest:
             if state == "RUNNING" and all(vertex["status"] == "RUNNING" for vertex in job["vertices"]):
                 return
             if state in ("FAILED", "CANCELED", "FINISHED"):
-                raise ClusterError(f"job {job_id} is {state} instead of running: {self.root_cause(job_id)}")
+                trace = self.failure_trace(job_id)
+                raise JobFailedError(f"job {job_id} is {state} instead of running: {root_message(trace)}", trace)
+            if is_hopeless is not None and is_hopeless(trace := self.failure_trace(job_id)):
+                raise JobFailedError(f"job {job_id} cannot start: {root_message(trace)}", trace)
             time.sleep(_POLL_S)
         raise ClusterError(
-            f"job {job_id} is {state}, not up after {timeout_s:g} s: {self.root_cause(job_id)}; "
+            f"job {job_id} is {state}, not up after {timeout_s:g} s: {root_message(self.failure_trace(job_id))}; "
             "free task slots or raise streams.submit_timeout_s"
         )
 
@@ -72,11 +82,10 @@ class FlinkRest:
         subtasks = [task for v in vertices for task in self._get(f"/jobs/{job_id}/vertices/{v}")["subtasks"]]
         return {str(task["taskmanager-id"]) for task in subtasks}
 
-    def root_cause(self, job_id: str) -> str:
-        """Return the innermost cause of the job's last failure."""
+    def failure_trace(self, job_id: str) -> str:
+        """Return the stack trace of the job's last failure, empty where it had none."""
         entries = self._get(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
-        trace = entries[0]["stacktrace"] if entries else ""
-        return root_message(trace)
+        return str(entries[0]["stacktrace"]) if entries else ""
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job and wait until it has ended; its checkpoints stay.

@@ -1,8 +1,18 @@
-"""What a job leaves in the state directory: compiled plan, checkpoints, ids."""
+"""What a job leaves in the state directory, by plan: compiled plan, statements, checkpoints, savepoints.
+
+    STATE/flink/plans/<job>-<plan>.json         the compiled plan
+    STATE/flink/plans/<job>-<plan>.job.json     the statements that it was compiled from
+    STATE/flink/checkpoints/<job>/<plan>/<job id>/chk-<n>
+    STATE/flink/savepoints/<job>/<plan>/savepoint-<…>
+
+State is read by the operators' uids, which stand in the compiled plan, so a checkpoint without its plan is worth
+nothing, and one under another plan would be read into the wrong operators. The folder says which plan it is of.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +20,15 @@ from streams.errors import RestoreRefusedError
 from streams.job import SqlJob
 
 _METADATA = "_metadata"
+
+
+@dataclass(frozen=True)
+class RestorePoint:
+    """A savepoint or completed checkpoint."""
+
+    path: Path
+    plan: str
+    """`SqlJob.plan_name` of the job that wrote it; empty where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -21,45 +40,80 @@ class JobFiles:
     """`feature_job` or `sample_job`."""
 
     @property
-    def checkpoints(self) -> Path:
-        """Directory of the job's checkpoints; each submission adds one folder named by its job id."""
+    def all_checkpoints(self) -> Path:
+        """Folder of the checkpoints of every plan of the job."""
         return self.flink_dir / "checkpoints" / self.job
 
-    def plan(self, fingerprint: str) -> Path:
-        """Return where the plan compiled from the statements of this fingerprint is kept.
+    def checkpoints(self, plan: str) -> Path:
+        """Return the folder of a plan's checkpoints; each submission adds one folder named by its job id."""
+        return self.all_checkpoints / plan
 
-        Operators' uids, by which a checkpoint is read, stand in the plan: a restore needs the very same one.
-        """
-        return self.flink_dir / "plans" / f"{self.job}-{fingerprint[:16]}.json"
+    def savepoints(self, plan: str) -> Path:
+        """Return the folder of a plan's savepoints."""
+        return self.flink_dir / "savepoints" / self.job / plan
 
-    def restore_point(self, job: SqlJob) -> Path | None:
-        """Return the checkpoint to go on from, None where there is none.
+    def plan(self, plan: str) -> Path:
+        """Return where a compiled plan is kept."""
+        return self.flink_dir / "plans" / f"{self.job}-{plan}.json"
+
+    def keep(self, job: SqlJob, bootstrap: str) -> None:
+        """Keep the statements of a job, so that it can go on when the configuration says something else."""
+        write_whole(self._statements(job.plan_name), job.to_text(bootstrap))
+
+    def kept(self, plan: str, bootstrap: str) -> SqlJob:
+        """Return the job that was kept.
 
         Raises:
-            RestoreRefusedError: there is one, but it was written by another plan.
+            RestoreRefusedError: it was not, or its compiled plan is gone.
         """
-        checkpoint = self.newest_checkpoint()
-        if checkpoint and not self.plan(job.fingerprint()).exists():
-            raise RestoreRefusedError(
-                f"{job.name} was compiled from other statements than the checkpoint {checkpoint} (configuration or "
-                "code changed); submit without --restore to replay the topics from their beginning"
-            )
-        return checkpoint
+        if not (self._statements(plan).is_file() and self.plan(plan).is_file()):
+            raise RestoreRefusedError(f"nothing is kept of the plan {plan or '(unknown)'} of {self.job}")
+        return SqlJob.from_text(self._statements(plan).read_text(encoding="utf-8"), bootstrap)
 
-    def given_point(self, path: Path) -> Path:
+    def points(self) -> list[RestorePoint]:
+        """Return what the job can go on from, of any plan that is still there, newest first."""
+        found = [*self.all_checkpoints.glob(f"*/*/chk-*/{_METADATA}")]
+        found += (self.flink_dir / "savepoints" / self.job).glob(f"*/*/{_METADATA}")
+        dated = [(_written_ns(path), path.parent) for path in found]
+        there = [path for written_ns, path in sorted(dated, reverse=True) if written_ns]
+        return [point for point in map(self.point_at, there) if self.plan(point.plan).is_file()]
+
+    def point_at(self, path: Path) -> RestorePoint:
         """Return a savepoint or checkpoint that somebody named.
 
         Raises:
-            RestoreRefusedError: there is none.
+            RestoreRefusedError: there is none, or it is another job's.
         """
         if not (path / _METADATA).is_file():
             raise RestoreRefusedError(f"{path} holds no {_METADATA}: it is neither a savepoint nor a whole checkpoint")
-        return path
+        place = path.resolve()
+        folders = (self.flink_dir.resolve() / "checkpoints", self.flink_dir.resolve() / "savepoints")
+        inside = next((place.relative_to(folder).parts for folder in folders if folder in place.parents), ())
+        if inside and inside[0] != self.job:
+            raise RestoreRefusedError(f"{path} is of the {inside[0]}, not of the {self.job}")
+        return RestorePoint(path, inside[1] if len(inside) > 1 else "")
 
-    def newest_checkpoint(self) -> Path | None:
-        """Return the newest completed checkpoint; one without `_metadata` was never completed."""
-        completed = list(self.checkpoints.glob(f"*/chk-*/{_METADATA}"))
-        return max(completed, key=lambda path: path.stat().st_mtime_ns).parent if completed else None
+    def plan_of(self, job_id: str) -> str:
+        """Return the plan that a running job was submitted with; empty where it left no trace here."""
+        # Flink makes the folder when the job starts, before its first checkpoint.
+        return next((path.parent.name for path in self.all_checkpoints.glob(f"*/{job_id}")), "")
+
+    def forget_other_plans(self, plan: str) -> None:
+        """Remove the checkpoints of every plan but this one; savepoints stay, they are the way back."""
+        for folder in self.all_checkpoints.glob("*"):
+            if folder.name != plan:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _statements(self, plan: str) -> Path:
+        return self.flink_dir / "plans" / f"{self.job}-{plan}.job.json"
+
+
+def _written_ns(path: Path) -> int:
+    """Return when a file was written; 0 where Flink has just taken it away."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -115,7 +115,12 @@ def dead_letters_table(bootstrap: str, streams: StreamsConfig, suffix: str = "")
 )"""
 
 
-def samples_table(bootstrap: str, streams: StreamsConfig) -> str:
+def samples_topic(suffix: str = "") -> str:
+    """Return the topic of samples; a job that runs beside the one in use writes another."""
+    return SAMPLES_TOPIC if not suffix else f"headrace.samples{suffix}.v1"
+
+
+def samples_table(bootstrap: str, streams: StreamsConfig, suffix: str = "") -> str:
     """Declare the samples topic (protos/samples.proto Sample); absent fields are left out of the JSON."""
     json = {
         "value.format": WRITTEN_JSON,
@@ -141,7 +146,7 @@ def samples_table(bootstrap: str, streams: StreamsConfig) -> str:
   `broker_time_ms` BIGINT,
   `label_policy` STRING
 ) WITH (
-  {options(_sink(bootstrap, SAMPLES_TOPIC, streams) | {"connector": "kafka"} | key | json)}
+  {options(_sink(bootstrap, samples_topic(suffix), streams) | {"connector": "kafka"} | key | json)}
 )"""
 
 

@@ -11,16 +11,17 @@ _NOT_A_LABEL = "CAST(-1 AS DOUBLE)"
 
 def labels_case(labels: Labels) -> str:
     """Return the SQL over `action`, `value` and `outcome`; null where an event teaches nothing."""
+    # In the order of names: the order of a mapping in the configuration means nothing, and must not make another plan.
     branches = [_branch(action, _rules_of(labels, action)) for action in _actions(labels)]
     return "CASE `action`\n" + "\n".join(branches) + f"\n    ELSE {NO_LABELS} END"
 
 
 def _actions(labels: Labels) -> list[str]:
-    return list(dict.fromkeys(rule.action for rule in labels.rules))
+    return sorted({rule.action for rule in labels.rules})
 
 
 def _rules_of(labels: Labels, action: str) -> list[LabelRule]:
-    return [rule for rule in labels.rules if rule.action == action]
+    return sorted((rule for rule in labels.rules if rule.action == action), key=lambda rule: (rule.head, rule.value))
 
 
 def _branch(action: str, rules: list[LabelRule]) -> str:

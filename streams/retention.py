@@ -29,16 +29,21 @@ def feature_rules(app: AppConfig) -> list[StateRule]:
 
 def sample_rules(app: AppConfig, labels: Labels) -> list[StateRule]:
     """Return the rules of the sample job; what waits for its window (streams/delays.py) forgets itself."""
-    window_ms = event_window_ms(app)
+    window_ms, longest_ms = event_window_ms(app), sample_memory_ms(app, labels)
     # Twice the horizon: whether feedback comes too late is decided by broker times, never by what was forgotten.
     lists_ms = 2 * labels.horizon_ms
     return [
         _EVENT_IDS,
         StateRule("stream-exec-deduplicate", r"key=\[event_id\]", (window_ms,)),
-        StateRule("stream-exec-deduplicate", r"key=\[request_id\]", (max(window_ms, lists_ms),)),
+        StateRule("stream-exec-deduplicate", r"key=\[request_id\]", (longest_ms,)),
         StateRule("stream-exec-join", r"request_id = request_id0", (lists_ms, lists_ms)),
         StateRule("stream-exec-over-aggregate", r"partitionBy=\[request_id\]", (lists_ms, lists_ms)),
     ]
+
+
+def sample_memory_ms(app: AppConfig, labels: Labels) -> int:
+    """Return how long the sample job remembers anything at all: a record older than that changes no sample to come."""
+    return max(event_window_ms(app), 2 * labels.horizon_ms)
 
 
 def event_window_ms(app: AppConfig) -> int:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
@@ -18,11 +17,12 @@ from pyflink.util.exceptions import JavaException
 
 from streams.compiled_plan import with_retention
 from streams.config import StreamsConfig
-from streams.errors import ClusterError, JarsMissingError, RestoreRefusedError
+from streams.errors import ClusterError, JarsMissingError, JobFailedError, RestoreRefusedError
 from streams.flink_rest import FlinkRest, root_message
 from streams.java_functions import FUNCTIONS, JAR_NAME
 from streams.job import SqlJob
 from streams.job_files import JobFiles, write_whole
+from streams.restore_failure import is_restore_failure
 from streams.sql_text import literal
 
 log = logging.getLogger("streams")
@@ -76,8 +76,7 @@ def job_settings(
         "execution.checkpointing.tolerable-failed-checkpoints": "1000",
         # The default keeps state in the JobManager and stops the job at 5 MB.
         "execution.checkpointing.storage": "filesystem",
-        "execution.checkpointing.dir": files.checkpoints.resolve().as_uri(),
-        "execution.checkpointing.num-retained": str(streams.retained_checkpoints),
+        "execution.checkpointing.dir": files.checkpoints(job.plan_name).resolve().as_uri(),
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "500 ms",
@@ -95,6 +94,7 @@ def submit(job: SqlJob, settings: Mapping[str, str], plan: Path, checkpoint: Pat
         checkpoint: what to go on from; None starts from the earliest records.
 
     Raises:
+        RestoreRefusedError: the checkpoint does not fit, is damaged or is not there.
         StreamsError: the cluster or the plan refuses.
     """
     if checkpoint:
@@ -105,6 +105,8 @@ def submit(job: SqlJob, settings: Mapping[str, str], plan: Path, checkpoint: Pat
             write_whole(plan, _compile(environment, job))
         client = environment.execute_sql(f"EXECUTE PLAN {literal(str(plan.resolve()))}").get_job_client()
     except (Py4JJavaError, JavaException) as error:
+        if checkpoint and is_restore_failure(str(error)):
+            raise _refused(job, checkpoint, root_message(str(error))) from error
         raise ClusterError(f"{job.name} was not accepted: {root_message(str(error))}") from error
     if client is None:
         raise ClusterError(f"{job.name} was submitted, but Flink named no job id")
@@ -118,17 +120,58 @@ def wait_until_running(
     """Wait until the submitted job does its work.
 
     Raises:
-        StreamsError: it does not come up; `RestoreRefusedError` where its checkpoint is what Flink does not take.
+        RestoreRefusedError: its checkpoint is what Flink does not take; the job is cancelled.
+        StreamsError: it does not come up.
     """
     try:
-        rest.wait_running(job_id, streams.submit_timeout_s)
-    except ClusterError as error:
-        if checkpoint and re.search("checkpoint|savepoint|state", str(error), re.IGNORECASE):
-            raise RestoreRefusedError(
-                f"{job.name} does not take the checkpoint {checkpoint} ({error}); submit without --restore to replay "
-                "the topics from their beginning"
-            ) from error
-        raise
+        rest.wait_running(job_id, streams.submit_timeout_s, is_restore_failure if checkpoint else None)
+    except JobFailedError as error:
+        if checkpoint is None or not is_restore_failure(error.trace):
+            raise
+        if job_id in rest.live_jobs().values():
+            rest.cancel(job_id)
+        raise _refused(job, checkpoint, str(error)) from error
+
+
+class SubmissionCluster:
+    """A Flink cluster as `streams.job_start` wants it.
+
+    Args:
+        rest: its JobManager.
+        streams: settings.
+        bootstrap: Kafka's servers.
+        files: of each job, by its name on the cluster.
+        jars: see `find_jars`.
+    """
+
+    def __init__(
+        self,
+        rest: FlinkRest,
+        streams: StreamsConfig,
+        bootstrap: str,
+        files: Mapping[str, JobFiles],
+        jars: Sequence[Path],
+    ) -> None:
+        self._rest = rest
+        self._streams = streams
+        self._bootstrap = bootstrap
+        self._files = files
+        self._jars = list(jars)
+
+    def submit(self, job: SqlJob, point: Path | None) -> str:
+        """Submit a job and return its id; its statements are kept first."""
+        files = self._files[job.name]
+        files.keep(job, self._bootstrap)
+        settings = job_settings(job, self._streams, self._rest, files, self._jars)
+        return submit(job, settings, files.plan(job.plan_name), point)
+
+    def wait_running(self, job: SqlJob, job_id: str, point: Path | None) -> None:
+        """Wait until it runs."""
+        wait_until_running(self._rest, job, job_id, self._streams, point)
+
+
+def _refused(job: SqlJob, checkpoint: Path, reason: str) -> RestoreRefusedError:
+    return RestoreRefusedError(f"{job.name} does not take {checkpoint} ({reason})")
 
 
 def _environment(job: SqlJob, settings: Mapping[str, str]) -> TableEnvironment:

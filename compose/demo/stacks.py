@@ -115,7 +115,7 @@ class KeptStack:
         Raises:
             StackError: it did not come up; nothing of it is left then.
         """
-        start_daemon(self._config_path, self._folder, "auto", self._view.show)
+        start_daemon(self._config_path, self._folder, "auto", "replay", self._view.show)
         return load_endpoints(self._folder / "endpoints.json")
 
     def stop(self) -> None:

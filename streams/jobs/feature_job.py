@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from features.config import AppConfig
+from features.feature_topics import FEATURE_TOPICS
 from streams import exposure, item_activity, user_activity
 from streams.config import StreamsConfig
 from streams.dead_letters import insert_dead_letters
@@ -14,8 +15,10 @@ from streams.job import SqlJob
 from streams.kafka_tables import (
     BACKFILL_TOPIC,
     EVENTS_TOPIC,
+    SERVED_TOPIC,
     dead_letters_table,
     feature_table,
+    feature_topic,
     items_table,
     raw_events_table,
     shown_table,
@@ -59,6 +62,8 @@ def feature_job(
         views=[*event_views(app, tokens=tokens), *user_activity.user_views(app), *exposure.exposure_views()],
         inserts=inserts,
         state_rules=feature_rules(app),
+        inputs=(EVENTS_TOPIC, BACKFILL_TOPIC, SERVED_TOPIC),
+        outputs=[feature_topic(topic.view, suffix) for topic in FEATURE_TOPICS],
     )
 
 

@@ -216,7 +216,7 @@ def start_job(job: SqlJob, endpoints: Endpoints, streams: StreamsConfig) -> str:
     rest = FlinkRest(endpoints.flink)
     files = JobFiles(Path(endpoints.state) / "flink", job.name)
     settings = job_settings(job, streams, rest, files, find_jars(ROOT / ".jars"))
-    job_id = submit(job, settings, files.plan(job.fingerprint()), None)
+    job_id = submit(job, settings, files.plan(job.plan_name), None)
     wait_until_running(rest, job, job_id, streams, None)
     return job_id
 

@@ -18,6 +18,7 @@ from compose.part import StackLayout
 from compose.ports import HOST
 from compose.probes import http_json, kafka_answers, redis_answers
 from compose.redis_server import redis_part
+from streams.config import StreamsConfig
 from tests.compose.small_stack import layout_in
 
 needs_jars = pytest.mark.stack
@@ -94,6 +95,7 @@ def test_flink_listens_on_loopback_and_notices_death_in_seconds(layout: StackLay
     settings = flink_settings(layout)
     assert {settings[key] for key in settings if key.endswith(("host", "address"))} == {HOST}
     assert (settings["heartbeat.interval"], settings["heartbeat.timeout"]) == (1000, 6000)
+    assert settings["execution.checkpointing.num-retained"] == StreamsConfig().retained_checkpoints
     assert settings["taskmanager.numberOfTaskSlots"] == layout.stack.task_slots
     assert settings["env.java.opts.all"].count("--add-opens") > 5
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from compose.errors import PartFailedError
-from compose.part import Part
+from compose.part import CommandBuilder, Part
 from compose.processes import is_alive
 from compose.supervisor import PartState, PartStatus, Supervisor
 from tests.compose.small_stack import IGNORE_TERM, WAIT_S, layout_in, program, server
@@ -78,15 +78,18 @@ def test_part_waits_for_what_it_needs(tmp_path: Path, runs: Runs) -> None:
 
 
 def test_step_repeats_after_its_server_came_back(tmp_path: Path, runs: Runs) -> None:
-    """A step bound to a server is done again each time that server died."""
+    """A step bound to a server is done again each time that server died, and then by the command for that."""
     done = tmp_path / "done"
-    code = f"open({str(done)!r}, 'a').write('x')"
-    step = Part("jobs", lambda _layout: program(code), needs=("jm",), repeat_after="jm")
+
+    def writes(letter: str) -> CommandBuilder:
+        return lambda _layout: program(f"open({str(done)!r}, 'a').write({letter!r})")
+
+    step = Part("jobs", writes("x"), needs=("jm",), repeat_after="jm", repeat_command=writes("y"))
     runs.append(run := Run(tmp_path, [server("jm"), step]))
     run.wait_up("jobs")
     run.kill("jm")
     run.wait_up("jm", restarts=1)
-    assert run.supervisor.wait_until(lambda _now: done.read_text() == "xx", WAIT_S)
+    assert run.supervisor.wait_until(lambda _now: done.read_text() == "xy", WAIT_S)
 
 
 def test_bad_configuration_fails_the_start_at_once(tmp_path: Path, runs: Runs) -> None:

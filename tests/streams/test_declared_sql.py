@@ -24,7 +24,7 @@ def test_nothing_declared_is_no_column() -> None:
 
 def test_events_that_are_taken_back_are_subtracted_from_sums_only() -> None:
     """A sum follows the sign; what cannot be taken back looks at first arrivals."""
-    both = DECLARED | {"user_last": DeclaredFeature(entity="user", aggregation="last")}
+    both = DECLARED | {"user_value": DeclaredFeature(entity="user", aggregation="last")}
     sums, newest = declared_row(both, "user", one="`sign`", anew="`sign` = 1").split(", NEWEST_VALUE")
     assert "`value` * `sign`" in sums
     assert "`sign` = 1" in newest
