@@ -25,7 +25,8 @@ from compose.commands_batches import batches_app
 from compose.commands_dlq import dlq_app
 from compose.commands_evaluate import evaluate
 from compose.commands_events import backfill, replay
-from compose.commands_serving import models, pin, recommend, reload, rollback, serve, unpin
+from compose.commands_models import models_app
+from compose.commands_serving import pin, recommend, reload, rollback, serve, unpin
 from compose.commands_tokens import tokens_app
 from compose.commands_train import TRAIN_EPILOG, train
 from compose.errors import EXIT_CODES, StackError
@@ -51,6 +52,7 @@ app.add_typer(features_app, name="features")
 app.add_typer(quality_app, name="quality")
 
 app.add_typer(ab_app, name="ab")
+app.add_typer(models_app, name="models")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(batches_app, name="batches")
 app.add_typer(tokens_app, name="tokens")
@@ -58,7 +60,7 @@ app.command()(replay)
 app.command()(backfill)
 app.command()(evaluate)
 app.command(epilog=TRAIN_EPILOG)(train)
-for _verb in (serve, recommend, models, reload, rollback, pin, unpin):
+for _verb in (serve, recommend, reload, rollback, pin, unpin):
     app.command()(_verb)
 
 

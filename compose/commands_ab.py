@@ -39,9 +39,10 @@ def ab_status(
     Reads served lists and samples from Kafka, where they stay for 7 days.
     """
     from compose.ab_status import print_report, report_experiment
-    from compose.experiment_lists import SAMPLES_TOPIC, SERVED_TOPIC, read_experiments
+    from compose.experiment_lists import SERVED_TOPIC, read_experiments
     from compose.topic_scan import scan_topic
     from features.config import load_app_config, load_section
+    from serving.arms.feedback import SAMPLES_TOPIC
     from serving.config import ServingConfig
 
     app, serving = load_app_config(config), load_section(config, "serving", ServingConfig)

@@ -1,4 +1,4 @@
-"""The commands that run, ask and order the server: `serve`, `recommend`, `models`, `reload`, `rollback`, `pin`, ..."""
+"""The commands that run, ask and order the server: `serve`, `recommend`, `reload`, `rollback`, `pin`, `unpin`."""
 
 from __future__ import annotations
 
@@ -74,22 +74,6 @@ def recommend(
         print_json(to_json(answer))
     else:
         print_recommendations(answer)
-
-
-def models(
-    state: StateOption = DEFAULT_STATE,
-    endpoints: EndpointsOption = None,
-    token_file: TokenFileOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the model versions that the server knows."""
-    from compose.serving_tables import print_models, to_json
-
-    versions = _admin(state, endpoints, token_file).list_models()
-    if as_json:
-        print_json([to_json(version) for version in versions])
-    else:
-        print_models(versions)
 
 
 def reload(

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import msgspec
 
 from features.config import AppConfig
 from serving.arms.clustered_mean import ClusteredMean
+from serving.arms.feedback import decode_feedback
 
-Record = TypeVar("Record", bound=msgspec.Struct)
-
-SERVED_TOPIC, SAMPLES_TOPIC = "headrace.served.v1", "headrace.samples.v1"
+SERVED_TOPIC = "headrace.served.v1"
 
 
 class _Served(msgspec.Struct):
@@ -23,14 +21,6 @@ class _Served(msgspec.Struct):
     learn: bool = True
     experiment: str = ""
     arm: str = ""
-
-
-class _Feedback(msgspec.Struct):
-    kind: str
-    request_id: str = ""
-    event_id: str = ""
-    action: str = ""
-    outcome: int = 0
 
 
 @dataclass
@@ -74,16 +64,14 @@ def read_experiments(
     shown = _read_served(served, found)
     seen: set[str] = set()
     for value in samples:
-        feedback = _decoded(value, _Feedback)
-        if feedback is None or feedback.kind != "correction" or feedback.event_id in seen:
+        feedback = decode_feedback(value)
+        if feedback is None or feedback.event_id in seen:
             continue
         where = shown.get(feedback.request_id)
         if where is None or where[0] is None:
             continue
         seen.add(feedback.event_id)
-        action = app.actions.get(feedback.action)  # It may have left `headrace.yaml` since.
-        if action is not None and feedback.outcome:
-            where[0].reward.add(where[1], amount=feedback.outcome * action.reward)
+        where[0].reward.add(where[1], amount=feedback.reward(app))
     return found
 
 
@@ -93,7 +81,7 @@ def _read_served(
     """Count the lists of experiments; return request -> arm and user, no arm where no feedback is joined."""
     shown: dict[str, tuple[ArmLists | None, str]] = {}
     for value in records:
-        one = _decoded(value, _Served)
+        one = _decoded(value)
         if one is None or not one.experiment or one.request_id in shown:
             continue
         experiment = found.setdefault(one.experiment, ExperimentLists(one.experiment, first_ms=one.served_time_ms))
@@ -108,11 +96,11 @@ def _read_served(
     return shown
 
 
-def _decoded(value: bytes | None, kind: type[Record]) -> Record | None:
-    """Return a record, None for a tombstone or what cannot be read: the jobs pass over those too."""
+def _decoded(value: bytes | None) -> _Served | None:
+    """Return a list, None for a tombstone or what cannot be read: the jobs pass over those too."""
     if value is None:
         return None
     try:
-        return msgspec.json.decode(value, type=kind)
+        return msgspec.json.decode(value, type=_Served)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None

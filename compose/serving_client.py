@@ -59,6 +59,11 @@ class AdminClient:
         answer: pb.ListModelsResponse = self._call("ListModels", pb.ListModelsRequest())
         return list(answer.versions)
 
+    def load(self, version: str, canary_share: float = 0.0) -> pb.ModelVersionStatus:
+        """Serve a version, to a share of the users first where one is given."""
+        request = pb.LoadModelRequest(idempotency_key=_new_key(), version=version, canary_share=canary_share)
+        return self._order("LoadModel", request)
+
     def reload(self) -> pb.ModelVersionStatus:
         """Read the newest announced version again."""
         return self._order("ReloadModel", pb.ReloadModelRequest(idempotency_key=_new_key()))

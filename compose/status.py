@@ -106,6 +106,11 @@ def _model(state_dir: Path) -> dict[str, Any]:
         "refused": status.get("refused", {}),
         "is_full_quality": status.get("is_full_quality"),
         "workers": status.get("workers", []),
+        "experiment": status.get("experiment", ""),
+        "experiment_reason": status.get("experiment_reason", ""),
+        "arms": status.get("arms", {}),
+        "canary": status.get("canary"),
+        "last_canary": status.get("last_canary", ""),
     }
 
 
@@ -185,6 +190,24 @@ def print_status(report: StackReport) -> None:
         console.print(
             f"worker {worker['number']} {worker['state']}, pid {worker['pid']}, {version}, {restarts} restarts"
         )
+    for line in experiment_lines(model):
+        console.print(line, markup=False)
+
+
+def experiment_lines(model: Mapping[str, Any]) -> list[str]:
+    """Return what runs beside the live version, and how the last canary ended."""
+    lines = []
+    if canary := model.get("canary"):
+        users = ", ".join(f"{count} users of {arm}" for arm, count in canary["users"].items())
+        lines.append(f"canary {canary['version']} beside {canary['live_version']} ({canary['share']:.2%}; {users})")
+    elif model.get("last_canary"):
+        lines.append(f"canary none; {model['last_canary']}")
+    if reason := model.get("experiment_reason"):
+        lines.append(f"warn   experiment {model['experiment']} does not run: {reason}")
+    elif model.get("experiment"):
+        arms = ", ".join(f"{count} lists of {arm}" for arm, count in model["arms"].items())
+        lines.append(f"ab     {model['experiment']} ({arms}); see `headrace ab status`")
+    return lines
 
 
 def _parts_table(parts: list[PartReport]) -> Table:

@@ -204,12 +204,14 @@ class ModelVersionStatus(_message.Message):
     def __init__(self, version: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., created_time_ms: _Optional[int] = ..., loaded_time_ms: _Optional[int] = ..., newest_event_time_ms: _Optional[int] = ..., newest_broker_time_ms: _Optional[int] = ..., sample_offsets: _Optional[_Mapping[str, int]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., is_live: bool = ..., is_pinned: bool = ...) -> None: ...
 
 class LoadModelRequest(_message.Message):
-    __slots__ = ("idempotency_key", "version")
+    __slots__ = ("idempotency_key", "version", "canary_share")
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANARY_SHARE_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
     version: str
-    def __init__(self, idempotency_key: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    canary_share: float
+    def __init__(self, idempotency_key: _Optional[str] = ..., version: _Optional[str] = ..., canary_share: _Optional[float] = ...) -> None: ...
 
 class LoadModelResponse(_message.Message):
     __slots__ = ("status",)
@@ -300,7 +302,7 @@ class GetModelStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelStatusResponse(_message.Message):
-    __slots__ = ("live", "is_following", "follow_reason", "swaps", "refused", "last_refusal", "served_log_dropped", "feature_offsets", "feature_schema_hash", "items_known", "workers")
+    __slots__ = ("live", "is_following", "follow_reason", "swaps", "refused", "last_refusal", "served_log_dropped", "feature_offsets", "feature_schema_hash", "items_known", "workers", "canary", "last_canary")
     class FeatureOffsetsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -319,6 +321,8 @@ class GetModelStatusResponse(_message.Message):
     FEATURE_SCHEMA_HASH_FIELD_NUMBER: _ClassVar[int]
     ITEMS_KNOWN_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
+    LAST_CANARY_FIELD_NUMBER: _ClassVar[int]
     live: ModelVersionStatus
     is_following: bool
     follow_reason: str
@@ -330,7 +334,9 @@ class GetModelStatusResponse(_message.Message):
     feature_schema_hash: str
     items_known: int
     workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
-    def __init__(self, live: _Optional[_Union[ModelVersionStatus, _Mapping]] = ..., is_following: bool = ..., follow_reason: _Optional[str] = ..., swaps: _Optional[int] = ..., refused: _Optional[int] = ..., last_refusal: _Optional[str] = ..., served_log_dropped: _Optional[int] = ..., feature_offsets: _Optional[_Mapping[str, int]] = ..., feature_schema_hash: _Optional[str] = ..., items_known: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ...) -> None: ...
+    canary: CanaryStatus
+    last_canary: str
+    def __init__(self, live: _Optional[_Union[ModelVersionStatus, _Mapping]] = ..., is_following: bool = ..., follow_reason: _Optional[str] = ..., swaps: _Optional[int] = ..., refused: _Optional[int] = ..., last_refusal: _Optional[str] = ..., served_log_dropped: _Optional[int] = ..., feature_offsets: _Optional[_Mapping[str, int]] = ..., feature_schema_hash: _Optional[str] = ..., items_known: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., canary: _Optional[_Union[CanaryStatus, _Mapping]] = ..., last_canary: _Optional[str] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
     __slots__ = ("number", "pid", "state", "live_version", "restarts")
@@ -345,6 +351,54 @@ class WorkerStatus(_message.Message):
     live_version: str
     restarts: int
     def __init__(self, number: _Optional[int] = ..., pid: _Optional[int] = ..., state: _Optional[str] = ..., live_version: _Optional[str] = ..., restarts: _Optional[int] = ...) -> None: ...
+
+class CanaryStatus(_message.Message):
+    __slots__ = ("version", "live_version", "share", "started_time_ms", "users", "failed_users", "ranking_ms", "reward")
+    class UsersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class FailedUsersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class RankingMsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class RewardEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    LIVE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    STARTED_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    USERS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_USERS_FIELD_NUMBER: _ClassVar[int]
+    RANKING_MS_FIELD_NUMBER: _ClassVar[int]
+    REWARD_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    live_version: str
+    share: float
+    started_time_ms: int
+    users: _containers.ScalarMap[str, int]
+    failed_users: _containers.ScalarMap[str, int]
+    ranking_ms: _containers.ScalarMap[str, float]
+    reward: _containers.ScalarMap[str, float]
+    def __init__(self, version: _Optional[str] = ..., live_version: _Optional[str] = ..., share: _Optional[float] = ..., started_time_ms: _Optional[int] = ..., users: _Optional[_Mapping[str, int]] = ..., failed_users: _Optional[_Mapping[str, int]] = ..., ranking_ms: _Optional[_Mapping[str, float]] = ..., reward: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

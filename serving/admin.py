@@ -32,11 +32,13 @@ class Order(NamedTuple):
     """One order, as `ModelAdmin` takes it."""
 
     name: str
-    """`load`, `reload`, `rollback`, `pin`, `unpin`, `release` or `reject`."""
+    """`load`, `canary`, `reload`, `rollback`, `pin`, `unpin`, `release` or `reject`."""
     idempotency_key: str
     version: str = ""
     """As the caller named it; empty where the order leaves it open."""
     reason: str = ""
+    canary_share: float = 0.0
+    """Of `canary`."""
 
 
 class Orders(Protocol):
@@ -72,8 +74,9 @@ class AdminServicer(serving_pb2_grpc.ModelAdminServicer):
         self._orders: OrderedDict[str, tuple[Order, asyncio.Future[pb.ModelVersionStatus]]] = OrderedDict()
 
     async def LoadModel(self, request: pb.LoadModelRequest, context: Any) -> pb.LoadModelResponse:
-        """Serve a named version now."""
-        return await self._carry_out("load", request, context, pb.LoadModelResponse)
+        """Serve a named version now, or to a share of the users first."""
+        name = "canary" if request.canary_share else "load"
+        return await self._carry_out(name, request, context, pb.LoadModelResponse)
 
     async def ReloadModel(self, request: pb.ReloadModelRequest, context: Any) -> pb.ReloadModelResponse:
         """Read the newest version again."""
@@ -116,7 +119,7 @@ class AdminServicer(serving_pb2_grpc.ModelAdminServicer):
         async with answered_errors(context):
             check_id("idempotency_key", request.idempotency_key)
             version, reason = getattr(request, "version", ""), getattr(request, "reason", "")
-            order = Order(name, request.idempotency_key, version, reason)
+            order = Order(name, request.idempotency_key, version, reason, getattr(request, "canary_share", 0.0))
             try:
                 status = await self._once(order)
             except Exception as error:

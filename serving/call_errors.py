@@ -23,6 +23,7 @@ STATUS_OF: dict[type[errors.CallError], grpc.StatusCode] = {
     errors.VersionUnknownError: grpc.StatusCode.NOT_FOUND,
     errors.VersionRefusedError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NothingHeldError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.CanaryError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NoWorkerError: grpc.StatusCode.UNAVAILABLE,
     errors.WorkersDifferError: grpc.StatusCode.ABORTED,
 }

@@ -82,6 +82,25 @@ class ArmConfig(StrictConfig):
         return version
 
 
+class CanaryConfig(StrictConfig):
+    """When a version that serves a share of the users goes back, and when it takes over (docs/serving.md#canaries)."""
+
+    duration_s: float = Field(3600.0, ge=0)
+    """How long both versions serve before the canary takes over, where nothing spoke against it."""
+    min_users: int = Field(100, ge=2)
+    """Users that either version must have served first; before so many, latency and reward are not judged."""
+    level: float = Field(0.01, gt=0, lt=0.5)
+    """Chance that a version as good as the live one is rolled back, over all signals and the whole time together."""
+    error_ratio: float = Field(1.0, ge=1, le=100)
+    """Users with a failed ranking may be this many times as many as beside the canary."""
+    latency_ratio: float = Field(1.5, ge=1, le=100)
+    """A ranking may take this many times as long: what serves few requests is less in the processor's caches."""
+    reward_loss: float = Field(0.0, ge=0, lt=1)
+    """Part of the reward a list that may be lost; 0: any loss that is certain is too much."""
+    check_s: float = Field(1.0, gt=0, le=3600)
+    """How often it is looked at; looking more often raises no more false alarms."""
+
+
 class OverloadConfig(StrictConfig):
     """What is refused so that the rest is answered in time."""
 
@@ -123,6 +142,8 @@ class ServingConfig(StrictConfig):
     """Names the comparison of `arms`, and salts the hash: under another name users are dealt anew. Empty: none."""
     arms: dict[str, ArmConfig] = Field(default_factory=dict)
     """By name; the first is what the others are compared with. Users beyond all shares take part in nothing."""
+    canary: CanaryConfig = Field(default_factory=CanaryConfig)
+    """What `headrace models load VERSION --canary SHARE` goes by."""
     fallback_items: tuple[str, ...] = ()
     """Item ids for the day on which nothing at all is known: the last step of the fallback ladder."""
     cached_rankings: int = Field(10_000, ge=0, le=1_000_000)

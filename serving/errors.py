@@ -14,6 +14,7 @@ ServingError
     ├── VersionUnknownError no such version in the model store
     ├── VersionRefusedError the version was checked and is not fit to serve
     ├── NothingHeldError    release and reject need a version that a gate holds
+    ├── CanaryError         a canary cannot begin as things are
     └── WorkersDifferError  some workers carried an order out, some did not
 """
 
@@ -87,3 +88,7 @@ class NothingHeldError(OrderError):
 
 class WorkersDifferError(OrderError):
     """Unexpected: some workers carried an order out and some did not; the message says which."""
+
+
+class CanaryError(OrderError):
+    """Expected: a canary cannot begin as things are; the message says what is in its way."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from features.item_table import ItemTable
+from serving.arms.fixed_version import FixedVersion
 from serving.avoided_versions import AvoidedVersions
 from serving.delta_reader import DeltaReader
 from serving.errors import OrderError, VersionRefusedError, VersionUnknownError
@@ -170,7 +171,7 @@ class LiveVersions:
                 self._install(built)
             return built
 
-    async def build_beside(self, version: str) -> ServingModel:
+    async def build_beside(self, version: str) -> FixedVersion:
         """Build a version that does not go live: for an arm. It has memory of its own, and nobody writes into it.
 
         Raises:
@@ -183,8 +184,13 @@ class LiveVersions:
                 built = await self._in_worker(self._built, version, None)
             except Exception as error:
                 raise self.refuse(version, error) from error
-            buffer = built.buffer
-            return buffer.model(self._builder.schema_hash, TableRows().extend(buffer.image.item_ids, self._items))
+            rows = TableRows().extend(built.buffer.image.item_ids, self._items)
+            return FixedVersion(built.buffer.model(self._builder.schema_hash, rows), built)
+
+    async def install(self, fixed: FixedVersion, reason: str) -> VersionStatus:
+        """Let a version that was built beside the live one go live; nothing is built anew."""
+        async with self._one_at_a_time:
+            return self._install(fixed.built, reason)
 
     async def advance(self, may_serve: Callable[[ModelVersion], bool]) -> Prepared:
         """Bring the buffer beside through the deltas that wait, and swap; the bad one among them is in the result."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+
+import msgspec
 
 from protos import serving_pb2 as pb
 from serving.admin import Order
+from serving.arms.canary import Canaries, CanaryReport
 from serving.errors import RequestError
 from serving.kafka_writer import KafkaWriter
 from serving.model_store import ModelStore
@@ -13,6 +17,7 @@ from serving.security.error_texts import public_text
 from serving.version_records import VersionState, VersionStatus
 from trainer.version_files import ModelVersion, VersionError
 
+_CANARY = "canary"
 _STATES = {
     VersionState.LOADING: pb.MODEL_STATE_LOADING,
     VersionState.AVAILABLE: pb.MODEL_STATE_AVAILABLE,
@@ -30,15 +35,23 @@ class ModelOrders:
         writer: counts served lists that were dropped.
         feature_offsets: tells where the item features stand.
         schema_hash: the schema this server computes.
+        canaries: begins and ends canaries.
     """
 
     def __init__(
-        self, models: ModelStore, writer: KafkaWriter, feature_offsets: Callable[[], dict[str, int]], schema_hash: str
+        self,
+        models: ModelStore,
+        writer: KafkaWriter,
+        feature_offsets: Callable[[], dict[str, int]],
+        schema_hash: str,
+        canaries: Canaries,
     ) -> None:
         self._models = models
         self._writer = writer
         self._feature_offsets = feature_offsets
         self._schema_hash = schema_hash
+        self._canaries = canaries
+        self._one_at_a_time = asyncio.Lock()
 
     async def carry_out(self, order: Order) -> pb.ModelVersionStatus:
         """See `Orders`.
@@ -47,18 +60,9 @@ class ModelOrders:
             RequestError: the version is no EPOCH.SEQ, or missing where the order needs one.
             CallError: it cannot be done.
         """
-        models, version = self._models, _checked_version(order)
-        if order.name == "load":
-            status = await models.load(version)
-        elif order.name == "rollback":
-            status = await models.rollback(version)
-        elif order.name == "pin":
-            status = await models.pin(version)
-        elif order.name == "reject":
-            status = await models.reject(order.reason)
-        else:
-            status = await {"reload": models.reload, "unpin": models.unpin, "release": models.release}[order.name]()
-        return self._message(status)
+        order = order._replace(version=_checked_version(order))
+        async with self._one_at_a_time:  # What one finds is what the one before it left.
+            return self._message(await self._without_canary(order))
 
     async def status(self) -> pb.GetModelStatusResponse:
         """See `Orders`."""
@@ -71,6 +75,8 @@ class ModelOrders:
             refused=sum(models.records.refused.values()),
             last_refusal=public_text(models.records.last_refusal),
             served_log_dropped=self._writer.dropped,
+            canary=_canary_message(self._canaries.report),
+            last_canary=public_text(self._canaries.last_end),
             feature_offsets=self._feature_offsets(),
             feature_schema_hash=self._schema_hash,
             items_known=0 if live is None else live.num_items,
@@ -79,6 +85,35 @@ class ModelOrders:
     async def versions(self) -> pb.ListModelsResponse:
         """See `Orders`."""
         return pb.ListModelsResponse(versions=[self._message(status) for status in self._models.statuses()])
+
+    async def _without_canary(self, order: Order) -> VersionStatus:
+        """Carry out an order; any ends the canary: its own load promotes it, a bare rollback is all that it asks."""
+        running = self._canaries.report
+        if running is None or order.name == _CANARY:
+            return await self._done(order)
+        why = f"an order came: {order.name} {order.version}".rstrip()
+        if (order.name, order.version) == ("load", running.version):
+            return await self._canaries.promote(why) or await self._done(order)
+        is_its_rollback = (order.name, order.version) == ("rollback", "")
+        await self._canaries.stop(why, stays=is_its_rollback)
+        if is_its_rollback:
+            return self._models.records.status_of(running.live_version)
+        is_bare_pin = (order.name, order.version) == ("pin", "")
+        return await self._done(order._replace(version=running.live_version) if is_bare_pin else order)
+
+    async def _done(self, order: Order) -> VersionStatus:
+        models, version = self._models, order.version
+        if order.name == "load":
+            return await models.load(version)
+        if order.name == _CANARY:
+            return await self._canaries.begin(version, _checked_share(order))
+        if order.name == "rollback":
+            return await models.rollback(version)
+        if order.name == "pin":
+            return await models.pin(version)
+        if order.name == "reject":
+            return await models.reject(order.reason)
+        return await {"reload": models.reload, "unpin": models.unpin, "release": models.release}[order.name]()
 
     def _message(self, status: VersionStatus) -> pb.ModelVersionStatus:
         live, order, manifest = self._models.live, self._models.order, status.manifest
@@ -106,10 +141,25 @@ def _checked_version(order: Order) -> str:
         RequestError: it is no EPOCH.SEQ, or missing where the order needs one.
     """
     if not order.version:
-        if order.name == "load":
+        if order.name in ("load", _CANARY):
             raise RequestError("version is empty; name one as EPOCH.SEQ, for example 3.17")
         return ""
     try:
         return str(ModelVersion.parse(order.version))
     except VersionError as error:
         raise RequestError(str(error)) from error
+
+
+def _checked_share(order: Order) -> float:
+    """Return the share of a canary.
+
+    Raises:
+        RequestError: it is none.
+    """
+    if not 0.0 < order.canary_share < 1.0:
+        raise RequestError(f"canary_share is {order.canary_share:g}; send one above 0 and below 1, for example 0.05")
+    return order.canary_share
+
+
+def _canary_message(report: CanaryReport | None) -> pb.CanaryStatus | None:
+    return None if report is None else pb.CanaryStatus(**msgspec.structs.asdict(report))

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from features.item_table import ItemTable
 from serving.announcements import Announcement, AnnouncementBook
-from serving.arms.kept_snapshots import KeptSnapshots
+from serving.arms.beside import VersionsBeside
+from serving.arms.fixed_version import FixedVersion
 from serving.avoided_versions import AvoidedVersions
 from serving.delta_reader import DeltaReader
 from serving.errors import NoModelError, NothingHeldError, OrderError, VersionUnknownError
@@ -60,12 +61,15 @@ class ModelStore:
         self._store_dir = store_dir
         self._name = name
         self._order_file = order_file
-        self._order = order_file.read()
-        self._avoided = AvoidedVersions(order_file.path.with_suffix(".avoided.json"))
+        self.avoided = AvoidedVersions(order_file.path.with_suffix(".avoided.json"))
+        """Versions that are not picked up without an order."""
+        self._order = self._without_canary(order_file.read())
         self._book = AnnouncementBook()
         self._reaching: asyncio.Task[None] | None = None
-        self._kept = KeptSnapshots(store_dir, order_file.path.with_suffix(".arms.json"), self._is_pinned)
-        self._versions = LiveVersions(store_dir, builder, items, deltas, self._avoided, reader_wait_s)
+        self._versions = LiveVersions(store_dir, builder, items, deltas, self.avoided, reader_wait_s)
+        arms_file = order_file.path.with_suffix(".arms.json")
+        self.beside = VersionsBeside(self._versions, store_dir, arms_file, self._is_pinned)
+        """Versions that serve arms."""
         self._follower = VersionFollower(self._versions, self._book, deltas, lambda: self._order is not None)
 
     @property
@@ -152,7 +156,7 @@ class ModelStore:
         is_news = announced is not None and (live is None or ModelVersion.parse(announced.version) >= live)
         if self._order is None and announced is not None and is_news:
             return await self._serve(announced.version)
-        return await self._serve(self._need_live().version)
+        return await self._serve(self.need_live().version)
 
     async def rollback(self, version: str = "") -> VersionStatus:
         """Serve a kept version; following stops until `unpin`, and what was left is not picked up again by itself.
@@ -168,11 +172,11 @@ class ModelStore:
         left = self._versions.version
         reason = ""
         if not version:
-            version, reason = self._older_snapshot(self._need_live())
+            version, reason = self._older_snapshot(self.need_live())
         status = await self._serve(version, reason)
-        self._stand(StandingOrder("rollback", status.version))
+        self.stand(StandingOrder("rollback", status.version))
         if left is not None and ModelVersion.parse(status.version) < left:
-            self._avoided.add(ModelVersion.parse(status.version), left)
+            self.avoided.add(ModelVersion.parse(status.version), left)
         return status
 
     async def pin(self, version: str = "") -> VersionStatus:
@@ -183,14 +187,14 @@ class ModelStore:
             VersionUnknownError: it is not kept.
             VersionRefusedError: it failed a check.
         """
-        target = version or self._need_live().version
+        target = version or self.need_live().version
         is_live = self.live is not None and self.live.version == target
         status = self.records.status_of(target) if is_live else await self._serve(target)
         base = self._versions.base_of(status.version)
         with contextlib.suppress(OSError):  # A store that we may only read cannot be told to keep files.
             if base:
                 pin_version(self._store_dir, base)
-        self._stand(StandingOrder("pin", status.version))
+        self.stand(StandingOrder("pin", status.version))
         return status
 
     async def unpin(self) -> VersionStatus:
@@ -202,11 +206,11 @@ class ModelStore:
         if self._order is not None and self._order.order == "pin":
             base = self._versions.base_of(self._order.version)
             with contextlib.suppress(OSError):
-                if base and not self._kept.holds(base):
+                if base and not self.beside.needs(base):
                     unpin_version(self._store_dir, base)
-        self._stand(None)
+        self.stand(None)
         self._follower.resume()
-        return self.records.status_of(self._need_live().version)
+        return self.records.status_of(self.need_live().version)
 
     async def release(self) -> VersionStatus:
         """Serve the newest version that a gate holds.
@@ -217,7 +221,7 @@ class ModelStore:
             VersionRefusedError: it failed a check.
         """
         held = self._need_held()
-        self._avoided.allow(ModelVersion.parse(held.version))
+        self.avoided.allow(ModelVersion.parse(held.version))
         status = self._went_on(await self._versions.serve(held.version, held.manifest_sha256))
         self._book.held.clear()  # What was held before it is older than what now serves.
         return status
@@ -232,25 +236,10 @@ class ModelStore:
         del self._book.held[held.version]
         return self.records.note(held.version, VersionState.REJECTED, reason or held.gate_reason)
 
-    async def build_for_arm(self, version: str) -> ServingModel:
-        """Build a version that serves an arm beside the live one; the store keeps the snapshot that it rests on.
-
-        Raises:
-            VersionUnknownError: it is not kept.
-            VersionRefusedError: it failed a check.
-        """
-        model = await self._versions.build_beside(version)
-        self._kept.keep(self._versions.base_of(version))
-        return model
-
-    def let_go_for_arm(self, version: str) -> None:
-        """Let the store prune what an arm no longer needs."""
-        with contextlib.suppress(VersionError):
-            self._kept.let_go(self._versions.base_of(version))
-
-    def keep_only_for_arms(self, versions: Collection[str]) -> None:
-        """Let the store prune what arms of former days needed."""
-        self._kept.keep_only([base for version in versions if (base := self._versions.base_of(version))])
+    async def install(self, fixed: FixedVersion, reason: str) -> VersionStatus:
+        """Let a version that served an arm go live; `stand_again` says what happens behind it."""
+        self.avoided.allow(ModelVersion.parse(fixed.model.version))
+        return await self._versions.install(fixed, reason)
 
     def statuses(self) -> list[VersionStatus]:
         """Return the snapshots in the store, the live version, and those that were held or refused, oldest first."""
@@ -282,7 +271,7 @@ class ModelStore:
             version
             for version in reversed(self._versions.stored())
             if self.records.status_of(version).state not in states
-            and not self._avoided.holds(ModelVersion.parse(version))
+            and not self.avoided.holds(ModelVersion.parse(version))
         ]
 
     def _older_snapshot(self, live: ServingModel) -> tuple[str, str]:
@@ -310,7 +299,7 @@ class ModelStore:
     async def _serve(self, version: str, reason: str = "") -> VersionStatus:
         """Carry out an order for a version."""
         with contextlib.suppress(VersionError):  # What is no version is refused where it is looked for.
-            self._avoided.allow(ModelVersion.parse(version))
+            self.avoided.allow(ModelVersion.parse(version))
         return self._went_on(await self._versions.serve(version, self._book.digest_of(version), reason))
 
     def _went_on(self, status: VersionStatus) -> VersionStatus:
@@ -330,11 +319,29 @@ class ModelStore:
                     await self._versions.serve(self._order.version, is_order=False)
                     self._follower.hold_back()
 
-    def _stand(self, order: StandingOrder | None) -> None:
+    def stand(self, order: StandingOrder | None) -> None:
+        """Let an order hold from now on, over restarts too."""
         self._order = order
         self._order_file.write(order)
         if order is not None:
             self._follower.hold_back()
+
+    def stand_again(self, order: StandingOrder | None) -> None:
+        """Go back to what was ordered, or to following."""
+        self.stand(order)
+        if order is None:
+            self._follower.resume(passes_over=True)
+
+    def _without_canary(self, order: StandingOrder | None) -> StandingOrder | None:
+        """Return what a server that ended while a canary ran is held at."""
+        if order is None or order.order != "canary":
+            return order
+        above, canary = ModelVersion.parse(order.version), ModelVersion.parse(order.canary)
+        if canary > above:
+            self.avoided.add(above, canary)
+        held = StandingOrder("rollback", order.version, why=f"the server ended while the canary {order.canary} ran")
+        self._order_file.write(held)
+        return held
 
     def _is_pinned(self, snapshot: str) -> bool:
         """Whether a person's pin rests on a snapshot."""
@@ -346,7 +353,12 @@ class ModelStore:
             raise NothingHeldError("no version is held by a gate; use pin or rollback to change what serves")
         return held
 
-    def _need_live(self) -> ServingModel:
+    def need_live(self) -> ServingModel:
+        """Return the live model.
+
+        Raises:
+            NoModelError: there is none.
+        """
         if self.live is None:
             raise NoModelError("no model version is loaded yet; wait for the trainer's first, or name a version")
         return self.live

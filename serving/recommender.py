@@ -54,8 +54,8 @@ from serving.stages.rank import Ranking, rank_candidates, ranked_list, ranking_o
 
 logger = logging.getLogger(__name__)
 
-_FIRST_RANKING_S, _FIRST_SHORT_RANKING_S = 0.010, 0.003
-"""What rankings are believed to take before the first was measured."""
+_FIRST_COST_S = 0.010
+"""What a request is believed to take before the first was measured."""
 
 _LATE = 1.25
 """A busy loop wakes late from a read that took all of its time; what the ranking needs must be left even then."""
@@ -117,9 +117,7 @@ class Recommender:
         self._candidates = CandidateFinder()
         self._fallback = FallbackLadder(items, summaries, config.fallback_items, rules)
         self._rankings = RankingCache(config.cached_rankings, config.cached_ranking_s)
-        self._cost = CostEstimate(_FIRST_RANKING_S)
-        self._short_cost = CostEstimate(_FIRST_SHORT_RANKING_S)
-        self._work = CostEstimate(_FIRST_RANKING_S)
+        self._work = CostEstimate(_FIRST_COST_S)
         """Of full rankings, `Rank` and `SimilarItems`, in the mix in which they come."""
         self._similar = SimilarItems(items, self._fallback)
 
@@ -133,22 +131,21 @@ class Recommender:
         budget = budget or Budget.of(self._deadline_s)
         clock = self._times.start()
         now_ms = self._clock_ms()
-        user, reason = await self._hydrator.hydrate(query, now_ms, budget, self._spare_s(budget), clock)
-        arm = self._arms.arm_of(query.user_id)
+        spare_s = self._spare_s(budget, self._arms.arm_of(query.user_id))
+        user, reason = await self._hydrator.hydrate(query, now_ms, budget, spare_s, clock)
+        arm = self._arms.arm_of(query.user_id)  # Once more: a canary may have ended during the read.
         asked = _Asked(arm, query, user, reason is None, budget, now_ms, clock)
-        started_s = time.perf_counter()
         with arm.models.take() as live:
             model = _ready(live)
             ranked = self._ranked_or_fallback(model, asked)
             reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
             answer = make_answer(ranked, model, reasons, now_ms, arm, query.include_heads)
-        took_s = time.perf_counter() - started_s
         clock.passed("answer")
         is_learnt = self._app.surfaces[query.surface].learn
         self._served.put(served_list(query, answer, ranked, is_learnt))
         arm.lists += 1
         if arm.watch is not None:
-            arm.watch.saw(arm, Answered(answer.request_id, query.user_id, took_s, reasons, is_learnt))
+            arm.watch.saw(arm, Answered(answer.request_id, query.user_id, clock.ranking_s, reasons, is_learnt))
         clock.passed("log")
         self._count(clock, reasons)
         return answer
@@ -178,22 +175,22 @@ class Recommender:
 
     def _ranking(self, catalog: Catalog, limits: Limits, asked: _Asked) -> tuple[Ranking | None, tuple[str, ...]]:
         """Rank all candidates, else fewer of them, else recall the last ranking; None where there is none of these."""
-        query, now_ms, clock = asked.query, asked.now_ms, asked.clock
+        query, now_ms, clock, stages = asked.query, asked.now_ms, asked.clock, self._stages.of(asked.arm)
         started_s, left_s = time.perf_counter(), asked.budget.left_s()
-        is_short = left_s < self._cost.safe_s
-        if is_short and left_s < self._short_cost.safe_s:
+        is_short = left_s < stages.cost.safe_s
+        if is_short and left_s < stages.short_cost.safe_s:
             if left_s > 0.0:  # A request that came too late says nothing of what rankings take.
-                self._short_cost.fade()
+                stages.short_cost.fade()
             return self._rankings.find(asked.arm, query, catalog, limits, now_ms), (CACHED_RANKING,)
         if is_short:
-            self._cost.fade()
+            stages.cost.fade()
             self._work.fade()
         found = self._candidates.find(catalog, asked.user, limits, now_ms, query.num_items, is_short)
         clock.passed("candidates")
         ranking = rank_candidates(catalog, found, query.surface)
         clock.passed("rank")
         took_s = time.perf_counter() - started_s
-        (self._short_cost if is_short else self._cost).add(took_s)
+        (stages.short_cost if is_short else stages.cost).add(took_s)
         if not is_short:
             self._work.add(took_s)
         is_whole = not is_short and limits.given is None and not query.category_filter
@@ -201,10 +198,11 @@ class Recommender:
             self._rankings.keep(asked.arm, query, catalog, ranking, now_ms)
         return ranking, (FEWER_CANDIDATES,) if is_short else ()
 
-    def _spare_s(self, budget: Budget) -> float:
+    def _spare_s(self, budget: Budget, arm: Arm) -> float:
         """Return what the user read must leave: a full ranking, or a short one where both would not fit."""
-        full_s = _LATE * self._cost.safe_s
-        return full_s if budget.left_s() >= 2.0 * full_s else _LATE * self._short_cost.safe_s
+        stages = self._stages.of(arm)
+        full_s = _LATE * stages.cost.safe_s
+        return full_s if budget.left_s() >= 2.0 * full_s else _LATE * stages.short_cost.safe_s
 
     def _ranked_or_fallback(self, model: ServingModel | None, asked: _Asked) -> RankedList:
         """Rank with the model, or go down the ladder where there is none or it fails."""
@@ -224,7 +222,8 @@ class Recommender:
         clock = self._times.start()
         now_ms = self._clock_ms()
         query = RecommendQuery(user_id, len(item_ids), candidate_item_ids=item_ids)
-        user, reason = await self._hydrator.hydrate(query, now_ms, budget, self._spare_s(budget), clock)
+        spare_s = self._spare_s(budget, self._arms.arm_of(user_id))
+        user, reason = await self._hydrator.hydrate(query, now_ms, budget, spare_s, clock)
         arm = self._arms.arm_of(user_id)
         asked = _Asked(arm, query, user, reason is None, budget, now_ms, clock)
         with arm.models.take() as live:

@@ -20,6 +20,7 @@ from serving.admission import Admission
 from serving.announcements import MODELS_TOPIC, decode_announcement
 from serving.arms.arm import Arm
 from serving.arms.arm_table import ArmTable
+from serving.arms.canary import Canaries
 from serving.arms.declared import DeclaredExperiment
 from serving.connections import Connections
 from serving.delta_reader import DeltaReader
@@ -79,15 +80,16 @@ class Server:
         builder = ModelBuilder(store_dir, app.name, app.features, connections.connect_consumer)
         deltas = DeltaReader(connections.connect_consumer, app.name)
         self.models = ModelStore(store_dir, app.name, builder, self.items.table, order_file, deltas)
+        self.arms = ArmTable(Arm.outside(self.models, serving))
+        self.experiment = DeclaredExperiment(serving, self.models, self.arms)
+        self.canaries = Canaries(app, serving, self.models, self.arms, connections.connect_consumer)
         schema_hash = feature_schema_hash(app.features)
-        self.orders = ModelOrders(self.models, self.writer, self.items.next_offsets, schema_hash)
+        self.orders = ModelOrders(self.models, self.writer, self.items.next_offsets, schema_hash, self.canaries)
         self._announcements = TopicReader(
             connections.connect_consumer, (MODELS_TOPIC,), decode_announcement, self.models.announce, batch_size=1000
         )
         self.times = StageTimes()
         self.rules = RulesFile(settings.rules_path, app)
-        self.arms = ArmTable(Arm.outside(self.models, serving))
-        self.experiment = DeclaredExperiment(serving, self.models, self.arms)
         self.recommender = Recommender(
             app,
             serving,
@@ -105,7 +107,8 @@ class Server:
         self.request_tokens = self._signer()
         if self.request_tokens is not None:
             self.times.registry.register(self.request_tokens)
-        for collector in (self.rules, self.writer, self.admission, self.tokens, self.models.stats, self.arms):
+        experiments = (self.arms, self.canaries)
+        for collector in (self.rules, self.writer, self.admission, self.tokens, self.models.stats, *experiments):
             self.times.registry.register(collector)
         self.health = Health()
         self._told = ServerStatus(
@@ -120,6 +123,7 @@ class Server:
             serving.experiment,
             self.experiment,
             self.arms,
+            self.canaries,
         )
         self._edge = Edge(serving, self.tokens, shares_port=settings.is_worker)
         self._grpc = self._edge.make_server()
@@ -191,7 +195,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.experiment.stop()
+        await asyncio.gather(self.experiment.stop(), self.canaries.close())
         await asyncio.gather(self.models.stop(), self._announcements.stop(), self.items.stop())
         await asyncio.to_thread(self.writer.stop, _WRITER_STOP_S)
         self._user_rows.close()

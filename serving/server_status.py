@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from serving.admission import Admission
 from serving.arms.arm_table import ArmTable
+from serving.arms.canary import Canaries
 from serving.arms.declared import DeclaredExperiment
 from serving.feature_client import UserFeatures
 from serving.health import Health
@@ -34,6 +35,7 @@ class ServerStatus:
     experiment_name: str
     experiment: DeclaredExperiment
     arms: ArmTable
+    canaries: Canaries
 
     @property
     def is_full_quality(self) -> bool:
@@ -77,6 +79,8 @@ class ServerStatus:
             experiment=self.experiment_name,
             experiment_reason=self.experiment.reason,
             arms={} if self.arms.running is None else {a.name: a.lists for a in self.arms.running.arms.values()},
+            canary=self.canaries.report,
+            last_canary=self.canaries.last_end,
             items_known=len(self.items.table),
             feature_offsets=self.items.next_offsets(),
         )

@@ -20,6 +20,7 @@ STAGES = (
     "total",
 )
 """In the order of `serving/recommender.py`; `wait` is for a turn, `catalog` what lists of one moment share."""
+_RANKING = ("filter", "candidates", "rank", "diversify", "explore")
 _WINDOW = 4096
 """Newest durations per stage that percentiles look at."""
 _BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -48,10 +49,11 @@ class StageClock:
         stages: where durations are kept.
     """
 
-    __slots__ = ("_last_cpu_s", "_last_s", "_stages", "started_s")
+    __slots__ = ("_last_cpu_s", "_last_s", "_stages", "_took_s", "started_s")
 
     def __init__(self, stages: dict[str, _Stage]) -> None:
         self._stages = stages
+        self._took_s: dict[str, float] = {}
         self.started_s = self._last_s = time.perf_counter()
         self._last_cpu_s = time.thread_time()
 
@@ -61,8 +63,14 @@ class StageClock:
         CPU time is that of the thread: where a stage waits, it holds what other requests did meanwhile.
         """
         now_s, cpu_s = time.perf_counter(), time.thread_time()
+        self._took_s[stage] = now_s - self._last_s
         self._stages[stage].add(now_s - self._last_s, cpu_s - self._last_cpu_s)
         self._last_s, self._last_cpu_s = now_s, cpu_s
+
+    @property
+    def ranking_s(self) -> float:
+        """What this list's own ranking took: no waiting, and nothing that lists of one moment share."""
+        return sum(self._took_s.get(stage, 0.0) for stage in _RANKING)
 
     def done(self) -> None:
         """Say that the request is answered."""

@@ -1,4 +1,4 @@
-"""A pin or rollback that outlives the process: a restarted server must not quietly follow again."""
+"""A pin, a rollback or a canary that outlives the process: a restarted server must not quietly follow again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ logger = logging.getLogger(__name__)
 class StandingOrder(msgspec.Struct, frozen=True):
     """What holds a server at one version."""
 
-    order: Literal["pin", "rollback"]
+    order: Literal["pin", "rollback", "canary"]
     version: str
+    canary: str = ""
+    """The version that runs beside it, of a canary; what is left of one is a rollback."""
+    why: str = ""
+    """What a rollback that nobody ordered has to say."""
 
     @property
     def reason(self) -> str:
         """Say in words why the server does not follow."""
-        done = "pinned at" if self.order == "pin" else "rolled back to"
-        return f"{done} {self.version}; unpin to follow again"
+        if self.order == "canary":
+            return f"{self.version} serves beside its canary {self.canary}"
+        done = f"pinned at {self.version}" if self.order == "pin" else f"rolled back to {self.version}"
+        return f"{done}{f' ({self.why})' if self.why else ''}; unpin to follow again"
 
 
 class StandingOrderFile:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from serving.arms.canary import CanaryReport
+
 
 class WorkerEntry(msgspec.Struct, kw_only=True):
     """One of several processes that share a port."""
@@ -70,6 +72,10 @@ class ServingStatus(msgspec.Struct, kw_only=True):
     """Why it does not run; empty where it does."""
     arms: dict[str, int]
     """Arm of what runs -> lists that it answered."""
+    canary: CanaryReport | None
+    """What runs beside the live version."""
+    last_canary: str
+    """What became of the last one, and why."""
     items_known: int
     feature_offsets: dict[str, int]
     workers: list[WorkerEntry] = []

@@ -1,4 +1,4 @@
-"""Reads Kafka topics from their beginning in a thread and hands decoded records to the event loop in small batches."""
+"""Reads Kafka topics in a thread, from their beginning or from now on; the event loop gets small batches, decoded."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ class TopicReader(Generic[Decoded]):
         decode: turns one consumer record into what `apply` takes, in the thread; None skips the record.
         apply: takes a batch, on the event loop.
         batch_size: most records in a batch.
+        is_from_end: read only what comes after the first connection.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class TopicReader(Generic[Decoded]):
         decode: Callable[[Any], Decoded | None],
         apply: Callable[[list[Decoded]], None],
         batch_size: int = 200,
+        is_from_end: bool = False,
     ) -> None:
         self._connect = connect
         self._topics = tuple(topics)
         self._decode = decode
         self._apply = apply
         self._batch_size = batch_size
+        self._is_from_end = is_from_end
         self._next_offsets: dict[TopicPartition, int] = {}
         self._room = threading.Semaphore(_BATCHES_IN_FLIGHT)
         self._is_stopping = threading.Event()
@@ -136,9 +139,9 @@ class TopicReader(Generic[Decoded]):
                 raise ValueError(f"topic {topic} does not exist yet; `headrace topics create` makes it")
             partitions += [TopicPartition(topic, number) for number in sorted(numbers)]
         consumer.assign(partitions)
-        for part in partitions:
-            consumer.seek(part, self._next_offsets.setdefault(part, 0))
         end_offsets: dict[TopicPartition, int] = consumer.end_offsets(partitions)
+        for part in partitions:
+            consumer.seek(part, self._next_offsets.setdefault(part, end_offsets[part] if self._is_from_end else 0))
         self.is_connected = True
         return end_offsets
 

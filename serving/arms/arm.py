@@ -23,7 +23,7 @@ class Answered:
     request_id: str
     user_id: str
     took_s: float
-    """From taking the model to the answer: what depends on the version and nothing else."""
+    """Its own ranking, without waiting and without what lists of one moment share: a small arm shares less."""
     reasons: tuple[str, ...]
     """Why it is below full quality."""
     is_learnt: bool

@@ -48,7 +48,7 @@ class DeclaredExperiment:
     async def start(self) -> None:
         """Run it at once where that is possible, else as soon as it is."""
         config = self._config
-        self._models.keep_only_for_arms({arm.version for arm in config.arms.values() if arm.version})
+        self._models.beside.keep_only({arm.version for arm in config.arms.values() if arm.version})
         if not config.arms:
             return
         if not await self._try():
@@ -75,12 +75,11 @@ class DeclaredExperiment:
             if not arm.version or arm.version in self._fixed:
                 continue
             try:
-                model = await self._models.build_for_arm(arm.version)
+                self._fixed[arm.version] = await self._models.beside.build(arm.version)
             except OrderError as error:
                 self._reason = f"arm {name} has not its version {arm.version}: {error}"
                 logger.warning("experiment %s does not run: %s", config.experiment, self._reason)
                 return False
-            self._fixed[arm.version] = FixedVersion(model)
         self._reason = ""
         shares = {name: arm.share for name, arm in config.arms.items()}
         self._table.run(config.experiment, {name: self._arm(name) for name in config.arms}, shares)

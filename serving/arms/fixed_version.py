@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from serving.model_buffer import ModelLease, Readers
+from serving.model_buffer import ModelLease
+from serving.model_builder import Built
 from serving.serving_model import ServingModel
 
 
@@ -11,12 +12,13 @@ class FixedVersion:
 
     Args:
         model: the version; its memory goes with the last request that holds it.
+        built: what it is a view of; once it goes live, deltas wait for those who read it here.
     """
 
-    def __init__(self, model: ServingModel) -> None:
+    def __init__(self, model: ServingModel, built: Built) -> None:
         self.model = model
-        self._readers = Readers()
+        self.built = built
 
     def take(self) -> ModelLease:
         """Return the model for one request, to be held with `with`."""
-        return ModelLease(self.model, self._readers)
+        return ModelLease(self.model, self.built.buffer.readers)

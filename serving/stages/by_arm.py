@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from features.config import FeaturesConfig
 from features.item_table import ItemTable
 from serving.arms.arm import Arm
+from serving.budget import CostEstimate
 from serving.catalog import CatalogKeeper, SummaryKeeper
 from serving.rules import RulesConfig
 from serving.stages.diversify import Diversifier
 from serving.stages.explore import Explorer
+
+_FIRST_RANKING_S, _FIRST_SHORT_RANKING_S = 0.010, 0.003
+"""What rankings are believed to take before the first was measured."""
 
 
 @dataclass
@@ -23,6 +27,10 @@ class ArmStages:
     """With one for all, two models in turn would make a new catalog for every list."""
     diversifier: Diversifier
     explorer: Explorer
+    cost: CostEstimate = field(default_factory=lambda: CostEstimate(_FIRST_RANKING_S))
+    """Of a full ranking: a slow version must not cut the lists of others short."""
+    short_cost: CostEstimate = field(default_factory=lambda: CostEstimate(_FIRST_SHORT_RANKING_S))
+    """Of one where time is short."""
 
 
 class StagesByArm:

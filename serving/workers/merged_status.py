@@ -64,6 +64,8 @@ def merged_status(
         experiment=_first(one.experiment for one in told),
         experiment_reason=_first(one.experiment_reason for one in told),
         arms=_by_key(sum, (one.arms for one in told)),
+        canary=None,  # Several workers refuse one.
+        last_canary="",
         items_known=min((one.items_known for one in told), default=0),
         feature_offsets=_by_key(min, (one.feature_offsets for one in told)),
         workers=list(workers),

@@ -15,6 +15,7 @@ from protos import serving_pb2 as pb
 from serving.admin import Order
 from serving.errors import (
     CallError,
+    CanaryError,
     NoWorkerError,
     RequestError,
     VersionRefusedError,
@@ -59,8 +60,14 @@ class WorkerOrders:
         Raises:
             NoWorkerError: none serves.
             WorkersDifferError: some did and some did not.
+            CanaryError: it is for a canary, which one process must judge.
             CallError: the first worker refused; none did anything.
         """
+        if order.name == "canary":
+            raise CanaryError(
+                f"{len(self._workers)} workers would judge a canary each for itself, and may part;"
+                " start the server with one (`serving.workers: 1`) for it"
+            )
         async with self._one_at_a_time:
             order = order._replace(version=self._named.get(order.idempotency_key, order.version))
             first, status = await self._on_the_first(order)

@@ -13,8 +13,9 @@ import pytest
 from compose.ab_status import print_report, report_experiment
 from compose.cli import main
 from compose.errors import NoExperimentError
-from compose.experiment_lists import SAMPLES_TOPIC, SERVED_TOPIC, read_experiments
+from compose.experiment_lists import SERVED_TOPIC, read_experiments
 from features.config import ActionConfig, AppConfig
+from serving.arms.feedback import SAMPLES_TOPIC
 from serving.config import ArmConfig, ServingConfig
 
 APP = AppConfig(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compose.status import trainer_warnings
+from compose.status import experiment_lines, trainer_warnings
 
 FINE = {
     "gaps": {"count": 0, "lost": 0, "recent": []},
@@ -28,3 +28,15 @@ def test_every_loss_is_a_sentence() -> None:
     warnings = trainer_warnings(bad)
     assert len(warnings) == 6
     assert warnings[0] == "40 records lost in 2 gaps"
+
+
+def test_canary_and_experiment_are_a_line_each() -> None:
+    """What runs, else how the last one ended; an experiment that does not run says why; nothing is no line."""
+    canary = {"version": "1.2", "live_version": "1.1", "share": 0.05, "users": {"stable": 90, "canary": 4}}
+    assert experiment_lines({}) == experiment_lines({"experiment": "", "canary": None, "last_canary": ""}) == []
+    assert experiment_lines({"canary": canary}) == [
+        "canary 1.2 beside 1.1 (5.00%; 90 users of stable, 4 users of canary)"
+    ]
+    assert experiment_lines({"last_canary": "was rolled back"}) == ["canary none; was rolled back"]
+    assert experiment_lines({"experiment": "x", "arms": {"a": 3}})[0].startswith("ab     x (3 lists of a)")
+    assert experiment_lines({"experiment": "x", "experiment_reason": "no 1.1"})[0].endswith("does not run: no 1.1")

@@ -24,6 +24,8 @@ from serving.announcements import Announcement
 from serving.answers import RecommendQuery
 from serving.arms.arm import Arm
 from serving.arms.arm_table import ArmTable
+from serving.arms.canary import Canaries
+from serving.arms.feedback import SAMPLES_TOPIC
 from serving.config import ServingConfig
 from serving.delta_reader import DeltaReader
 from serving.feature_client import UserFeatures
@@ -142,7 +144,7 @@ class World:
         self.producer = FakeProducer()
         self.writer = KafkaWriter(lambda: self.producer, 100)
         order_file = StandingOrderFile(directory / "order.json")
-        self.broker = FakeBroker([TOPIC])
+        self.broker = FakeBroker([TOPIC, SAMPLES_TOPIC])
         builder = ModelBuilder(self.store_dir, APP.name, APP.features, self.broker.connect)
         deltas = DeltaReader(self.broker.connect, APP.name)
         self.models = ModelStore(self.store_dir, APP.name, builder, self.items, order_file, deltas, READER_WAIT_S)
@@ -151,6 +153,7 @@ class World:
         self.rules = RulesConfig()
         self.times = StageTimes()
         self.arms = ArmTable(Arm.outside(self.models, config))
+        self.canaries = Canaries(APP, config, self.models, self.arms, self.broker.connect)
         self.request_tokens: RequestTokens | None = None
         self.recommender = Recommender(
             APP,
@@ -209,7 +212,7 @@ class World:
         token_path.write_text(TOKEN)
         tokens = Tokens(self.directory / "tokens.json", {Role.ADMIN: token_path})
         server = grpc.aio.server(interceptors=(Guard(tokens),))
-        orders = ModelOrders(self.models, self.writer, lambda: {"items:0": 5}, "a-schema")
+        orders = ModelOrders(self.models, self.writer, lambda: {"items:0": 5}, "a-schema", self.canaries)
         servicer = AdminServicer(orders, APP.name, self.writer)
         serving_pb2_grpc.add_ModelAdminServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
         async with _running(server) as channel:

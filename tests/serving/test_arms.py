@@ -142,7 +142,7 @@ async def test_recalled_ranking_is_of_the_users_arm(world: World) -> None:
     await declared(world, config_of(champion={"share": 0.5}, challenger={"share": 0.5, "version": "1.1"}))
     await world.recommender.recommend(world.query())
     world.arms.end()
-    world.recommender._cost = world.recommender._short_cost = CostEstimate(100.0)
+    world.stages.cost = world.stages.short_cost = CostEstimate(100.0)
     answer = await world.recommender.recommend(world.query(), Budget.of(50.0))
     assert answer.degraded_reasons[-1] == "popularity_only"
 

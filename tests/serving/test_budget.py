@@ -24,7 +24,7 @@ PLENTY = Budget.of(1e6)
 async def timed(world: World) -> World:
     """A world that believes a full ranking to take 100 s and a short one 1 s."""
     await world.serve("1.1")
-    world.recommender._cost, world.recommender._short_cost = CostEstimate(100.0), CostEstimate(1.0)
+    world.stages.cost, world.stages.short_cost = CostEstimate(100.0), CostEstimate(1.0)
     return world
 
 
@@ -83,7 +83,7 @@ async def test_requests_that_came_too_late_fade_nothing(timed: World) -> None:
     """They say nothing of what rankings take."""
     for _ in range(20):
         await timed.recommender.recommend(timed.query(), Budget.of(-1.0))
-    assert timed.recommender._short_cost.mean_s == 1.0
+    assert timed.stages.short_cost.mean_s == 1.0
 
 
 def test_estimate_fades_to_a_quarter_of_the_newest_duration() -> None:
@@ -195,7 +195,7 @@ async def test_deadline_of_the_client_bounds_the_user_read(tmp_path: Path) -> No
     world.users._rows = SlowRows()
     await world.serve("1.1")
     await world.recommender.rank("ann", ITEM_IDS[:2], Budget.of(0.01))
-    world.recommender._cost = CostEstimate(0.4)  # Machines are busy: 1.2 s are kept for the ranking.
+    world.stages.cost = CostEstimate(0.4)  # Machines are busy: 1.2 s are kept for the ranking.
     async with world.recommender_stub() as stub:
         reply = await stub.Recommend(pb.RecommendRequest(user_id="ann"), timeout=5)
     assert (reply.model_version, list(reply.degraded_reasons)) == ("1.1", ["no_time_for_user"])

@@ -79,3 +79,18 @@ async def test_failing_batch_does_not_stop_the_reader() -> None:
         broker.append("t", None, b"bad" if number < 10 else b"good")
     await until(lambda: values == [b"good", b"good"])
     await reader.stop()
+
+
+async def test_reader_from_the_end_hears_what_comes_from_now_on() -> None:
+    """Nothing from before; what comes during an outage too."""
+    broker, values = FakeBroker(["t"]), list[bytes]()
+    broker.append("t", None, b"old")
+    reader = TopicReader(broker.connect, ["t"], value_of, values.extend, is_from_end=True)
+    reader.start()
+    assert await reader.wait_until_caught_up(5)
+    broker.is_dead = True
+    await until(lambda: not reader.is_connected)
+    broker.append("t", None, b"during")
+    broker.is_dead = False
+    await until(lambda: values == [b"during"])
+    await reader.stop()

@@ -9,7 +9,7 @@ import pytest
 
 from protos import serving_pb2 as pb
 from serving.admin import Order
-from serving.errors import NoWorkerError, VersionUnknownError, WorkersDifferError
+from serving.errors import CanaryError, NoWorkerError, VersionUnknownError, WorkersDifferError
 from serving.workers.worker_orders import WorkerOrders
 
 
@@ -134,3 +134,11 @@ async def test_status_is_that_of_the_worker_furthest_behind() -> None:
     status = await orders_to(*workers).status()
     assert (status.live.version, status.served_log_dropped) == ("1.10", 4)
     assert [worker.live_version for worker in status.workers] == ["2.1", "1.10", ""]
+
+
+async def test_canary_is_refused_before_any_worker_is_told() -> None:
+    """Each would judge for itself."""
+    workers = [FakeWorker(0), FakeWorker(1)]
+    with pytest.raises(CanaryError, match="2 workers would judge"):
+        await orders_to(*workers).carry_out(Order("canary", "k", "1.3", canary_share=0.1))
+    assert [worker.orders for worker in workers] == [[], []]
