@@ -20,6 +20,9 @@ _BATCHES_IN_FLIGHT = 4
 """Batches the loop has not applied yet; the thread waits beyond, so that a catch-up never starves requests."""
 _POLL_MS = 200
 _BACKOFF_S = (0.2, 5.0)
+_SILENT_S = 2.0
+"""A broker that sent nothing for so long is asked whether it is there: kafka-python polls a dead one without a word."""
+_ANSWER_MS = 4000
 _JOIN_S = 3.0
 """A thread inside a connection attempt is left behind; it is a daemon and holds nothing."""
 
@@ -117,9 +120,15 @@ class TopicReader(Generic[Decoded]):
         consumer = self._connect()
         try:
             end_offsets = self._assign(consumer)
+            first, heard_s = next(iter(end_offsets)), time.monotonic()
             while not self._is_stopping.is_set():
-                for part, records in consumer.poll(timeout_ms=_POLL_MS, max_records=self._batch_size).items():
+                polled = consumer.poll(timeout_ms=_POLL_MS, max_records=self._batch_size)
+                for part, records in polled.items():
                     self._hand_over(part, records)
+                if not polled and time.monotonic() - heard_s > _SILENT_S:
+                    consumer.end_offsets([first], timeout_ms=_ANSWER_MS)  # Raises where nobody answers.
+                if polled or time.monotonic() - heard_s > _SILENT_S:
+                    heard_s = time.monotonic()
                 if end_offsets and all(consumer.position(part) >= end for part, end in end_offsets.items()):
                     end_offsets = {}
                     self._on_loop(self._has_caught_up.set)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from kafka import TopicPartition
+from kafka.errors import KafkaTimeoutError
 from kafka.future import Future
 
 
@@ -69,6 +70,8 @@ class FakeBroker:
     def __init__(self, topics: Iterable[str]) -> None:
         self.logs: dict[str, list[FakeRecord]] = {topic: [] for topic in topics}
         self.is_dead = False
+        self.is_silent = False
+        """Dead as kafka-python shows it to who only polls: no records, and no word of it."""
         self.changed = threading.Condition()
 
     def append(self, topic: str, key: bytes | None, value: bytes | None) -> None:
@@ -120,8 +123,16 @@ class FakeConsumer:
         """Return the next offset to read."""
         return self._positions[partition]
 
-    def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return where the logs end."""
+    def end_offsets(
+        self, partitions: Iterable[TopicPartition], timeout_ms: int | None = None
+    ) -> dict[TopicPartition, int]:
+        """Return where the logs end.
+
+        Raises:
+            KafkaTimeoutError: the broker is silent.
+        """
+        if self._broker.is_silent:
+            raise KafkaTimeoutError(f"no answer within {timeout_ms} ms")
         return {part: len(self._broker.logs[part.topic]) for part in partitions}
 
     def poll(self, timeout_ms: int = 0, max_records: int = 500) -> dict[TopicPartition, list[FakeRecord]]:
@@ -138,7 +149,9 @@ class FakeConsumer:
         """Do nothing."""
 
     def _take(self, max_records: int) -> dict[TopicPartition, list[FakeRecord]]:
-        found = {}
+        found: dict[TopicPartition, list[FakeRecord]] = {}
+        if self._broker.is_silent:
+            return found
         for part, position in self._positions.items():
             records = self._broker.logs[part.topic][position : position + max_records]
             if records:

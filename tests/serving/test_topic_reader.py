@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
+from serving import topic_reader
 from serving.topic_reader import TopicReader
 from tests.fakes import FakeBroker, FakeRecord
 
@@ -48,6 +51,21 @@ async def test_reader_goes_on_where_it_was_after_an_outage() -> None:
     broker.append("t", None, b"during")
     broker.is_dead = False
     await until(lambda: values == [b"before", b"during"])
+    await reader.stop()
+
+
+async def test_silent_broker_is_asked_and_not_believed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer polls a dead or paused broker without a word; health must tell all the same, and no record is lost."""
+    monkeypatch.setattr(topic_reader, "_SILENT_S", 0.05)
+    broker, values = FakeBroker(["t"]), list[bytes]()
+    reader = TopicReader(broker.connect, ["t"], value_of, values.extend)
+    reader.start()
+    await until(lambda: reader.is_connected)
+    broker.is_silent = True
+    await until(lambda: not reader.is_connected)
+    broker.append("t", None, b"during")
+    broker.is_silent = False
+    await until(lambda: values == [b"during"] and reader.is_connected)
     await reader.stop()
 
 
