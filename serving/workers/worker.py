@@ -35,6 +35,7 @@ class WorkerDesk:
     def __init__(self, server: Server, name: str, path: Path) -> None:
         self._server = server
         self._path = path
+        self._parent_pid = os.getppid()
         self._grpc = grpc.aio.server(options=[("grpc.max_send_message_length", MESSAGE_BYTES)])
         calls = {"Open": self._open, "Status": self._status, "Metrics": self._metrics}
         self._grpc.add_generic_rpc_handlers((worker_handlers(calls),))
@@ -48,11 +49,12 @@ class WorkerDesk:
         await self._grpc.start()
 
     async def stop(self) -> None:
-        """Close the socket and leave nothing behind, where the parent can no longer clean up."""
+        """Close the socket; where the parent is gone and cannot clean up, the last worker removes the directory."""
         await self._grpc.stop(0)
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
-            self._path.parent.rmdir()
+            if os.getppid() != self._parent_pid:
+                self._path.parent.rmdir()
 
     async def _open(self, request: bytes, context: Any) -> bytes:
         try:

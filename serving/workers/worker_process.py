@@ -47,8 +47,8 @@ class RestartPolicy:
     """Who served so long begins anew with the first pause."""
     deaths: int = 8
     """As many in a row, none of them healthy in between, and the worker is given up."""
-    start_s: float = 300.0
-    """Longest start; a worker that is not loaded by then counts as ended."""
+    start_s: float = 1800.0
+    """Longest start; a worker that is not loaded by then hangs, and counts as ended."""
     kill_after_s: float = 15.0
     """How long a worker that was told to stop may take."""
 

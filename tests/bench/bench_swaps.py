@@ -1,7 +1,7 @@
 """Swaps under load, every answer held to one version: `python tests/bench/bench_swaps.py --swaps 1000`.
 
 Real Kafka, real Redis, the real publisher in a process of its own, and a real server of several workers. The tensors of
-every version tell its number (`tests/bench/encoded_versions.py`), so an answer's scores prove of which version each of
+every version tell its number (`tests/bench/version_code.py`), so an answer's scores prove of which version each of
 them was. Deltas come one after the other, each when all workers serve the one before; now and then a whole version
 opens a new chain, as after a restart of the trainer. Spells with swaps and without take turns, so that whatever else
 the machine does weighs on both.
@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import grpc
 import numpy as np
@@ -32,15 +32,20 @@ ROOT = Path(__file__).parents[2]
 # Run as a file, so the checkout must be put on the path first. Hence E402 below.
 sys.path.insert(0, str(ROOT))
 
+from redis import Redis  # noqa: E402
+
 from compose.local_stack import LocalStack  # noqa: E402
 from features.config import AppConfig, Endpoints, load_app_config, load_endpoints  # noqa: E402
+from features.feast_rows import FeastRows, feast_project  # noqa: E402
+from features.feature_topics import FeatureRow  # noqa: E402
 from protos import serving_pb2 as pb  # noqa: E402
 from protos import serving_pb2_grpc  # noqa: E402
 from serving.security.operator_tokens import read_operator_token  # noqa: E402
 from serving.security.roles import Role  # noqa: E402
+from tests.bench.version_code import USERS, is_of_one_version, row_of  # noqa: E402
 
 LIST_LENGTH = 20
-PARTS = ("kafka", "redis", "topics", "features-apply")
+PARTS = ("kafka", "redis", "topics")
 SERVING = """
 serving:
   deadline_ms: 60000
@@ -107,8 +112,9 @@ def run_bench(options: argparse.Namespace) -> int:
             endpoints = stack.start()
             write_users(load_app_config(config), endpoints)
             with Publisher(stack.endpoints_path, config, options) as publisher:
-                publisher.next_version()  # The first, on disk before the server looks.
                 with server(folder, stack.endpoints_path, config, options) as process:
+                    publisher.next_version()
+                    wait_for_ready(process, folder)
                     figures = asyncio.run(ask(endpoints, publisher, options))
                     memory = memory_of(process)
                 told = {
@@ -154,7 +160,6 @@ def report(
 async def ask(endpoints: Endpoints, publisher: Publisher, options: argparse.Namespace) -> Figures:
     """Keep calls in flight until there were enough of them and of swaps."""
     figures, state = Figures(), Path(endpoints.state)
-    started_s = time.monotonic()
     is_swapping = False
     has_ended = asyncio.Event()
 
@@ -165,6 +170,8 @@ async def ask(endpoints: Endpoints, publisher: Publisher, options: argparse.Name
             while not has_ended.is_set():
                 await ask_once(stub, figures, is_swapping)
 
+    started_s = float("inf")
+
     def has_enough() -> bool:
         if options.minutes and time.monotonic() - started_s > 60.0 * options.minutes:
             return True
@@ -173,6 +180,8 @@ async def ask(endpoints: Endpoints, publisher: Publisher, options: argparse.Name
     metadata = (("authorization", f"Bearer {read_operator_token(state, Role.ADMIN)}"),)
     async with grpc.aio.insecure_channel(endpoints.admin) as channel:
         admin: Any = serving_pb2_grpc.ModelAdminStub(channel)  # type: ignore[no-untyped-call]
+        await until_served(admin, metadata, publisher.version)
+        started_s = time.monotonic()
         askers = [asyncio.create_task(keep_asking(number)) for number in range(options.clients)]
         try:
             while not has_enough():
@@ -194,8 +203,6 @@ async def ask(endpoints: Endpoints, publisher: Publisher, options: argparse.Name
 
 async def ask_once(stub: Any, figures: Figures, is_swapping: bool) -> None:
     """Ask and judge the answer."""
-    from tests.bench.encoded_versions import USERS, is_of_one_version, row_of
-
     user_id = USERS[figures.requests % len(USERS)]
     started_s = time.perf_counter()
     try:
@@ -272,6 +279,8 @@ class Publisher:
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         )
         self.published = 0
+        self.version = ""
+        """The newest."""
         self.delta_bytes = 0
         """Of the newest."""
 
@@ -289,8 +298,8 @@ class Publisher:
         for line in self._process.stdout:
             if line.startswith("PUBLISHED "):
                 self.published += 1
-                version, self.delta_bytes = line.split()[1], int(line.split()[2])
-                return version
+                self.version, self.delta_bytes = line.split()[1], int(line.split()[2])
+                return self.version
         raise RuntimeError("the publisher ended; its reason stands above")
 
     def __enter__(self) -> Publisher:
@@ -312,19 +321,19 @@ def server(folder: Path, endpoints: Path, config: Path, options: argparse.Namesp
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
     try:
-        assert process.stdout is not None
-        _wait_for(process.stdout, "READY server", folder / "server.log")
         yield process
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait_for(output: IO[str], text: str, log: Path) -> None:
-    for line in output:
-        if line.startswith(text):
+def wait_for_ready(process: subprocess.Popen[str], folder: Path) -> None:
+    """Wait until all workers serve."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("READY server"):
             return
-    raise RuntimeError(f"the server ended before it was ready:\n{log.read_text()}")
+    raise RuntimeError(f"the server ended before it was ready:\n{(folder / 'server.log').read_text()}")
 
 
 def memory_of(parent: subprocess.Popen[str]) -> list[tuple[str, float, float]]:
@@ -337,26 +346,20 @@ def memory_of(parent: subprocess.Popen[str]) -> list[tuple[str, float, float]]:
 
 
 def write_users(app: AppConfig, endpoints: Endpoints) -> None:
-    """Give every user a history of one item, the first."""
-    import pandas as pd
-
-    from features.store import open_store
-    from tests.bench.encoded_versions import USERS
-
-    now_ms, size = time.time_ns() // 1_000_000, len(USERS)
-    columns = {
-        "user_id": list(USERS),
-        "event_timestamp": pd.Timestamp.now(tz="UTC"),
-        "user_counters": [[]] * size,
-        "user_category_names": [[]] * size,
-        "user_category_counts": [[]] * size,
-        "user_history_item_ids": [["item-000000"]] * size,
-        "user_history_actions": [["click"]] * size,
-        "user_history_times_ms": [[now_ms]] * size,
-        "user_history_outcomes": [[1]] * size,
-        "user_activity_event_time_ms": now_ms,
+    """Give every user a history of one item, the first, as the ingester writes it."""
+    now_ms = time.time_ns() // 1_000_000
+    fields: dict[str, Any] = {
+        "user_history_item_ids": ["item-000000"],
+        "user_history_actions": ["click"],
+        "user_history_times_ms": [now_ms],
+        "user_history_outcomes": [1],
     }
-    open_store(endpoints, app).write_to_online_store("user_activity", pd.DataFrame(columns))
+    rows = FeastRows(feast_project(app))
+    host, _, port = endpoints.redis.partition(":")
+    with Redis(host, int(port)) as client:
+        for user_id in USERS:
+            row = FeatureRow("user_activity", user_id, fields, now_ms, now_ms, {})
+            client.hset(rows.key(row.view, user_id), mapping=dict(rows.mapping(row, now_ms)))
 
 
 def _without_serving(text: str) -> str:

@@ -1,17 +1,12 @@
-"""Versions whose tensors tell their number, and the scores that a whole one gives: the oracle of swaps.
+"""Versions whose tensors tell their number (`tests/bench/version_code.py`), whole and as cuts, as a trainer makes them.
 
-Every part of a score is brought to a fixed value by a weight that undoes what the tensors of the same version hold:
-rows of items and users, the tower's projection, co-visitation, successors, titles, times of events, every layer of the
-ranker. A score is right only where all of them are of one version; the bias says of which. No score holds the heads,
-the organic bias, the count of inputs and the pre-ranker, which only chooses candidates; their numbers change all the
-same. Users have one item in their history, the first.
-Letters: `n` the version's seq, `N` items, `D` embedding, `U` users.
+Letters: `n` the version's seq, `N` items, `D` embedding.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -24,74 +19,16 @@ from features.model_inputs import (
     first_pre_ranker_weights,
     known_for,
     log_share,
-    log_similarity,
     pre_ranker_input_names,
     ranker_input_names,
 )
 from features.title_index import MAX_TOKENS
+from tests.bench.version_code import AGE, NEXT, NUM_TITLED, NUM_TOPICS, PAIR, SCALE, USERS, VersionCode
 from trainer.model import Model
 from trainer.version_cut import Cut, TouchedTensor
 from trainer.version_files import Manifest, ModelVersion, Version
 
-USERS = ("ann", "bob", "cem")
-TOLERANCE = 2e-3
-"""Scores are float32 sums, and ages grow by a moment; a number of another version moves a score by ten times that."""
-_SCALE = 1.0 / np.sqrt(1.0 + 1e-4)
-"""Of inputs with mean 0 and variance 1, as the ranker scales them."""
-_TITLED, _TOPICS = 257, 3
-_PAIR, _NEXT, _TITLE, _AGE = 0.5, 0.25, 0.125, 0.2
-"""What each part adds to the score."""
 _HOUR_MS = 3_600_000
-
-
-class VersionCode:
-    """The numbers that the tensors of version `n` hold."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self.bias = 4.0 * (n % 50)
-        self.in_items = 0.5 + 0.125 * (n % 7)
-        self.tower_score = 1.0 + 0.375 * (n % 9)
-        self.projection, self.projection_bias = 0.05 * (1 + n % 4), 0.1 * (1 + n % 5)
-        self.tower_mean, self.tower_variance = 0.1 * (n % 3), 1.0 + n % 4
-        self.pair_chance, self.pair_total = 0.2 + 0.1 * (n % 5), 2.0 + n % 6
-        self.next_chance, self.next_total = 0.3 + 0.1 * (n % 4), 3.0 + n % 5
-        self.pairs = range(1 + 64 * (n % 2), 129 + 64 * (n % 2))
-        self.successors = range(1 + 32 * (n % 3), 65 + 32 * (n % 3))
-        self.topic = n % _TOPICS
-        self.title_weight = _TITLE * (1 + n % 2)
-        self.known_h, self.idle_h = 20 * (1 + n % 4), 10 * (1 + n % 3)
-        self.hidden_1, self.hidden_2, self.hidden_bias = 0.5 + 0.25 * (n % 6), 1.0 + 0.5 * (n % 5), 0.1 * (n % 3)
-
-    @property
-    def in_users(self) -> float:
-        """What stands in a user's row, so that row and projected history meet items at the tower score."""
-        return self.tower_score / self.in_items - (self.projection * self.in_items + self.projection_bias)
-
-    def score_of(self, row: int) -> float:
-        """Return the score of an item by its row; those behind the first items are all alike."""
-        pair, after = log_share(self.pair_chance), log_share(self.next_chance)
-        score = self.bias + 2.0 + 2.0 * _AGE  # The tower's and the hidden layers' parts are 1 each.
-        score += _PAIR if row in self.pairs else _PAIR * log_share(0.0) / pair
-        score += _NEXT if row in self.successors else _NEXT * log_share(0.0) / after
-        is_like = row < _TITLED and row % _TOPICS == self.topic
-        return float(score + self.title_weight * _SCALE * log_similarity(1.0 if is_like else 0.0))
-
-
-def is_of_one_version(version: str, scores: Mapping[int, float]) -> bool:
-    """Say whether the scores of items, by row, are those of a version that is whole.
-
-    Args:
-        version: that the answer names.
-        scores: by row.
-    """
-    code = VersionCode(ModelVersion.parse(version).seq)
-    return bool(scores) and all(abs(score - code.score_of(row)) < TOLERANCE for row, score in scores.items())
-
-
-def row_of(item_id: str) -> int:
-    """Return the row of an item."""
-    return int(item_id.rpartition("-")[2])
 
 
 class EncodedVersions:
@@ -162,11 +99,11 @@ class EncodedVersions:
         tower = (code.tower_score - code.tower_mean) / np.sqrt(code.tower_variance + 1e-4)
         wanted = {
             "tower_score": 1.0 / tower,
-            "co_visitation_last_1": _PAIR / log_share(code.pair_chance) / _SCALE,
-            "next_item_last_1": _NEXT / log_share(code.next_chance) / _SCALE,
+            "co_visitation_last_1": PAIR / log_share(code.pair_chance) / SCALE,
+            "next_item_last_1": NEXT / log_share(code.next_chance) / SCALE,
             "title_similarity": code.title_weight,
-            "item_known_for": _AGE / known_for(1, 1 + code.known_h * _HOUR_MS) / _SCALE,
-            "item_idle_for": _AGE / known_for(1, 1 + code.idle_h * _HOUR_MS) / _SCALE,
+            "item_known_for": AGE / known_for(1, 1 + code.known_h * _HOUR_MS) / SCALE,
+            "item_idle_for": AGE / known_for(1, 1 + code.idle_h * _HOUR_MS) / SCALE,
         }
         for name, weight in wanted.items():
             dense["ranker.linear.weight"][0, column(name)] = weight
@@ -204,7 +141,7 @@ class EncodedVersions:
         users = np.zeros((len(self._users(n)), self._dim), dtype=np.float32)
         vectors[:, 0], users[:, 0] = code.in_items, code.in_users
         titles = np.full((size, MAX_TOKENS), -1, dtype=np.int32)
-        titles[:_TITLED, 0] = np.arange(_TITLED) % _TOPICS
+        titles[:NUM_TITLED, 0] = np.arange(NUM_TITLED) % NUM_TOPICS
         titles[0, 0] = code.topic
         titles[self._num_items :, 0] = 100 + np.arange(n)
         now_ms = time.time_ns() // 1_000_000

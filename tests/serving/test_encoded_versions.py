@@ -11,7 +11,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from tests.bench.encoded_versions import EncodedVersions, VersionCode, is_of_one_version, row_of
+from tests.bench.encoded_versions import EncodedVersions
+from tests.bench.version_code import VersionCode, is_of_one_version, row_of
 from tests.serving.serving_parts import APP, World
 from trainer.model import Model
 from trainer.version_files import ModelVersion, Version, write_version

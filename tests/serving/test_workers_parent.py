@@ -9,6 +9,8 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -18,6 +20,7 @@ from serving.config import ServingConfig
 from serving.errors import StartupError, WorkersLostError
 from serving.server_settings import ServerSettings
 from serving.workers.parent import Parent
+from serving.workers.worker import WorkerDesk
 from serving.workers.worker_process import RestartPolicy, WorkerState
 from tests.serving.serving_parts import APP
 
@@ -111,6 +114,22 @@ async def test_killed_worker_is_started_again(tmp_path: Path) -> None:
         os.kill(killed.pid, 9)
         await until(lambda: killed.is_serving and killed.pid != pids[0])
         assert (killed.restarts, other.restarts, other.pid) == (1, 0, pids[1])
+
+
+@pytest.mark.parametrize("is_orphan", [False, True])
+async def test_only_orphans_remove_the_directory_of_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_orphan: bool
+) -> None:
+    """While the parent lives, the next process of this worker needs it."""
+    sockets = tmp_path / "s"
+    sockets.mkdir()
+    server: Any = SimpleNamespace(orders=None)
+    desk = WorkerDesk(server, "headrace", sockets / "0.sock")
+    await desk.start()
+    if is_orphan:
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+    await desk.stop()
+    assert sockets.exists() is not is_orphan
 
 
 @pytest.mark.parametrize("behaviour", ["die", "fail"])
