@@ -16,6 +16,7 @@ from features.co_visitation import Pairs
 from features.compiled import compiled
 from features.model_inputs import NUM_VISITS, RECENT_VISITS
 from features.title_index import NUM_BUCKETS, Titles, rarity
+from features.top_rows import top_places
 
 _BY_PAIRS, _BY_TITLE, FIRST_SOURCE, _CONSUMED = 1, 2, 3, 128
 RECENCY_DECAY = 0.9
@@ -247,12 +248,7 @@ def cut_pool(
     size = len(rows)
     wanted = min(total, size)
     chosen, sources = np.empty(wanted, dtype=np.int64), np.empty(wanted, dtype=np.int64)
-    if wanted < size:
-        bound = np.partition(scores, size - wanted)[size - wanted]
-        above = np.flatnonzero(scores >= bound)
-    else:
-        above = np.arange(size)
-    order = above[np.argsort(-scores[above], kind="mergesort")][:wanted]
+    order = top_places(scores, wanted)
     stands, is_newest = np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
     stands[order] = True
     late, num_late = np.empty(min(num_newest, wanted), dtype=np.int64), 0

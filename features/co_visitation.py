@@ -98,11 +98,13 @@ class CoVisitation:
 
     def reserve(self, num_items: int) -> None:
         """Grow to `num_items` rows, doubling the capacity."""
+        self.touched.reserve(num_items)  # Tables that came as arrays have rows, and no marks.
+        if num_items <= self.num_items:
+            return
         self._neighbours = grown(self._neighbours, num_items, fill=-1)
         self._weights = grown(self._weights, num_items)
         self._totals = grown(self._totals, num_items)
-        self.touched.reserve(num_items)
-        self.num_items = max(self.num_items, num_items)
+        self.num_items = num_items
 
 
 @compiled

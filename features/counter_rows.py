@@ -78,6 +78,16 @@ def _read_decayed(
     return out
 
 
+@compiled
+def _decay_factors(
+    reference_ms: NDArray[np.float64], half_lives_ms: NDArray[np.float64], now_ms: int
+) -> NDArray[np.float64]:
+    factors = np.empty(len(half_lives_ms))
+    for span in range(len(half_lives_ms)):
+        factors[span] = 2.0 ** min((reference_ms[span] - now_ms) / half_lives_ms[span], _MAX_EXPONENT)
+    return factors
+
+
 class DecayedTable:
     """Decayed sums of many rows, kept relative to one reference time per half-life.
 
@@ -130,8 +140,7 @@ class DecayedTable:
         """Return a view of the sums (N, H, 3), and the factors (H,) that decay them to `now_ms`: for compiled loops."""
         if self._reference_ms is None:
             return self._sums[: self.num_rows], np.zeros(len(self.half_lives_ms))
-        exponents = np.minimum((self._reference_ms - now_ms) / self.half_lives_ms, _MAX_EXPONENT)
-        return self._sums[: self.num_rows], np.exp2(exponents)
+        return self._sums[: self.num_rows], _decay_factors(self._reference_ms, self.half_lives_ms, now_ms)
 
     def read(self, now_ms: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Return the sums decayed to `now_ms`, shape (N, H, 3); events ahead of now weigh at most 2^(ahead/h)."""

@@ -6,7 +6,8 @@ in-process from samples. Rows are only ever appended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,9 @@ class ItemTable:
         """Return the row of an item, -1 for an unknown one."""
         return self._row_of.get(item_id, -1)
 
-    def rows_of(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
+    def rows_of(self, item_ids: Collection[str]) -> NDArray[np.int64]:
         """Return the rows of items, -1 for unknown ones, shape (len(item_ids),)."""
-        return np.fromiter((self._row_of.get(i, -1) for i in item_ids), dtype=np.int64, count=len(item_ids))
+        return np.fromiter(map(self._row_of.get, item_ids, repeat(-1)), dtype=np.int64, count=len(item_ids))
 
     def ensure_row(self, item_id: str) -> int:
         """Return the row of an item, appending one where it is new."""
@@ -129,7 +130,7 @@ class ItemTable:
 
     def category_codes(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Return the codes of category names, -1 for unknown ones, shape (len(names),)."""
-        return np.fromiter((self._category_of.get(name, -1) for name in names), dtype=np.int64, count=len(names))
+        return np.fromiter(map(self._category_of.get, names, repeat(-1)), dtype=np.int64, count=len(names))
 
     def counts(self, now_ms: int) -> NDArray[np.float64]:
         """Return events, positives and negatives decayed to `now_ms`, shape (N, H, 3)."""

@@ -15,7 +15,7 @@ from features.candidate_pool import Scratch
 from features.compiled import compiled
 from features.item_summary import popularity_of
 from features.model_inputs import NUM_CATEGORY_INPUTS, NUM_VISITS, RECENT_VISITS, ItemArrays, UserArrays
-from features.pool_inputs import POOL_TITLE, POOL_TOWER, hand_score
+from features.pool_inputs import POOL_GAP, POOL_TITLE, POOL_TOWER, hand_score
 
 
 class Pooled(NamedTuple):
@@ -47,7 +47,6 @@ def fill_ranker_inputs(
     The scratch memory holds this user's visits.
     """
     model_inputs.fill_user_inputs(user, table_rows, items, seen_ms, now_ms, user_out)
-    taste_published_ms = model_inputs.mean_published_ms(user, table_rows, items)
     column = model_inputs.fill_item_inputs(rows, table_rows, items, out, 0)
     pre_ranks, similarity, size = pooled.scores, pooled.similarity, len(rows)
     popularity, last_5, recent = np.empty(size), np.empty(size), np.empty(size)
@@ -72,17 +71,17 @@ def fill_ranker_inputs(
             out[place, column + index] = pooled.inputs[place, pooled.inputs.shape[1] - NUM_CATEGORY_INPUTS + index]
         out[place, column + NUM_CATEGORY_INPUTS] = pooled.inputs[place, POOL_TOWER]
     column += NUM_CATEGORY_INPUTS + 1
-    column = model_inputs.fill_age_inputs(rows, table_rows, items, seen_ms, taste_published_ms, now_ms, out, column)
+    column = model_inputs.fill_age_inputs(rows, table_rows, items, seen_ms, now_ms, out, column)
+    for place in range(size):
+        out[place, column] = pooled.inputs[place, POOL_GAP]
+    column += 1
     column = model_inputs.fill_exposure_inputs(rows, table_rows, items, out, column)
     column = model_inputs.fill_shown_inputs(rows, user, now_ms, out, column)
     limit = np.float32(model_inputs.CLIP)
     for place in range(size):
         for index in range(len(user_out)):
             out[place, column + index] = user_out[index]
-        for index in range(out.shape[1] - 1):  # In the numbers' own width, or each would be widened and back.
-            if out[place, index] > limit:
-                out[place, index] = limit
-            elif out[place, index] < -limit:
-                out[place, index] = -limit
+        for index in range(out.shape[1] - 1):  # In the numbers' own width and without a branch: sixteen at a time.
+            out[place, index] = min(max(out[place, index], -limit), limit)
         # The pre-ranker's score stays unclipped: it is the ranker's skip connection and starts as the whole answer.
         out[place, out.shape[1] - 1] = pre_ranks[place] - mean

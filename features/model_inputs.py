@@ -8,7 +8,6 @@ Letters: `N` items, `n` candidates, `H` half-lives, `F` ranker inputs, `U` user 
 from __future__ import annotations
 
 import hashlib
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,9 @@ from features.config import FeaturesConfig
 from features.counter_rows import KINDS
 from features.declared_features import of_entity
 from features.declared_values import value_names
+from features.fast_log import fast_log
 from features.item_summary import popularity_of
+from features.top_rows import PLACES, sort_key
 
 PRIOR_EVENTS = 20.0
 """Strength of the prior in rates: (positives + 20 p) / (events + 20)."""
@@ -174,7 +175,7 @@ class UserArrays(NamedTuple):
 @compiled
 def log_share(share: float) -> float:
     """Scale a probability: log share, shifted so that a typical candidate is near 0."""
-    return (math.log(share + _SHARE_FLOOR) + 6.0) / 2.0
+    return (fast_log(share + _SHARE_FLOOR) + 6.0) / 2.0
 
 
 def share_of_log(scaled: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -186,13 +187,13 @@ def share_of_log(scaled: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 @compiled
 def known_for(seen_ms: int, now_ms: int) -> float:
     """Return log hours since a time, scaled; 0 where it is unknown."""
-    return math.log(1.0 + max(now_ms - seen_ms, 0) / 3.6e6) / 2.0 if seen_ms else 0.0
+    return fast_log(1.0 + max(now_ms - seen_ms, 0) / 3.6e6) / 2.0 if seen_ms else 0.0
 
 
 @compiled
 def log_similarity(similarity: float) -> float:
     """Scale a title similarity in [0, 1]: its log with a floor."""
-    return (math.log(similarity + 1e-2) + 2.0) / 2.0 if similarity > 0.0 else -1.3025850929940455
+    return (fast_log(similarity + 1e-2) + 2.0) / 2.0 if similarity > 0.0 else -1.3025850929940455
 
 
 @compiled
@@ -200,7 +201,7 @@ def age_gap(published_ms: int, taste_published_ms: float) -> float:
     """Return log days between an item's publication and that of the user's newest items; 0 where unknown."""
     if not published_ms or taste_published_ms == 0.0:
         return 0.0
-    return math.log1p(abs(published_ms - taste_published_ms) / 8.64e7) / 2.0
+    return fast_log(1.0 + abs(published_ms - taste_published_ms) / 8.64e7) / 2.0
 
 
 @compiled
@@ -235,8 +236,8 @@ def fill_item_inputs(
             events, positives = counts[span, 0] * decay[span], counts[span, 1] * decay[span]
             prior = (totals[span, 1] + 1.0) / (totals[span, 0] + 2.0)
             rate = (positives + PRIOR_EVENTS * prior) / (events + PRIOR_EVENTS)
-            out[place, at] = math.log(1.0 + events)
-            out[place, at + 1] = 4.0 * math.log(rate / prior)
+            out[place, at] = fast_log(1.0 + events)
+            out[place, at + 1] = 4.0 * fast_log(rate / prior)
             out[place, at + 2] = log_share(positives / max(totals[span, 1], 1.0))
             at += 3
     return column + 3 * len(decay)
@@ -256,8 +257,8 @@ def fill_exposure_inputs(
             lists = exposure[row, span, 0] * decay[span]
             expected = exposure[row, span, 1] * decay[span] + PRIOR_CLICKS
             clicks = exposure[row, span, 2] * decay[span] + PRIOR_CLICKS
-            out[place, column + 2 * span] = math.log1p(lists)
-            out[place, column + 2 * span + 1] = math.log(clicks / expected)
+            out[place, column + 2 * span] = fast_log(1.0 + lists)
+            out[place, column + 2 * span + 1] = fast_log(clicks / expected)
     return column + 2 * len(decay)
 
 
@@ -284,8 +285,8 @@ def fill_category_inputs(
         positives += user.category_counts[index, 1]
         events += user.category_counts[index, 0]
     for code in range(num_codes):
-        lean[code, 0] = math.log(5.0 / (positives + 5.0))
-        lean[code, 1] = math.log(5.0 / (events + 5.0))
+        lean[code, 0] = fast_log(5.0 / (positives + 5.0))
+        lean[code, 1] = fast_log(5.0 / (events + 5.0))
     for index in range(len(user.category_codes)):
         code = user.category_codes[index]
         if code >= num_codes:
@@ -295,7 +296,7 @@ def fill_category_inputs(
             share = category_shares[code, kind] + 1e-4
             total = positives if kind == 0 else events
             count = user.category_counts[index, 1 - kind]
-            lean[code, kind] = math.log((count + 5.0 * share) / ((total + 5.0) * share))
+            lean[code, kind] = fast_log((count + 5.0 * share) / ((total + 5.0) * share))
     for place in range(len(rows)):
         row, known, unseen, by_positives, by_events = table_rows[rows[place]], 0, 0.0, 0.0, 0.0
         for slot in range(items.categories.shape[1]):
@@ -326,7 +327,7 @@ def fill_ages(
     """Write log age since publication, whether under an hour, and since first and last event, of one item."""
     if published_ms:
         hours = max(now_ms - published_ms, 0) / 3.6e6
-        out[place, column] = math.log1p(hours) / 4.0
+        out[place, column] = fast_log(1.0 + hours) / 4.0
         out[place, column + 1] = 1.0 if hours < 1.0 else 0.0
     if row < len(seen_ms):
         out[place, column + 2] = known_for(seen_ms[row, 0], now_ms)
@@ -339,18 +340,16 @@ def fill_age_inputs(
     table_rows: NDArray[np.int64],
     items: ItemArrays,
     seen_ms: NDArray[np.int64],
-    taste_published_ms: float,
     now_ms: int,
     out: NDArray[np.float32],
     column: int,
 ) -> int:
-    """Write log age since publication, whether under an hour, since first and last event, and the gap to the taste."""
+    """Write log age since publication, whether under an hour, and since first and last event."""
     for place in range(len(rows)):
         row = rows[place]
         published_ms = items.published_ms[table_rows[row]]
         fill_ages(published_ms, row, seen_ms, now_ms, out, place, column)
-        out[place, column + 4] = age_gap(published_ms, taste_published_ms)
-    return column + 5
+    return column + 4
 
 
 @compiled
@@ -366,8 +365,8 @@ def fill_shown_inputs(
                     times += 1
                     newest_ms = max(newest_ms, user.shown_times_ms[index])
             if times:
-                out[place, column] = math.log1p(times)
-                out[place, column + 1] = math.log1p(max(now_ms - newest_ms, 0) / 3.6e6)
+                out[place, column] = fast_log(1.0 + times)
+                out[place, column + 1] = fast_log(1.0 + max(now_ms - newest_ms, 0) / 3.6e6)
     return column + 2
 
 
@@ -383,16 +382,16 @@ def fill_user_inputs(
     """Write the user-level inputs (U,), clipped."""
     spans = len(user.counts)
     for span in range(spans):
-        out[span] = math.log1p(user.counts[span, 0])
+        out[span] = fast_log(1.0 + user.counts[span, 0])
     rate = (user.counts[-1, 1] + 0.5 * PRIOR_EVENTS) / (user.counts[-1, 0] + PRIOR_EVENTS)
-    out[spans] = math.log(rate / (1.0 - rate))
-    out[spans + 1] = math.log1p(len(user.history_rows))
+    out[spans] = fast_log(rate / (1.0 - rate))
+    out[spans + 1] = fast_log(1.0 + len(user.history_rows))
     session = 0
     for index in range(len(user.history_rows)):
         session += now_ms - user.history_times_ms[index] < SESSION_MS
     if len(user.history_rows):
-        out[spans + 2] = math.log1p(max(now_ms - user.history_times_ms[0], 0) / 6e4) / 2.0
-    out[spans + 3] = math.log1p(session)
+        out[spans + 2] = fast_log(1.0 + max(now_ms - user.history_times_ms[0], 0) / 6e4) / 2.0
+    out[spans + 3] = fast_log(1.0 + session)
     known, popular, old = 0, 0.0, 0.0
     for index in range(min(len(user.history_rows), TASTE_LENGTH)):
         row = user.history_rows[index]
@@ -415,23 +414,27 @@ _LOG_RANKS = np.log1p(np.arange(1024)) / 4.0
 
 @compiled
 def _log_rank(rank: int) -> float:
-    return _LOG_RANKS[rank] if rank < len(_LOG_RANKS) else math.log1p(rank) / 4.0
+    return _LOG_RANKS[rank] if rank < len(_LOG_RANKS) else fast_log(1.0 + rank) / 4.0
 
 
 @compiled
-def fill_ranks(values: NDArray[np.float64], out: NDArray[np.float32], column: int) -> None:
+def fill_ranks(values: NDArray[np.floating[Any]], out: NDArray[np.float32], column: int) -> None:
     """Write log ranks within the list, best = 0, scaled to about [0, 1.4]; values (n,), equal ones in their order."""
     size = len(values)
     least = values.min() if size else 0.0
-    above = np.flatnonzero(values > least)  # Most columns are mostly 0, and what is sorted costs.
-    order = above[np.argsort(-values[above], kind="mergesort")]
-    rank = len(order)
+    keys, above = np.empty(size, dtype=np.int64), 0
+    for place in range(size):  # Most columns are mostly 0, and what is sorted costs.
+        if values[place] > least:
+            keys[above] = sort_key(values[place], place)
+            above += 1
+    order = np.sort(keys[:above])
+    for rank in range(above):
+        out[order[rank] & PLACES, column] = _log_rank(rank)
+    rank = above
     for place in range(size):
         if not values[place] > least:
             out[place, column] = _log_rank(rank)
             rank += 1
-    for rank in range(len(order)):
-        out[order[rank], column] = _log_rank(rank)
 
 
 def _span(half_life_s: float) -> str:

@@ -20,7 +20,7 @@ _PRE_RANKER_VISITS = (RECENT_VISITS, 1, 5, 6)
 """Columns of the visits that the pre-ranker looks at."""
 CO_VISITATION_SHARE = 0.5
 """Weight of co-visitation over the last 5 against popularity in the hand score."""
-POOL_TITLE, POOL_TOWER = 4, 5
+POOL_TITLE, POOL_TOWER, POOL_GAP = 4, 5, 6
 """Columns of the pool's inputs that the ranker sees too, as are the last three, of categories."""
 
 
@@ -113,7 +113,7 @@ def pool_inputs_of(
         at = place if is_given else row
         out[place, POOL_TOWER] = closeness[at] if at < len(closeness) else 0.0
         published_ms = items.published_ms[table_rows[row]]
-        out[place, 6] = model_inputs.age_gap(published_ms, taste_published_ms)
+        out[place, POOL_GAP] = model_inputs.age_gap(published_ms, taste_published_ms)
         for index in range(static.shape[1]):
             out[place, 7 + index] = static[row, index]
         if scratch.visits[row, 1] > 0.0:

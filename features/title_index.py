@@ -123,9 +123,11 @@ class TitleIndex:
 
     def reserve(self, num_items: int) -> None:
         """Grow to `num_items` rows, doubling the capacity."""
+        self.touched.reserve(num_items)  # Tables that came as arrays have rows, and no marks.
+        if num_items <= self.num_items:
+            return
         self._tokens = grown(self._tokens, num_items, fill=-1)
-        self.touched.reserve(num_items)
-        self.num_items = max(self.num_items, num_items)
+        self.num_items = num_items
 
     def _index_all(self) -> None:
         self._num_titles[:] = 0.0

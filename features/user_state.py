@@ -179,8 +179,8 @@ class UserTable:
         rows = np.fromiter(user.category_rows.values(), dtype=np.int64, count=len(user.category_rows))
         category_counts = self._category_counters.read(now_ms, rows)[:, 0]  # (C, 3)
         names = tuple(user.category_rows)
-        kept = sorted(range(len(names)), key=lambda index: (-category_counts[index, 0], names[index]))
-        kept = kept[: self._features.categories_per_user]
+        ranked = sorted(zip((-category_counts[:, 0]).tolist(), names, range(len(names)), strict=True))
+        kept = [index for _, _, index in ranked[: self._features.categories_per_user]]
         return UserState(
             user_id=user_id,
             counts=self._counters.read(now_ms, np.array([user.row]))[0],

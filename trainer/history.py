@@ -22,14 +22,12 @@ from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import TrainerConfig, config_hash
 from trainer.durable_files import set_aside
 from trainer.errors import SampleError
+from trainer.history_batches import batch_samples
 from trainer.item_records import ItemRecord, apply_item
 from trainer.online_learner import OnlineLearner
 from trainer.samples import Sample
 from trainer.startup import Places, device_of, environment_of
 from trainer.warm_up import warm_up_trainer
-
-BATCH_SAMPLES = 16
-"""As `headrace evaluate` takes them, so that its figures say what a history is worth."""
 
 
 class HistoryFile(msgspec.Struct, frozen=True):
@@ -116,7 +114,7 @@ def learn_history(
     done = 0
     stream = iter(samples)
     learner.builder.only_seen = True
-    while batch := list(islice(stream, BATCH_SAMPLES)):
+    while batch := list(islice(stream, batch_samples(done))):
         for item_id, record in items.take(batch):
             try:
                 apply_item(learner.builder, item_id.encode(), record)

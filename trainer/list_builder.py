@@ -86,7 +86,7 @@ class ListBuilder:
 
     def build(self, moment: UserMoment, tower: TowerQuery | None, now_ms: int) -> CandidateList:
         """Build the list this user would have been ranked on."""
-        consumed = self.items.rows_of(tuple(moment.state.consumed))
+        consumed = self.items.rows_of(moment.state.consumed)
         return self._build(moment, consumed, tower, now_ms, None)
 
     def build_given(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.top_rows import top_places
 from trainer.counters_score import CountersScore
 from trainer.measures.judgement import place_gain
 from trainer.measures.settling import ShownList
@@ -90,7 +91,7 @@ def _note_tops(metrics: PrequentialMetrics, open_list: OpenList, scores: NDArray
     """Remember which items stand in the top of a list, where that is asked."""
     if open_list.is_scored or open_list.aged_user:
         assert open_list.rows is not None
-        tops: list[int] = open_list.rows[np.argsort(-scores, kind="stable")[:TOP]].tolist()
+        tops: list[int] = open_list.rows[top_places(scores, TOP)].tolist()
         if open_list.is_scored:
             metrics.listed_rows.update(tops)
         if open_list.aged_user:

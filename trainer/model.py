@@ -24,7 +24,8 @@ HISTORY_LENGTH = 20
 """Newest items of the history that the user tower averages."""
 HISTORY_DECAY = 0.85
 """Weight of an item against the next newer one."""
-_HISTORY_WEIGHTS = (HISTORY_DECAY ** np.arange(HISTORY_LENGTH)).astype(np.float32)
+HISTORY_WEIGHTS: NDArray[np.float32] = (HISTORY_DECAY ** np.arange(HISTORY_LENGTH)).astype(np.float32)
+"""Of the newest items that are known, newest first."""
 INPUT_CLIP = 5.0
 MAX_POSITIONS = 64
 """Places of a list with a bias of their own; those behind share the last one."""
@@ -109,7 +110,7 @@ def user_vector(
     """
     weight, bias = projection
     history, outcomes = history[:HISTORY_LENGTH], outcomes[:HISTORY_LENGTH]
-    weights = _HISTORY_WEIGHTS[: len(history)] * (outcomes >= 0)  # (L,)
+    weights = HISTORY_WEIGHTS[: len(history)] * (outcomes >= 0)  # (L,)
     total = weights.sum()
     if not total:
         return np.zeros(len(bias), dtype=np.float32) if user_row is None else user_row

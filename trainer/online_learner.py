@@ -254,7 +254,8 @@ class OnlineLearner:
         self.model.pre_ranker.copy_(torch.from_numpy(self.pre_ranker.weights))
         for learnt in self.ratings.learn_batch(step, rate_factor):
             self.metrics.observe_labelled(learnt.chances, learnt.labels)
-            self._note_step("ratings", learnt.outcome)
+            for outcome in learnt.outcomes:
+                self._note_step("ratings", outcome)
         if lists:
             batch = ListBatch.of_lists(self._labelled(lists, logits, step))
             self._note_step("ranker", self.weights.learn_lists(batch, step, rate_factor))

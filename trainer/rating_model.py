@@ -32,6 +32,8 @@ from trainer.step_outcome import StepOutcome
 NUM_INPUTS = len(rating_tables.INPUT_NAMES) + len(rating_factors.INPUT_NAMES)
 _HIDDEN_SIZES = (64, 32)
 _LEARNING_RATE = 2e-3
+_STEP_EVENTS = 16
+"""Events of a step, at most."""
 _REPLAYED, _KEPT = 16, 20_000
 """Rows learnt again at each step, out of so many recent ones; trials in LOG.md."""
 
@@ -82,7 +84,8 @@ class LearntRatings:
     """(B,) as predicted before the step, of events that are scored."""
     labels: NDArray[np.float32]
     """(B,)"""
-    outcome: StepOutcome
+    outcomes: list[StepOutcome]
+    """Of the steps taken."""
 
 
 @dataclass(frozen=True)
@@ -158,16 +161,24 @@ class RatingModel:
         self._batch.append(_Added(user_row, item_row, own, event.value, label, event.event_time_ms, is_held, is_scored))
 
     def learn_batch(self, step: int, rate_factor: float) -> LearntRatings:
-        """Predict all that was added since the last call, each from what came before it, then take a step on it."""
+        """Predict all that was added since the last call, each from what came before it, and take steps on it.
+
+        A step is on `_STEP_EVENTS` of them: the network learns as fast when a trainer takes larger micro-batches.
+        """
         batch, self._batch = self._batch, []
         inputs = self._counted(batch)
         labels = np.array([added.label for added in batch], dtype=np.float32)
         is_learnt = np.array([not added.is_held for added in batch])
         is_scored = np.array([added.is_scored for added in batch])
-        chances = self.chances(inputs)
-        learns = is_learnt.any()
-        outcome = self._step(inputs[is_learnt], labels[is_learnt], step, rate_factor) if learns else StepOutcome()
-        return LearntRatings(chances[is_scored], labels[is_scored], outcome)
+        random = np.random.default_rng((self._seed, step))
+        chances, outcomes = np.empty(len(batch), dtype=np.float32), []
+        self._optimizer.learning_rate = rate_factor * _LEARNING_RATE
+        for start in range(0, len(batch), _STEP_EVENTS):
+            part = slice(start, start + _STEP_EVENTS)
+            chances[part] = self.chances(inputs[part])
+            if (learnt := is_learnt[part]).any():
+                outcomes.append(self._step(inputs[part][learnt], labels[part][learnt], random))
+        return LearntRatings(chances[is_scored], labels[is_scored], outcomes)
 
     def _counted(self, batch: Sequence[_Added]) -> NDArray[np.float32]:
         """Count events; return the inputs of each as of just before it, (B, F)."""
@@ -189,13 +200,13 @@ class RatingModel:
 
     @torch.no_grad()
     def _step(
-        self, inputs: NDArray[np.float32], labels: NDArray[np.float32], step: int, rate_factor: float
+        self, inputs: NDArray[np.float32], labels: NDArray[np.float32], random: np.random.Generator
     ) -> StepOutcome:
-        """Take one step of Adam on new rows and drawn recent ones; a function of (seed, step) and the state."""
+        """Take one step of Adam on new rows and drawn recent ones."""
         head, optimizer = self._head, self._optimizer
         fold_statistics(head.input_mean, head.input_variance, head.input_count, torch.from_numpy(inputs))
         used = min(self._num_kept, _KEPT)
-        drawn = np.random.default_rng((self._seed, step)).integers(max(used, 1), size=_REPLAYED if used else 0)
+        drawn = random.integers(max(used, 1), size=_REPLAYED if used else 0)
         rows = np.concatenate([inputs, self._kept_inputs[drawn]])
         wanted = torch.from_numpy(np.concatenate([labels, self._kept_labels[drawn]])).unsqueeze(1)
         logits, layers = head.layers(rows)
@@ -207,7 +218,6 @@ class RatingModel:
         fault = optimizer.fault(loss)
         if fault:
             return StepOutcome(fault, batch={"inputs": rows, "labels": wanted.squeeze(1).numpy()})
-        optimizer.learning_rate = rate_factor * _LEARNING_RATE
         was_clipped = optimizer.step()
         places = (self._num_kept + np.arange(len(labels))) % _KEPT
         self._kept_inputs[places], self._kept_labels[places] = inputs, labels

@@ -20,11 +20,15 @@ from features.item_table import ItemTable
 from trainer.config import LearnerConfig
 from trainer.list_builder import UserMoment
 from trainer.loss import FrequencyEstimate
-from trainer.model import HISTORY_LENGTH, user_vector
+from trainer.model import HISTORY_LENGTH, HISTORY_WEIGHTS
 from trainer.tower_learner import TowerBatch, TowerLearner
+from trainer.tower_query import query_vector
 
 _REFRESH_SAMPLES = 32
 """Item vectors for the trainer's own lists are recomputed after this many samples; the server lags more."""
+
+
+_NO_ROW: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -81,14 +85,10 @@ class RetrievalLearner:
 
     def query(self, user_id: str, moment: UserMoment) -> TowerQuery:
         """Return one user's vector beside the vectors of all items of the index."""
-        rows = moment.history_rows[:HISTORY_LENGTH]
-        is_known = (rows >= 0) & (rows < len(self.index))
-        vector = user_vector(
-            self._projection,
-            self.tower.user_rows.row(user_id),
-            self.index[rows[is_known]],
-            moment.state.history_outcomes[:HISTORY_LENGTH][is_known],
-        )
+        row = self.tower.user_rows.row(user_id)
+        own = _NO_ROW if row is None else row
+        outcomes = moment.state.history_outcomes
+        vector = query_vector(*self._projection, own, self.index, moment.history_rows, outcomes, HISTORY_WEIGHTS)
         return TowerQuery(vector, self.index)
 
     def batch_of(self, positives: Sequence[Positive], step: int, now_ms: int) -> TowerBatch:

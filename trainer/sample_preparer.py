@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,16 @@ class FedLearners:
     ratings: RatingLearner
 
 
+class _Told(NamedTuple):
+    """What an event says, found out once."""
+
+    event: Event
+    key: bytes
+    """Names the event."""
+    known: Mapping[str, int]
+    """What it says of its item by head."""
+
+
 class SamplePreparer:
     """What is known of samples and users: learnt once, bounded by user, counted.
 
@@ -104,12 +115,13 @@ class SamplePreparer:
         for sample, is_held in zip(samples, held or repeat(False, len(samples)), strict=True):
             try:
                 self.learnt_once.admit(sample)
+                told = self._told(sample)
                 if is_held:
-                    self._count_held(sample)
-                elif self._may_teach(sample):
-                    self._prepare_sample(sample, prepared)
+                    self._count_held(sample, told)
+                elif self._may_teach(sample, told):
+                    self._prepare_sample(sample, told, prepared)
                 else:
-                    self._pass_over(sample)
+                    self._pass_over(sample, told)
             except SampleError as error:
                 self.refuse(error.reason)
             self.progress.newest_event_time_ms = max(self.progress.newest_event_time_ms, sample.event_time_ms)
@@ -121,9 +133,10 @@ class SamplePreparer:
         prepared = Prepared()
         for sample in samples:
             try:
-                may_teach = self._may_teach(sample, is_released=True)
+                told = self._told(sample)
+                may_teach = self._may_teach(sample, told, is_released=True)
                 self.progress.capped += not may_teach
-                self._prepare_released(sample, prepared if may_teach else Prepared())
+                self._prepare_released(sample, told, prepared if may_teach else Prepared())
             except SampleError as error:
                 self.refuse(error.reason)
         return prepared
@@ -136,14 +149,13 @@ class SamplePreparer:
         """Return the slices of a sample as of now."""
         return self._slices.of(sample, len(self._builder.users.newest_item_ids(sample.user_id, NEW_USER_EVENTS)))
 
-    def _prepare_sample(self, sample: Sample, prepared: Prepared) -> None:
-        event = sample.event
-        if event is None:
+    def _prepare_sample(self, sample: Sample, told: _Told | None, prepared: Prepared) -> None:
+        if told is None:
             self._open_impression(sample, prepared)
             return
-        is_new = self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
+        event, key, known = told
+        is_new = self.learnt_once.add(key)
         self.progress.duplicates += not is_new
-        known = self._known(sample)
         if sample.kind == "correction":
             try:
                 self._open_correction(sample, known, prepared)
@@ -160,6 +172,14 @@ class SamplePreparer:
                     prepared.choices.append((event.user_id, prepared.positives[-1].item_row))
             self._count_event(event, sample, is_held=False)
 
+    def _told(self, sample: Sample) -> _Told | None:
+        """Return what the event of a sample says, None for a list that was only shown."""
+        event = sample.event
+        if event is None:
+            return None
+        key = label_key(event.event_id, event.item_id, "event", event.outcome)
+        return _Told(event, key, self._known(sample))
+
     def _known(self, sample: Sample) -> dict[str, int]:
         """Return what the event says of its item by head; where the sample does not say, what its action means."""
         if sample.items[0].known:
@@ -167,61 +187,61 @@ class SamplePreparer:
         said = self._labels.labels_of(sample.action or "", sample.value, sample.outcome or 0)
         return {head: int(value) for head, value in said.items()}
 
-    def _may_teach(self, sample: Sample, is_released: bool = False) -> bool:
+    def _may_teach(self, sample: Sample, told: _Told | None, is_released: bool = False) -> bool:
         """Say whether the user may teach this much more now, and charge it; what came before is not charged again."""
-        event = sample.event
-        if event is None:
+        if told is None:
             item_id, head = (sample.items[0].item_id, HEAD) if is_released else ("", "shown")
             key, weight = label_key(sample.request_id or "", item_id, head, 0), 1.0
         else:
-            key = label_key(event.event_id, event.item_id, _RELEASED if is_released else "event", event.outcome)
+            event, key, known = told
+            if is_released:
+                key = label_key(event.event_id, event.item_id, _RELEASED, event.outcome)
             # A head of weight 0 teaches its chance all the same, in layers that all share.
-            weight = sum(self._labels.weight_of(head, value) or 1.0 for head, value in self._known(sample).items())
+            weight = sum(self._labels.weight_of(head, value) or 1.0 for head, value in known.items())
             weight = max(weight, float(event.value is not None))
         is_known = key in self.learnt_once
         return is_known or self.user_cap.admits(
             sample.user_id, weight, sample.event_time_ms, sample.broker_time_ms or 0
         )
 
-    def _pass_over(self, sample: Sample) -> None:
+    def _pass_over(self, sample: Sample, told: _Told | None) -> None:
         """Count the sample of a user who has taught enough: known from now on, in every table, in no weights."""
         self.progress.capped += 1
-        event, unlearnt = sample.event, Prepared()
-        if event is None:
+        unlearnt = Prepared()
+        if told is None:
             self._open_impression(sample, unlearnt)
             return
-        self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
+        self.learnt_once.add(told.key)
         if sample.kind == "correction":
             try:
-                self._open_correction(sample, self._known(sample), unlearnt)
+                self._open_correction(sample, told.known, unlearnt)
             except SampleError as error:
                 self.refuse(error.reason)
-        self._count_event(event, sample, is_held=True)
+        self._count_event(told.event, sample, is_held=True)
 
-    def _count_held(self, sample: Sample) -> None:
+    def _count_held(self, sample: Sample, told: _Told | None) -> None:
         """Count the event or the list of a held sample, and mark an event as one whose weights are not learnt."""
         self.progress.held += 1
-        event = sample.event
-        if event is None:
+        if told is None:
             self._count_shown(sample)
             return
-        is_new = self.learnt_once.add(label_key(event.event_id, event.item_id, "event", event.outcome))
+        event, key, _ = told
+        is_new = self.learnt_once.add(key)
         self.progress.duplicates += not is_new
         if is_new:
             self.learnt_once.add(label_key(event.event_id, event.item_id, _HELD, event.outcome))
             self._count_event(event, sample, is_held=True)
 
-    def _prepare_released(self, sample: Sample, prepared: Prepared) -> None:
+    def _prepare_released(self, sample: Sample, told: _Told | None, prepared: Prepared) -> None:
         """Open the list of a released sample, and its positive for retrieval, each once.
 
         The ranker learns served lists, whose rows were logged. The list of an organic event cannot be built any more as
         of then: the tables have gone on, and hold the event itself.
         """
-        event = sample.event
-        if event is None:
+        if told is None:
             self._open_impression(sample, prepared)
             return
-        known = self._known(sample)
+        event, _, known = told
         if sample.kind == "correction":
             try:
                 self._open_correction(sample, known, prepared)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from features.compiled import drop_old_caches
+from features.top_rows import top_places
 from features.warm_up import PACKAGE, warm_up
 from trainer.list_sampling import sampled_rows
 from trainer.pre_ranker_learner import PreRankerLearner
@@ -12,12 +13,16 @@ from trainer.rating_events import RatingEvents, count_ratings
 from trainer.rating_factors import RatingFactors
 from trainer.rating_model import NUM_INPUTS
 from trainer.rating_tables import RatingTables
+from trainer.tower_query import query_vector
 
 
 def warm_up_trainer() -> None:
-    """Learn a made-up pool and two made-up ratings."""
+    """Ask for a made-up user, learn a made-up pool and made-up ratings."""
     warm_up()
     PreRankerLearner(np.zeros(2, dtype=np.float32), 0.1).add_list(np.zeros((2, 2), dtype=np.float32), 0)
+    one, nothing = np.ones((1, 1), dtype=np.float32), np.zeros(0, dtype=np.int64)
+    query_vector(one, one[0], one[0], one, nothing, np.zeros(0, dtype=np.int8), one[0])
+    top_places(one[0], 1)
     sampled_rows(np.zeros(9, dtype=np.float32), target=1, strongest=2, drawn=2, offset=0.5)
     tables, factors = RatingTables(), RatingFactors(seed=0)
     inputs, some, times = np.zeros((1, NUM_INPUTS), dtype=np.float32), np.ones(1), np.zeros(1, dtype=np.int64)

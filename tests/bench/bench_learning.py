@@ -3,7 +3,8 @@
 MovieTweetings (rating >= 8) and ML-100k (rating >= 4), strictly in time order, predict before learn, by the rules of
 docs/evaluate.md with the shipped defaults. Every figure twice: over the whole stream, and over the last 80 % of its
 events (settings were chosen on the first 20 %). `--ingredients` runs the learner again with one part switched off at a
-time. Exits with 1 where a goal is missed, 0 where all hold or a data set is not here.
+time, or built up from the counters of items. Exits with 1 where a goal is missed, 0 where all hold or a data set is not
+here.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch  # noqa: E402
 
 from features.config import AppConfig, nearest_name, validate  # noqa: E402
 from features.label_config import derived_labels  # noqa: E402
+from tests.bench.ingredients import FAMILIES, INGREDIENTS, Ingredient, hide_inputs  # noqa: E402
 from tests.bench.learning_data import DataSet, NoDataError, load_data  # noqa: E402
 from trainer.config import TrainerConfig  # noqa: E402
 from trainer.evaluation.baselines.registry import NAMES, baseline_runs  # noqa: E402
@@ -32,7 +34,6 @@ from trainer.evaluation.errors import MissingPackageError  # noqa: E402
 from trainer.evaluation.outcome import Outcome, parts_of  # noqa: E402
 from trainer.evaluation.replay import Progress, Replay, ReplayOptions  # noqa: E402
 from trainer.evaluation.run import make_learner  # noqa: E402
-from trainer.evaluation.timeline import EARLY_SHARE  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -68,39 +69,6 @@ EVENTS_PER_S_GOAL = 2000.0
 """On MovieTweetings, on one core, in CPU time."""
 
 
-@dataclass(frozen=True)
-class Ingredient:
-    """One variant of the learner: dotted keys of the configuration, or another way to replay."""
-
-    name: str
-    overrides: Mapping[str, Any]
-    delay_s: float = 0.0
-    freeze_share: float | None = None
-
-
-INGREDIENTS = (
-    Ingredient("as shipped", {}),
-    Ingredient("no tower candidates", {"features.candidates.tower": 0}),
-    Ingredient("no favourite categories", {"features.candidates.categories": 0}),
-    Ingredient("no fresh candidates", {"features.candidates.fresh": 0}),
-    Ingredient("lists of 100", {"features.candidates.total": 100}),
-    Ingredient("8 neighbours an item", {"features.co_visitation_neighbours": 8, "features.successor_neighbours": 8}),
-    Ingredient("pre-ranker as it starts", {"trainer.learner.pre_ranker_learning_rate": 1e-9}),
-    Ingredient("no drift handling", {"trainer.learner.drift.is_enabled": False}),
-    Ingredient("half-lives up to 1 h", {"features.half_lives_s": [60.0, 600.0, 3600.0]}),
-    Ingredient("one half-life (1 d)", {"features.half_lives_s": [86400.0]}),
-    Ingredient("history of 1", {"features.history_length": 1}),
-    Ingredient("no replay", {"trainer.learner.replay_rows": 0}),
-    Ingredient("no heads", {"trainer.learner.heads_weight": 0.0}),
-    Ingredient("no update clip", {"trainer.learner.update_clip": 0.0}),
-    Ingredient("no listwise softmax", {"trainer.learner.softmax_weight": 0.0}),
-    Ingredient("embeddings of 2", {"trainer.learner.embedding_dim": 2}),
-    Ingredient("frozen after 20 %", {}, freeze_share=EARLY_SHARE),
-    Ingredient("delay 1 h", {}, delay_s=3600.0),
-)
-"""A switch is a line: name -> keys of `headrace.yaml`."""
-
-
 def main() -> int:
     """Run what was asked for and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -133,6 +101,7 @@ def replay_learner(data: DataSet, ingredient: Ingredient = INGREDIENTS[0]) -> Ou
     """Run one variant of the learner over a stream; its events/s are those of CPU time."""
     app, config = overridden(data.app, ingredient.overrides)
     learner = make_learner(app, config, derived_labels(app))
+    hide_inputs(learner, [prefix for family in ingredient.hidden for prefix in FAMILIES[family]])
     entries = len(data.stream.entries)
     freeze_from = None if ingredient.freeze_share is None else int(ingredient.freeze_share * entries)
     began_s = time.process_time()

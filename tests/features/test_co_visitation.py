@@ -68,3 +68,13 @@ def test_an_empty_table_can_be_carried() -> None:
     empty = CoVisitation(4)
     copy = CoVisitation.from_arrays(empty.neighbours, empty.weights, empty.totals)
     assert copy.similar(0, 3).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_wrapped_arrays_can_be_added_to() -> None:
+    """Of a restored table every row can be touched, as far as it goes: it has rows, and no marks yet."""
+    wrapped = CoVisitation.from_arrays(
+        np.full((5000, 4), -1, dtype=np.int32), np.zeros((5000, 4), dtype=np.float32), np.zeros(5000, dtype=np.float32)
+    )
+    wrapped.add(rows(4999), 3)
+    assert wrapped.touched.take().tolist() == [4999]
+    assert wrapped.num_items == 5000

@@ -60,3 +60,10 @@ def test_an_index_over_the_tokens_is_the_same_index() -> None:
     copy = TitleIndex.from_tokens(index.titles.tokens.copy())
     for mine, theirs in zip(index.titles, copy.titles, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_titles_that_came_as_an_array_can_be_set() -> None:
+    """Of a restored index every row can be touched, as far as it goes: it has rows, and no marks yet."""
+    index = TitleIndex.from_tokens(np.full((5000, MAX_TOKENS), -1, dtype=np.int32))
+    index.set_title(4999, "Alien")
+    assert index.touched.take().tolist() == [4999]

@@ -84,6 +84,22 @@ def test_what_is_held_teaches_no_weights() -> None:
     assert moved == {f"rate/tables.{part}" for part in ("world", "users", "items", "last_ms")}
 
 
+def test_a_large_batch_is_learnt_in_steps_of_sixteen() -> None:
+    """Its later events are predicted by what its earlier ones taught, as if they had come in batches of their own."""
+    events = tastes(40)
+    at_once, in_turn = RatingLearner(APP, 3), RatingLearner(APP, 3)
+    for event in events[:32]:
+        at_once.add(event, int(event.item_id[1:]), CATEGORIES, is_held=False, is_scored=True)
+    [whole] = at_once.learn_batch(1, 1.0)
+    found = []
+    for start in (0, 16):
+        for event in events[start : start + 16]:
+            in_turn.add(event, int(event.item_id[1:]), CATEGORIES, is_held=False, is_scored=True)
+        found += [learnt.chances for learnt in in_turn.learn_batch(1, 1.0)]
+    assert whole.chances.tolist() == np.concatenate(found).tolist()
+    assert len(whole.outcomes) == 2
+
+
 def test_a_step_that_is_not_finite_is_refused() -> None:
     """With its batch, and the weights stay."""
     learner = RatingLearner(APP, 3)
@@ -92,8 +108,8 @@ def test_a_step_that_is_not_finite_is_refused() -> None:
     learner.actions["rate"]._tables._tables.users[:] = np.nan  # What no event can do.
     learner.add(rating(9, 1, 1, 5.0), 1, CATEGORIES, is_held=False, is_scored=True)
     [learnt] = learner.learn_batch(99, 1.0)
-    assert "loss is nan" in learnt.outcome.refusal
-    assert set(learnt.outcome.batch) == {"inputs", "labels"}
+    assert "loss is nan" in learnt.outcomes[0].refusal
+    assert set(learnt.outcomes[0].batch) == {"inputs", "labels"}
     assert np.array_equal(learner.arrays()["rate/head.linear.weight"], before["rate/head.linear.weight"])
 
 

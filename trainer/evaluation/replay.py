@@ -16,13 +16,11 @@ from trainer.evaluation.late_scores import LateScorer
 from trainer.evaluation.outcome import Outcome
 from trainer.evaluation.stream import Entry, Stream
 from trainer.evaluation.timeline import Timeline
+from trainer.history_batches import batch_samples
 from trainer.item_records import apply_item
 from trainer.metrics import PrequentialMetrics
 from trainer.online_learner import OnlineLearner
 from trainer.samples import Sample
-
-BATCH_SAMPLES = 16
-"""Samples of a micro-batch: what the trainer takes when it keeps up with some traffic (10 to 64 learn alike)."""
 
 Progress = Callable[[int], object]
 """Told how many entries are done."""
@@ -120,7 +118,7 @@ class Replay:
         due: list[Entry] = []
         while self._waiting and self._waiting[0].time_ms <= until_ms:
             due.append(self._waiting.popleft())
-            if len(due) == BATCH_SAMPLES:
+            if len(due) >= batch_samples(self._learnt):
                 self._learn(due)
                 due = []
         if due:
@@ -172,5 +170,8 @@ def batches(entries: Sequence[Entry], score_from_ms: int = 0) -> Iterator[Sequen
     """Cut a stream into micro-batches; one begins at the first entry that is scored."""
     first = next((place for place, entry in enumerate(entries) if entry.time_ms >= score_from_ms), len(entries))
     for begin, end in ((0, first), (first, len(entries))):
-        for start in range(begin, end, BATCH_SAMPLES):
-            yield entries[start : min(end, start + BATCH_SAMPLES)]
+        start = begin
+        while start < end:
+            size = batch_samples(start)
+            yield entries[start : min(end, start + size)]
+            start += size
