@@ -194,11 +194,12 @@ def _estimate(sums: NDArray[np.float64]) -> Estimate:
     square successive difference to the variance"): a fall inside the window is what is looked for, not its noise.
     """
     count, *totals = sums.sum(axis=0).tolist()
-    parts = []
+    means, errors = [], []
     for column, total, squares in ((1, totals[0], totals[1]), (3, totals[2], totals[3])):
         mean = total / count
         of_one = max(0.0, squares / count - mean**2) / count
         steps = np.diff(sums[:, column] - mean * sums[:, 0])
         of_blocks = 0.5 * len(sums) * float((steps**2).mean()) / count**2 if len(steps) else 0.0
-        parts += [mean, math.sqrt(max(of_one, of_blocks))]
-    return Estimate(int(count), *parts, len(sums))
+        means.append(mean)
+        errors.append(math.sqrt(max(of_one, of_blocks)))
+    return Estimate(int(count), means[0], errors[0], means[1], errors[1], len(sums))
