@@ -103,6 +103,7 @@ def dlq_replay(
     A record keeps its event_id; one without gets TOPIC:PARTITION:OFFSET. What was sent is noted in Kafka and left out
     next time. Records that would only come back stay where they are, with the reason.
     """
+    from compose.changed_jobs import changed_jobs
     from compose.dlq_letters import read_letters
     from compose.dlq_mend import ReplayRules, parse_mend
     from compose.dlq_replay import print_replay, read_markers, replay_letters
@@ -112,7 +113,13 @@ def dlq_replay(
     app = load_app_config(config)
     mend = parse_mend(sets or (), rename_action or (), app, len(letter or ()))
     rules = ReplayRules(app, time.time_ns() // 1_000_000, mend, as_history, force)
-    kafka = addresses(state, endpoints).kafka
+    places = addresses(state, endpoints)
+    kafka = places.kafka
+    if not (dry_run or force) and (changed := changed_jobs(config.resolve(), places)):
+        raise StackError(
+            f"the running {' and '.join(changed)} job was made from another configuration than {config}: what that "
+            "mends would come back. `headrace streams upgrade` brings it in, then replay; --force sends all the same"
+        )
     letters = read_letters(kafka, _selection(reason, since, letter))
     markers = {} if again else read_markers(kafka)
     if dry_run:

@@ -1,32 +1,25 @@
-"""Rows of two feature jobs side by side: whether what both compute is equal, and the copy that makes one the other.
-
-A row is compared where both jobs have seen the same newest event of it; fields that only one of them has are what an
-upgrade is for. Sums of floats depend on the order of addition in their last digits, so they are equal within 1e-9.
-"""
+"""Whether two feature jobs compute the same, read from their topics while events go on; `row_parity` judges rows."""
 
 from __future__ import annotations
 
-import math
 import time
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from compose.errors import StackError
-from compose.topic_scan import scan_topic
+from compose.row_parity import NEXT, RUNNING, RowParity, whole_since
 from features.config import FeaturesConfig
-from features.feature_topics import FEATURE_TOPICS, TOPIC_BY_VIEW, FeatureTopic
+from features.feature_topics import FEATURE_TOPICS, FeatureTopic
 from streams.kafka_tables import feature_topic
 
 MAX_ROWS_PER_VIEW = 20_000
 """Of a larger view every k-th key is compared, chosen by a hash: both sides choose the same."""
-_SETTLE_S = 10.0
-"""A row that still differs after this long without news of it does differ."""
-_TOLERANCE = 1e-9
+_PATIENCE_S = 60.0
+"""How long a row may go on moving, or be missing on one side, before the comparison ends without it."""
 _POLL_MS = 200
 
 
@@ -34,68 +27,90 @@ _POLL_MS = 200
 class Parity:
     """What a comparison found."""
 
-    rows: int
+    equal: int
     different: int
+    moving: int = 0
+    """Rows that never were in the same state on both sides while they were looked at."""
+    cut: int = 0
+    """Rows that cannot be equal, as events behind them are gone."""
     example: str = ""
 
 
 class _View:
-    """The newest rows of one view on both sides."""
+    """The rows of one view as they come from Kafka."""
 
-    def __init__(self, bootstrap: str, view: str, suffix: str) -> None:
-        self.view = view
-        self._topics = {feature_topic(view): 0, feature_topic(view, suffix): 1}
-        self._consumer = _reader(bootstrap, list(self._topics))
-        parts = list(self._consumer.assignment())
-        records = sum(self._consumer.end_offsets(parts).values()) // 2
-        self._stride = max(1, records // MAX_ROWS_PER_VIEW)
-        self.rows: dict[bytes, list[bytes | None]] = {}
+    def __init__(self, bootstrap: str, entry: FeatureTopic, suffix: str, rows: RowParity) -> None:
+        self.rows = rows
+        self._sides = {feature_topic(entry.view): RUNNING, feature_topic(entry.view, suffix): NEXT}
+        self._consumer = _reader(bootstrap, list(self._sides))
+        self._ends = self._consumer.end_offsets(list(self._consumer.assignment()))
+        self._stride = max(1, sum(self._ends.values()) // 2 // MAX_ROWS_PER_VIEW)
+        self._newest: dict[tuple[int, bytes], bytes | None] | None = {}
 
-    def read(self) -> bool:
-        """Take what has arrived; say whether anything had."""
-        batches = self._consumer.poll(timeout_ms=_POLL_MS, max_records=5000)
-        for part, records in batches.items():
+    def read(self) -> None:
+        """Take what has arrived; of what was there before the comparison only each row's newest state."""
+        for part, records in self._consumer.poll(timeout_ms=_POLL_MS, max_records=5000).items():
             for record in records:
-                if record.key is not None and zlib.crc32(record.key) % self._stride == 0:
-                    self.rows.setdefault(record.key, [None, None])[self._topics[part.topic]] = record.value
-        return bool(batches)
+                if record.key is None or zlib.crc32(record.key) % self._stride:
+                    continue
+                if self._newest is None:
+                    self.rows.take(self._sides[part.topic], record.key, record.value, time.monotonic())
+                else:
+                    self._newest[self._sides[part.topic], record.key] = record.value
+        if self._newest is not None and all(self._consumer.position(part) >= end for part, end in self._ends.items()):
+            for (side, key), value in self._newest.items():
+                self.rows.take(side, key, value, time.monotonic())
+            self.rows.freeze()
+            self._newest = None
 
-    def differences(self) -> list[str]:
-        """Describe the rows that differ."""
-        entry = TOPIC_BY_VIEW[self.view]
-        pairs = self.rows.items()
-        return [f"{self.view} {key.decode(errors='replace')!r}" for key, pair in pairs if _differ(entry, *pair)]
+    @property
+    def has_begun(self) -> bool:
+        """Whether all that was there is read."""
+        return self._newest is None
 
     def close(self) -> None:
         """Let go of the consumer."""
         self._consumer.close()
 
 
-def compare_rows(bootstrap: str, features: FeaturesConfig, suffix: str, timeout_s: float) -> Parity:
-    """Compare the newest rows of the topics in use with those of the job at `suffix`.
+def compare_rows(bootstrap: str, features: FeaturesConfig, suffix: str, timeout_s: float, since_ms: int = 0) -> Parity:
+    """Compare the rows of the topics in use with those of the job at `suffix`.
 
     Args:
         bootstrap: Kafka's servers.
         features: whose views are compared.
         suffix: of the other job's topics.
-        timeout_s: how long rows may go on changing.
+        timeout_s: the longest it may take.
+        since_ms: where the events begin that the other job was made from; rows with older ones are cut. 0: all rows.
 
     Raises:
-        StackError: Kafka does not answer.
+        StackError: Kafka does not answer, or the topics cannot be read in time.
     """
-    views = [_View(bootstrap, topic.view, suffix) for topic in FEATURE_TOPICS]
-    deadline, news_s = time.monotonic() + timeout_s, time.monotonic()
+    views = []
+    deadline_s = time.monotonic() + timeout_s
     try:
+        for entry in FEATURE_TOPICS:
+            judge = whole_since(entry.view, features, since_ms) if since_ms else None
+            views.append(_View(bootstrap, entry, suffix, RowParity(entry, judge)))
+        while not all(view.has_begun for view in views):
+            if time.monotonic() > deadline_s:
+                raise StackError(f"the feature topics could not be read in {timeout_s:g} s; allow more --timeout")
+            _read(views)
+        deadline_s = min(deadline_s, time.monotonic() + _PATIENCE_S)
         while True:
-            if any([view.read() for view in views]):
-                news_s = time.monotonic()
-            quiet_s = time.monotonic() - news_s
-            if quiet_s < 1.0 and time.monotonic() < deadline:
-                continue
-            different = [row for view in views for row in view.differences()]
-            if not different or quiet_s > _SETTLE_S or time.monotonic() > deadline:
-                rows = sum(len(view.rows) for view in views)
-                return Parity(rows, len(different), different[0] if different else "")
+            _read(views)
+            now_s = time.monotonic()
+            is_over = now_s >= deadline_s
+            different = [row for view in views for row in view.rows.different(now_s, is_over)]
+            unproven = sum(view.rows.unproven for view in views)
+            if is_over or len(different) == unproven:
+                return Parity(
+                    sum(view.rows.equal for view in views),
+                    len(different),
+                    unproven - len(different),
+                    sum(view.rows.cut for view in views),
+                    different[0] if different else "",
+                )
     except KafkaError as error:
         raise StackError(f"Kafka does not answer: {error}") from error
     finally:
@@ -103,26 +118,9 @@ def compare_rows(bootstrap: str, features: FeaturesConfig, suffix: str, timeout_
             view.close()
 
 
-def copy_newest_rows(bootstrap: str, suffix: str) -> int:
-    """Write the newest row of every key of the job at `suffix` to the topics in use; return how many.
-
-    Raises:
-        StackError: Kafka does not take them all.
-    """
-    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=20)
-    try:
-        sent = []
-        for topic in FEATURE_TOPICS:
-            records = scan_topic(bootstrap, feature_topic(topic.view, suffix))
-            newest = {record.key: record.value for record in records}
-            sent += [producer.send(feature_topic(topic.view), key=key, value=value) for key, value in newest.items()]
-        for future in sent:
-            future.get(60)
-        return len(sent)
-    except KafkaError as error:
-        raise StackError(f"Kafka did not take the new rows: {error}; run the upgrade again") from error
-    finally:
-        producer.close()
+def _read(views: list[_View]) -> None:
+    for view in views:
+        view.read()
 
 
 def _reader(bootstrap: str, topics: list[str]) -> Any:
@@ -131,26 +129,3 @@ def _reader(bootstrap: str, topics: list[str]) -> Any:
     consumer.assign(parts)
     consumer.seek_to_beginning(*parts)
     return consumer
-
-
-def _differ(entry: FeatureTopic, left: bytes | None, right: bytes | None) -> bool:
-    if left is None or right is None:
-        return left is not right
-    return not _equal(_fields(entry, left), _fields(entry, right))
-
-
-def _fields(entry: FeatureTopic, value: bytes) -> dict[str, Any]:
-    """Return what a row has: without a declared feature, the struct's `features` is null."""
-    fields = msgspec.to_builtins(entry.read(value))
-    return {name: column for name, column in fields.items() if column is not None}
-
-
-def _equal(left: Any, right: Any) -> bool:
-    """Compare what both have; numbers within the tolerance."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        return all(_equal(left[name], right[name]) for name in left.keys() & right.keys())
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_equal, left, right))
-    if isinstance(left, float) or isinstance(right, float):
-        return math.isclose(left, right, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
-    return bool(left == right)

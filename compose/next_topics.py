@@ -1,4 +1,4 @@
-"""The `.next` feature topics of an upgrade, and how far a job has read: what `streams_upgrade` asks of Kafka."""
+"""The `.next` topics of an upgrade, and how far a job has read: what `streams_upgrade` asks of Kafka."""
 
 from __future__ import annotations
 
@@ -69,11 +69,13 @@ class NextTopics:
         finally:
             consumer.close()
 
-    def committed(self, group: str, ends: Mapping[TopicPartition, int]) -> int:
-        """Return how many of the records up to `ends` a group has behind it; Flink commits with its checkpoints."""
+    def committed(
+        self, group: str, beginnings: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> int:
+        """Return how many of the records between a group has behind it; Flink commits with its checkpoints."""
         offsets: Mapping[Any, Any] = self._ask(lambda admin: admin.list_group_offsets({group: list(ends)}))
         found = offsets.get(group, offsets)
-        return sum(min(end, max(0, _offset(found.get(part)))) for part, end in ends.items())
+        return num_read(beginnings, ends, {part: _offset(found.get(part)) for part in ends})
 
     def forget(self, group: str) -> None:
         """Forget how far a group has read: what an abandoned upgrade committed says nothing of the next one."""
@@ -92,6 +94,18 @@ class NextTopics:
             raise StackError(f"Kafka at {self._bootstrap} refuses: {error}") from error
         finally:
             admin.close()
+
+
+def num_records(beginnings: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> int:
+    """Return how many records lie between; a partition that retention has emptied has none."""
+    return num_read(beginnings, ends, ends)
+
+
+def num_read(
+    beginnings: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], offsets: Mapping[TopicPartition, int]
+) -> int:
+    """Return how many of the records between lie before `offsets`; nothing is committed of an emptied partition."""
+    return sum(min(max(offsets[part] - beginnings[part], 0), end - beginnings[part]) for part, end in ends.items())
 
 
 def _offset(found: Any) -> int:

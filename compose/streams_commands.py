@@ -1,4 +1,4 @@
-"""`headrace streams`: upgrade the feature set, write savepoints, go on from one.
+"""`headrace streams`: bring a changed configuration into the jobs, write savepoints, go on from one.
 
 What needs Kafka's client is imported where it is used: the other verbs of `headrace` should not wait for it.
 """
@@ -6,11 +6,9 @@ What needs Kafka's client is imported where it is used: the other verbs of `head
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -23,7 +21,8 @@ from compose.cli_options import (
     StateOption,
     addresses_path,
 )
-from compose.errors import StackError, StackNotRunningError
+from compose.errors import StackError
+from compose.job_control import JobControl, JobKind, submitter
 from features.config import load_app_config, load_endpoints
 from streams.errors import StreamsError
 from streams.flink_rest import FlinkRest
@@ -31,7 +30,7 @@ from streams.job_files import JobFiles
 
 streams_app = typer.Typer(help="The Flink jobs: upgrade, savepoint, restore.", no_args_is_help=True)
 
-JobOption = Annotated[Literal["feature", "sample"], typer.Argument(help="Which job.")]
+JobOption = Annotated[JobKind, typer.Argument(help="Which job.")]
 
 
 @streams_app.command()
@@ -40,12 +39,15 @@ def upgrade(
     state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
     accept_missing_history: Annotated[
-        bool, typer.Option("--accept-missing-history", help="Build from what Kafka still has of the events.")
+        bool, typer.Option("--accept-missing-history", help="Build from what Kafka still has.")
+    ] = False,
+    accept_differences: Annotated[
+        bool, typer.Option("--accept-differences", help="Switch even where both jobs' rows differ; they are counted.")
     ] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to catch up with the events.")] = 3600.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a changed feature set beside the running one, compare, and switch; refused where rows would be lost."""
+    """Build each changed job beside the running one, compare, and switch; refused where counters would be lost."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -57,9 +59,12 @@ def upgrade(
     try:
         steps = StreamsUpgrade(config.resolve(), path, load_endpoints(path), lambda step: console.print(f"  {step}"))
         with Progress(*columns, console=console, transient=True) as progress:
-            bar = progress.add_task("events read by the new job", total=None)
+            bar = progress.add_task("records read by the new job", total=None)
             summary = steps.run(
-                lambda read, total: progress.update(bar, completed=read, total=total), accept_missing_history, timeout
+                lambda read, total: progress.update(bar, completed=read, total=total),
+                timeout,
+                accept_missing_history,
+                accept_differences,
             )
     except StreamsError as error:
         raise StackError(str(error)) from error
@@ -75,16 +80,9 @@ def savepoint(
     stop: Annotated[bool, typer.Option("--stop", help="End the job with it.")] = False,
 ) -> None:
     """Write a savepoint of a running job and print its path."""
-    addresses = load_endpoints(addresses_path(state, endpoints).resolve())
-    rest = FlinkRest(addresses.flink)
-    name = f"{load_app_config(config).name}-{job}-job"
+    control = _control(job, config, addresses_path(state, endpoints).resolve())
     try:
-        running = rest.live_jobs()
-        if name not in running:
-            raise StackNotRunningError(f"no {name} runs; `headrace up` starts the jobs")
-        files = JobFiles(Path(addresses.state) / "flink", f"{job}_job")
-        folder = files.savepoints(files.plan_of(running[name])).resolve().as_uri()
-        typer.echo(rest.savepoint(running[name], folder, stop, timeout_s=300.0).removeprefix("file:"))
+        typer.echo(control.savepoint(stop))
     except StreamsError as error:
         raise StackError(str(error)) from error
 
@@ -92,26 +90,31 @@ def savepoint(
 @streams_app.command()
 def restore(
     job: JobOption,
-    path: Annotated[Path, typer.Argument(help="A savepoint or checkpoint of the same compiled plan.")],
+    path: Annotated[Path, typer.Argument(help="A savepoint or checkpoint of this job.")],
     config: ConfigOption = DEFAULT_CONFIG,
     state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
 ) -> None:
-    """Go on from a savepoint: the running job, if there is one, is cancelled first."""
+    """Go on from a savepoint, as the job that wrote it; where that fails, the running job goes on as it was."""
     places = addresses_path(state, endpoints).resolve()
-    rest = FlinkRest(load_endpoints(places).flink)
-    name = f"{load_app_config(config).name}-{job}-job"
-    if not (path / "_metadata").is_file():
-        raise StackError(f"{path} holds no _metadata: it is neither a savepoint nor a whole checkpoint")
+    control = _control(job, config, places)
     started_s = time.monotonic()
     try:
-        running = rest.live_jobs()
-        if name in running:
-            rest.cancel(running[name])
+        point = control.files.point_at(path)
+        if point.plan:
+            control.files.kept(point.plan, load_endpoints(places).kafka)  # Before anything is stopped.
+        if control.is_running():
+            with control.stopped():
+                control.submit("--restore-from", str(path.resolve()))
+        else:
+            control.submit("--restore-from", str(path.resolve()))
     except StreamsError as error:
         raise StackError(str(error)) from error
-    command = [sys.executable, "-m", "streams", "--config", str(config), "--endpoints", str(places)]
-    done = subprocess.run([*command, "--job", job, "--restore-from", str(path)], check=False)
-    if done.returncode != 0:
-        raise StackError(f"{name} did not go on from {path} (see above); `headrace streams restore` may be tried again")
-    typer.echo(f"{name} runs from {path} after {time.monotonic() - started_s:.1f} s")
+    typer.echo(f"{control.name} runs from {path} after {time.monotonic() - started_s:.1f} s")
+
+
+def _control(job: JobKind, config: Path, places: Path) -> JobControl:
+    addresses = load_endpoints(places)
+    files = JobFiles(Path(addresses.state) / "flink", f"{job}_job")
+    name = f"{load_app_config(config).name}-{job}-job"
+    return JobControl(name, files, FlinkRest(addresses.flink), submitter(config.resolve(), places, job))

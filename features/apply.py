@@ -62,6 +62,16 @@ def apply_features(store: FeatureStore, features: FeaturesConfig) -> list[str]:
     return changes
 
 
+def check_features(store: FeatureStore, features: FeaturesConfig) -> None:
+    """Look whether `apply_features` would take these features; changes nothing.
+
+    Raises:
+        FeatureChangedError: as `apply_features`.
+    """
+    views = [make_view(features) for make_view in VIEWS]
+    _check_meanings(store, views, [one.name for one in ranker_services(features, {view.name: view for view in views})])
+
+
 def _check_meanings(store: FeatureStore, views: list[FeatureView], services: list[str]) -> None:
     """Hold declared features to their meaning: one name says one thing, and what a service offers stays in it."""
     wanted = {field.name: field.tags[DEFINITION] for view in views for field in view.schema if DEFINITION in field.tags}
@@ -101,9 +111,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m features.apply", description="Register the features in Feast.")
     parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
     parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
+    parser.add_argument("--check", action="store_true", help="only say whether it could be done")
     options = parser.parse_args(arguments)
     try:
         app = load_app_config(options.config)
+        if options.check:
+            check_features(open_store(load_endpoints(options.endpoints), app), app.features)
+            print("can be applied")
+            return 0
         changes = apply_features(open_store(load_endpoints(options.endpoints), app), app.features)
     except (ConfigError, FeatureChangedError, FeatureLogError) as error:
         print(f"headrace: {error}", file=sys.stderr)

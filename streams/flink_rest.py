@@ -109,7 +109,12 @@ class FlinkRest:
         Raises:
             ClusterError: the cluster does not do it, or not in time.
         """
-        body: dict[str, Any] = {"target-directory": folder, **({"drain": False} if stop else {"cancel-job": False})}
+        # Flink names the field of the two calls differently, and takes its default folder where it does not know it.
+        stopping, going_on = (
+            {"targetDirectory": folder, "drain": False},
+            {"target-directory": folder, "cancel-job": False},
+        )
+        body: dict[str, Any] = stopping if stop else going_on
         verb = "stop" if stop else "savepoints"
         trigger = self._call(f"/jobs/{job_id}/{verb}", "POST", body)["request-id"]
         deadline = time.monotonic() + timeout_s
