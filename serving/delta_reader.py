@@ -14,7 +14,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from trainer.delta_chunks import TOPIC, ChunkJoiner, JoinedDelta
-from trainer.version_files import VersionError
+from trainer.version_files import ModelVersion, VersionError
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ _QUIET_S = 3.0
 """A pass ends when so long nothing came, whatever the broker says of the end: marks of transactions are no records."""
 _PART = TopicPartition(TOPIC, 0)
 
+GIVEN_UP = "given_up"
+"""Reason of a pass that nobody wanted to its end."""
+
 
 class Received(NamedTuple):
     """A delta, or why there is none."""
@@ -36,6 +39,14 @@ class Received(NamedTuple):
     """Where the topic goes on behind it."""
     delta: JoinedDelta | None
     error: VersionError | None = None
+
+    @property
+    def version(self) -> ModelVersion | None:
+        """What it leads to; None for what is no delta."""
+        try:
+            return None if self.delta is None else ModelVersion.parse(self.delta.version)
+        except VersionError:
+            return None
 
     @property
     def num_bytes(self) -> int:
@@ -103,12 +114,16 @@ class DeltaReader:
         """Whether something waits to be taken."""
         return bool(self._waiting)
 
-    def take(self, most: int, most_bytes: int) -> list[Received]:
-        """Return what waits, oldest first: at most so many and so large, but at least one."""
+    def take(
+        self, most: int, most_bytes: int, kind: Callable[[Received], object] = lambda received: None
+    ) -> list[Received]:
+        """Return what waits and is of one kind, oldest first: at most so many and so large, but at least one."""
         taken: list[Received] = []
         with self._state:
             size = 0
             while self._waiting and len(taken) < most and (not taken or size < most_bytes):
+                if taken and kind(self._waiting[0]) != kind(taken[0]):
+                    break
                 taken.append(self._waiting.popleft())
                 size += taken[-1].num_bytes
             self._waiting_bytes -= size
@@ -174,13 +189,29 @@ class DeltaReader:
         self._tell()
 
 
-def deltas_from(connect: Callable[[], Any], name: str, offset: int, give_up_s: float) -> Iterator[Received]:
+def deltas_from(
+    connect: Callable[[], Any], name: str, offset: int, give_up_s: float, may_go_on: Callable[[], bool]
+) -> Iterator[Received]:
     """Yield what stands on the topic from an offset to its present end.
+
+    Args:
+        connect: makes a consumer.
+        name: of the model.
+        offset: of the first one.
+        give_up_s: longest time it may take.
+        may_go_on: asked before each delta, and several times a second while none comes.
 
     Raises:
         KafkaError, OSError, ValueError: Kafka does not answer, or has no such topic.
-        VersionError: it takes longer than `give_up_s`.
+        VersionError: it takes longer than `give_up_s` (`too_slow`), or nobody wants it any more (`given_up`).
     """
+
+    def check() -> None:
+        if not may_go_on():
+            raise VersionError(GIVEN_UP, "an order came first, or the server stops")
+        if time.monotonic() - started_s > give_up_s:
+            raise VersionError("too_slow", f"reading the deltas took longer than {give_up_s:g} s")
+
     started_s = heard_s = time.monotonic()
     consumer = connect()
     try:
@@ -189,13 +220,13 @@ def deltas_from(connect: Callable[[], Any], name: str, offset: int, give_up_s: f
         consumer.seek(_PART, max(0, offset))
         joiner = ChunkJoiner(name)
         while consumer.position(_PART) < end and time.monotonic() - heard_s < _QUIET_S:
+            check()
             for record in _polled(consumer):
                 heard_s = time.monotonic()
                 received = _joined(joiner, record)
                 if received is not None:
+                    check()
                     yield received
-            if time.monotonic() - started_s > give_up_s:
-                raise VersionError("too_slow", f"reading the deltas took longer than {give_up_s:g} s")
     finally:
         consumer.close()
 

@@ -12,7 +12,8 @@ ServingError
 ├── NoWorkerError           the call needs a worker process and none serves
 └── OrderError
     ├── VersionUnknownError no such version in the model store
-    ├── VersionRefusedError the version was checked and is not fit to serve
+    ├── VersionRefusedError the version is not fit to serve, or cannot be built just now
+    ├── GivenUpError        an order came first, or the server stops
     ├── NothingHeldError    release and reject need a version that a gate holds
     ├── CanaryError         a canary cannot begin as things are
     └── WorkersDifferError  some workers carried an order out, some did not
@@ -79,7 +80,11 @@ class VersionUnknownError(OrderError):
 
 
 class VersionRefusedError(OrderError):
-    """Expected: a version failed a check (digest, shape, finiteness, schema, canary); the old one still serves."""
+    """Expected: a version failed a check (digest, shape, canary ..) or cannot be read now; the old one still serves."""
+
+
+class GivenUpError(OrderError):
+    """Expected: a version was not built to its end, as an order came first or the server stops; it is not to blame."""
 
 
 class NothingHeldError(OrderError):

@@ -81,6 +81,8 @@ class LeftRight:
         self._beside: ModelBuffer | None = None
         self._missed: list[ProvenDelta] = []
         """What the buffer beside lacks of the live one."""
+        self._is_overtaken = False
+        """Whether the buffer beside is further than the live one."""
 
     async def free_beside(self, timeout_s: float) -> tuple[bool, bool]:
         """Wait until nobody reads the buffer beside; give it up to its readers where that takes too long.
@@ -97,12 +99,14 @@ class LeftRight:
         self.drop_beside()
         return True, True
 
-    def drop_beside(self) -> None:
-        """Let go of the buffer beside: it is in the way of a rebuild, or not what it must be."""
+    def drop_beside(self) -> bool:
+        """Let go of the buffer beside, which is in the way; return whether it held deltas that the live one lacks."""
+        was_overtaken, self._is_overtaken = self._is_overtaken, False
         self._beside, self._missed = None, []
+        return was_overtaken
 
     def prepare(self, received: Sequence[Received], prove: ProveDelta) -> Prepared:
-        """Bring the buffer beside up to the live one, then through deltas until one is not fit.
+        """Bring the buffer beside up to the live one, then through deltas up to a gap.
 
         Needs a buffer beside that nobody reads, and nobody else who writes.
         """
@@ -117,11 +121,17 @@ class LeftRight:
         self._beside = beside
         return prepared
 
+    def overtake(self) -> None:
+        """Leave the live one where it is: what was prepared must not serve, but what follows it may."""
+        self._is_overtaken = True
+
     def swap(self, prepared: Prepared) -> ModelBuffer:
         """Let the buffers change places; return the one that serves now."""
         assert self._beside is not None
         self.live, self._beside = self._beside, self.live
         self._missed = prepared.applied
+        if self._is_overtaken:  # The other lacks more than these, and nobody kept it: the next one is a copy.
+            self.drop_beside()
         return self.live
 
 

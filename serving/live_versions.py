@@ -1,7 +1,7 @@
 """The version that serves, and the only ways to another one: built or brought forward beside it, swapped by assignment.
 
-At most one version is built at a time. Reading, proving and building run in one worker thread; all else on the event
-loop. Whatever is refused leaves the live one serving.
+Who changes it holds its `turn`, so that at most one version is built at a time. Reading, proving and building run in
+one worker thread; all else on the event loop. Whatever is refused leaves the live one serving.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import TypeVar
 from features.item_table import ItemTable
 from serving.arms.fixed_version import FixedVersion
 from serving.avoided_versions import AvoidedVersions
-from serving.delta_reader import DeltaReader
-from serving.errors import OrderError, VersionRefusedError, VersionUnknownError
+from serving.delta_reader import GIVEN_UP, DeltaReader, Received
+from serving.errors import GivenUpError, OrderError, VersionRefusedError, VersionUnknownError
 from serving.left_right import LeftRight, Prepared, TableRows
+from serving.load_turn import LoadTurn
 from serving.model_buffer import ModelLease, Readers
 from serving.model_builder import Built, ModelBuilder
 from serving.serving_model import ServingModel
@@ -36,6 +37,8 @@ _READER_WAIT_S = 5.0
 _MOST_DELTAS, _MOST_BYTES = 64, 16 << 20
 """Deltas that go live in one swap where a server is behind; the other buffer gets them from memory."""
 _MISSING = ("missing", "bad_version_name")
+_NOT_ITS_FAULT = (*_MISSING, "no_deltas", "too_slow")
+"""Reasons that say nothing of the version itself: it is not remembered as rejected."""
 
 
 class LiveVersions:
@@ -72,8 +75,8 @@ class LiveVersions:
         self._live: ServingModel | None = None
         self._pair: LeftRight | None = None
         self._no_readers = Readers()
-        self._one_at_a_time = asyncio.Lock()
-        self._orders_waiting = 0
+        self.turn = LoadTurn()
+        """Held by whoever decides what to serve next, until it serves."""
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="build version")
 
     @property
@@ -95,9 +98,15 @@ class LiveVersions:
         """Return the live model for one request, to be held with `with`."""
         return ModelLease(self._live, self._no_readers if self._pair is None else self._pair.live.readers)
 
-    def close(self) -> None:
-        """End the worker after what it does."""
-        self._worker.shutdown(wait=False)
+    def may_serve(self, version: ModelVersion) -> bool:
+        """Whether a version may go live without an order: (epoch, seq) never falls."""
+        live = self.version
+        return (live is None or version > live) and not self.avoided.holds(version)
+
+    async def close(self) -> None:
+        """Have what is being built given up, and end the worker: the process ends no sooner than its threads."""
+        await self.turn.close()
+        await asyncio.to_thread(self._worker.shutdown)
 
     def stored(self) -> list[str]:
         """Return the snapshots in the store, oldest first."""
@@ -113,63 +122,36 @@ class LiveVersions:
         below = [one for one in list_versions(self._store_dir) if one.epoch == wanted.epoch and one <= wanted]
         return str(below[-1]) if below else ""
 
-    async def serve(
-        self,
-        version: str,
-        manifest_sha256: str | None = None,
-        reason: str = "",
-        is_order: bool = True,
-        may_serve: Callable[[ModelVersion], bool] = lambda version: True,
-    ) -> VersionStatus:
+    async def serve(self, version: str, manifest_sha256: str | None = None, reason: str = "") -> VersionStatus:
         """Build a version beside the live one and swap: its snapshot, or the one below it and the deltas up to it.
+
+        The caller holds the turn, as for `rebuild` and `advance`.
 
         Args:
             version: `EPOCH.SEQ`.
             manifest_sha256: the announced digest, where it is known.
             reason: why this one, for its status.
-            is_order: whether a person waits: what the follower rebuilds makes way.
-            may_serve: asked again before the swap.
 
         Raises:
             VersionUnknownError: no snapshot or no deltas of it are kept.
-            VersionRefusedError: it failed a check.
+            VersionRefusedError: it failed a check, or its deltas cannot be read.
+            GivenUpError: an order came first, or the server stops.
         """
-        self._orders_waiting += is_order
-        try:
-            await self._one_at_a_time.acquire()
-        finally:
-            self._orders_waiting -= is_order
-        try:
-            self.records.note(version, VersionState.LOADING)
-            self._make_room()
-            try:
-                built = await self._in_worker(self._built, version, manifest_sha256)
-            except Exception as error:  # Nothing that a version does to its reader may end following.
-                raise self.refuse(version, error) from error
-            if not may_serve(built.buffer.version):
-                return self.records.forget(version)
-            return self._install(built, reason)
-        finally:
-            self._one_at_a_time.release()
+        self.records.note(version, VersionState.LOADING)
+        return self._install(await self._build(self._built, version, manifest_sha256), reason)
 
-    async def rebuild(
-        self, version: str, manifest_sha256: str | None, may_serve: Callable[[ModelVersion], bool]
-    ) -> Built:
+    async def rebuild(self, version: str, manifest_sha256: str | None) -> Built:
         """Build a snapshot and all deltas behind it, beside the live version; swap to it where it may serve.
 
         Raises:
             VersionUnknownError: the store has no such snapshot.
             VersionRefusedError: it failed a check.
+            GivenUpError: an order came first, or the server stops.
         """
-        async with self._one_at_a_time:
-            self._make_room()
-            try:
-                built = await self._in_worker(self._snapshot_and_deltas, version, manifest_sha256)
-            except Exception as error:
-                raise self.refuse(version, error) from error
-            if may_serve(built.buffer.version):
-                self._install(built)
-            return built
+        built = await self._build(self._snapshot_and_deltas, version, manifest_sha256)
+        if self.may_serve(built.buffer.version):
+            self._install(built)
+        return built
 
     async def build_beside(self, version: str) -> FixedVersion:
         """Build a version that does not go live: for an arm. It has memory of its own, and nobody writes into it.
@@ -177,58 +159,65 @@ class LiveVersions:
         Raises:
             VersionUnknownError: no snapshot or no deltas of it are kept.
             VersionRefusedError: it failed a check.
+            GivenUpError: the server stops.
         """
-        async with self._one_at_a_time:
-            self._make_room()
-            try:
-                built = await self._in_worker(self._built, version, None)
-            except Exception as error:
-                raise self.refuse(version, error) from error
+        async with self.turn.take(is_order=True):
+            built = await self._build(self._built, version, None)
             rows = TableRows().extend(built.buffer.image.item_ids, self._items)
             return FixedVersion(built.buffer.model(self._builder.schema_hash, rows), built)
 
-    async def install(self, fixed: FixedVersion, reason: str) -> VersionStatus:
-        """Let a version that was built beside the live one go live; nothing is built anew."""
-        async with self._one_at_a_time:
-            return self._install(fixed.built, reason)
+    def install(self, fixed: FixedVersion, reason: str) -> VersionStatus:
+        """Let a version that was built beside the live one go live, in a turn; nothing is built anew."""
+        return self._install(fixed.built, reason)
 
-    async def advance(self, may_serve: Callable[[ModelVersion], bool]) -> Prepared:
-        """Bring the buffer beside through the deltas that wait, and swap; the bad one among them is in the result."""
-        async with self._one_at_a_time:
-            pair = self._pair
-            received = self._deltas.take(_MOST_DELTAS, _MOST_BYTES)
-            if pair is None or not received:
-                return Prepared()
-            await self._free_beside(pair)
-            started_s = time.perf_counter()
-            prepared = await self._in_worker(pair.prepare, received, self._builder.prove)
-            seconds = time.perf_counter() - started_s
-            self.stats.deltas_skipped += prepared.skipped
-            for one, error in prepared.unfit:
-                self.refuse("" if one.delta is None else one.delta.version, error)
-            if not prepared.applied:
-                return prepared
-            newest = prepared.applied[-1].delta.manifest
-            if not may_serve(ModelVersion.parse(newest.version)):
-                pair.drop_beside()
-                return prepared
-            buffer = pair.swap(prepared)
-            table_rows = pair.table_rows.extend(buffer.image.item_ids, self._items)
-            self._live = buffer.model(self._builder.schema_hash, table_rows)
-            self.next_offset = prepared.next_offset
-            now_ms = time.time_ns() // 1_000_000
-            self.records.note_live(newest, now_ms, is_delta=True)
-            self.stats.note_applied(len(prepared.applied), seconds, (now_ms - newest.created_time_ms) / 1000.0)
+    async def advance(self) -> Prepared:
+        """Bring the buffer beside through the deltas that wait, and swap; the bad one among them is in the result.
+
+        Deltas to versions that were rolled back from are applied and not served: what comes behind them rests on them.
+        """
+        pair = self._pair
+        received = self._deltas.take(_MOST_DELTAS, _MOST_BYTES, self._is_avoided)
+        if pair is None or not received:
+            return Prepared()
+        await self._free_beside(pair)
+        started_s = time.perf_counter()
+        prepared = await self._in_worker(pair.prepare, received, self._builder.prove)
+        seconds = time.perf_counter() - started_s
+        self.stats.deltas_skipped += prepared.skipped
+        for one, error in prepared.unfit:
+            self.refuse("" if one.delta is None else one.delta.version, error)
+        if not prepared.applied:
             return prepared
+        newest = prepared.applied[-1].delta.manifest
+        if not self.may_serve(ModelVersion.parse(newest.version)):
+            pair.overtake()
+            self.stats.deltas_avoided += len(prepared.applied)
+            return prepared
+        buffer = pair.swap(prepared)
+        table_rows = pair.table_rows.extend(buffer.image.item_ids, self._items)
+        self._live = buffer.model(self._builder.schema_hash, table_rows)
+        self.next_offset = prepared.next_offset
+        now_ms = time.time_ns() // 1_000_000
+        self.records.note_live(newest, now_ms, is_delta=True)
+        self.stats.note_applied(len(prepared.applied), seconds, (now_ms - newest.created_time_ms) / 1000.0)
+        return prepared
+
+    def make_room(self) -> None:
+        """Let go of the buffer beside; deltas that were in no other are read again."""
+        if self._pair is not None and self._pair.drop_beside():
+            self._deltas.read_from(self.next_offset)
 
     def refuse(self, version: str, error: Exception) -> OrderError:
         """Count and remember a refusal, and make the error that tells of it."""
         if not isinstance(error, VersionError):
             logger.error("building version %s failed", version, exc_info=error)
             error = VersionError("unexpected", repr(error))
-        is_missing = error.reason in _MISSING
-        self.records.note_refusal(version, error.reason, str(error), is_missing)
         serving = "no version" if self._live is None else self._live.version
+        if error.reason == GIVEN_UP:
+            self.records.forget(version)
+            return GivenUpError(f"version {version} was not built to its end: {error}; {serving} still serves")
+        is_missing = error.reason in _MISSING
+        self.records.note_refusal(version, error.reason, str(error), error.reason in _NOT_ITS_FAULT)
         logger.warning("refused version %s (%s); %s still serves", version or "?", error, serving)
         if is_missing:
             kept = ", ".join(self.stored()[-5:]) or "none"
@@ -236,7 +225,16 @@ class LiveVersions:
                 f"version {version!r:.80} is not kept: neither in the model store nor by the deltas behind a snapshot; "
                 f"the newest kept are {kept}"
             )
-        return VersionRefusedError(f"version {version} is not fit to serve ({error}); {serving} still serves")
+        return VersionRefusedError(f"version {version} cannot serve ({error}); {serving} still serves")
+
+    async def _build(
+        self, call: Callable[[str, str | None], Built], version: str, manifest_sha256: str | None
+    ) -> Built:
+        self.make_room()  # The live one and the one to be built are two already.
+        try:
+            return await self._in_worker(call, version, manifest_sha256)
+        except Exception as error:  # Nothing that a version does to its reader may end following.
+            raise self.refuse(version, error) from error
 
     def _built(self, version: str, manifest_sha256: str | None) -> Built:
         """Build exactly one version; in the worker."""
@@ -246,7 +244,7 @@ class LiveVersions:
             raise VersionError("missing", f"no snapshot at or below {version} is kept")
         built = self._builder.snapshot(base, manifest_sha256 if base == version else None)
         if built.buffer.version != wanted:
-            self._builder.advance(built, wanted)
+            self._builder.advance(built, wanted, self._may_go_on)
             if built.buffer.version != wanted:
                 end = f"the deltas behind {base} lead to {built.buffer.version}, not to {version}"
                 raise built.error or built.passed_over or VersionError("missing", end)
@@ -254,7 +252,7 @@ class LiveVersions:
 
     def _snapshot_and_deltas(self, version: str, manifest_sha256: str | None) -> Built:
         built = self._builder.snapshot(version, manifest_sha256)
-        self._builder.advance(built, is_wanted=lambda: not self._orders_waiting)
+        self._builder.advance(built, may_go_on=self._may_go_on)
         return self._with_shared_rows(built)
 
     def _with_shared_rows(self, built: Built) -> Built:
@@ -283,10 +281,11 @@ class LiveVersions:
         if is_left:
             logger.warning("a request held a model for %.0f s; going on with a fresh copy", self._reader_wait_s)
 
-    def _make_room(self) -> None:
-        """Let go of the buffer beside: the live one and the one to be built are two already."""
-        if self._pair is not None:
-            self._pair.drop_beside()
+    def _is_avoided(self, received: Received) -> bool:
+        return received.version is not None and self.avoided.holds(received.version)
+
+    def _may_go_on(self) -> bool:
+        return self.turn.may_go_on
 
     async def _in_worker(self, call: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)

@@ -47,7 +47,8 @@ class Readers:
     async def wait_until_gone(self, timeout_s: float) -> bool:
         """Wait for the last one to leave; False where that takes too long."""
         try:
-            await asyncio.wait_for(self._nobody.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._nobody.wait()
         except TimeoutError:
             return False
         return True

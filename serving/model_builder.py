@@ -10,7 +10,7 @@ from typing import Any
 from kafka.errors import KafkaError
 
 from features.config import FeaturesConfig
-from serving.delta_reader import Received, deltas_from
+from serving.delta_reader import GIVEN_UP, Received, deltas_from
 from serving.dense_weights import WeightsProof
 from serving.left_right import apply_all
 from serving.model_buffer import ModelBuffer, ProvenDelta
@@ -71,28 +71,31 @@ class ModelBuilder:
         return Built(ModelBuffer.of_version(read, weights), read.manifest.delta_offset)
 
     def advance(
-        self, built: Built, until: ModelVersion | None = None, is_wanted: Callable[[], bool] = lambda: True
+        self, built: Built, until: ModelVersion | None = None, may_go_on: Callable[[], bool] = lambda: True
     ) -> None:
         """Apply the deltas behind a snapshot, up to a version or to the end of the topic; `built` says how far it came.
 
         Args:
             built: what `snapshot` returned.
             until: the last one.
-            is_wanted: asked between deltas; work is given up where it says no.
+            may_go_on: asked between deltas; work is given up where it says no.
+
+        Raises:
+            VersionError: work was given up (`given_up`).
         """
         if self._connect is None:
             built.error = VersionError("no_deltas", "this server follows no deltas")
             return
         try:
-            for received in deltas_from(self._connect, self._name, built.next_offset, REBUILD_S):
-                if built.buffer.version == until or _is_behind(received, until):
+            for received in deltas_from(self._connect, self._name, built.next_offset, REBUILD_S, may_go_on):
+                if until is not None and received.version is not None and received.version > until:
                     return
-                if not is_wanted():
-                    raise VersionError("given_up", "an order came before it was done")
                 self._take(built, received)
-                if built.error is not None:
+                if built.error is not None or built.buffer.version == until:
                     return
         except VersionError as error:
+            if error.reason == GIVEN_UP:
+                raise
             built.error = error
         except (KafkaError, OSError, ValueError) as error:
             built.error = VersionError("no_deltas", f"the deltas cannot be read: {error}")
@@ -127,13 +130,3 @@ class ModelBuilder:
             built.error = built.passed_over or prepared.gap[1]
         else:
             built.next_offset = received.next_offset
-
-
-def _is_behind(received: Received, until: ModelVersion | None) -> bool:
-    """Whether a delta lies behind the last one that is wanted."""
-    if until is None or received.delta is None:
-        return False
-    try:
-        return ModelVersion.parse(received.delta.version) > until
-    except VersionError:
-        return False

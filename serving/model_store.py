@@ -9,7 +9,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+
+import msgspec
 
 from features.item_table import ItemTable
 from serving.announcements import Announcement, AnnouncementBook
@@ -37,6 +40,9 @@ _ROLLBACK_MS = 5 * 60_000
 
 class ModelStore:
     """Holds the live model and carries out orders. All but reading and building a version runs on the event loop.
+
+    An order is one turn: what it finds is still so when it is carried out, and what serves when it is answered is what
+    the answer says. Orders that come together take their turns in the order in which they came.
 
     Args:
         store_dir: directory of the model in the store.
@@ -68,7 +74,7 @@ class ModelStore:
         self._reaching: asyncio.Task[None] | None = None
         self._versions = LiveVersions(store_dir, builder, items, deltas, self.avoided, reader_wait_s)
         arms_file = order_file.path.with_suffix(".arms.json")
-        self.beside = VersionsBeside(self._versions, store_dir, arms_file, self._is_pinned)
+        self.beside = VersionsBeside(self._versions, store_dir, arms_file, self._is_ordered)
         """Versions that serve arms."""
         self._follower = VersionFollower(self._versions, self._book, deltas, lambda: self._order is not None)
 
@@ -112,12 +118,12 @@ class ModelStore:
             self._follower.resume()
 
     async def stop(self) -> None:
-        """Stop following."""
+        """Stop following; what is being built is given up, and orders that wait are told so."""
         if self._reaching is not None:
             self._reaching.cancel()
             await asyncio.gather(self._reaching, return_exceptions=True)
         await self._follower.stop()
-        self._versions.close()
+        await self._versions.close()
 
     def announce(self, announcements: Sequence[Announcement]) -> None:
         """Take announcements in order; the newest of this model that no gate holds is looked at next."""
@@ -136,13 +142,15 @@ class ModelStore:
                 self._follower.tell()
 
     async def load(self, version: str) -> VersionStatus:
-        """Serve a named version now; following goes on behind it.
+        """Serve a named version now; following goes on behind it, or stays stopped there while an order stands.
 
         Raises:
             VersionUnknownError: neither the store nor the deltas behind a snapshot have it.
-            VersionRefusedError: it failed a check.
+            VersionRefusedError: it failed a check, or cannot be built just now.
+            GivenUpError: the server stops; so with all orders.
         """
-        return await self._serve(version)
+        async with self._turn():
+            return await self._serve(version)
 
     async def reload(self) -> VersionStatus:
         """Build the live version again from disk and topic, or the announced one where that is newer.
@@ -152,11 +160,12 @@ class ModelStore:
             VersionUnknownError: it is not kept any more.
             VersionRefusedError: it failed a check.
         """
-        announced, live = self._book.newest, self._versions.version
-        is_news = announced is not None and (live is None or ModelVersion.parse(announced.version) >= live)
-        if self._order is None and announced is not None and is_news:
-            return await self._serve(announced.version)
-        return await self._serve(self.need_live().version)
+        async with self._turn():
+            announced, live = self._book.newest, self._versions.version
+            is_news = announced is not None and (live is None or ModelVersion.parse(announced.version) >= live)
+            if self._order is None and announced is not None and is_news:
+                return await self._serve(announced.version)
+            return await self._serve(self.need_live().version)
 
     async def rollback(self, version: str = "") -> VersionStatus:
         """Serve a kept version; following stops until `unpin`, and what was left is not picked up again by itself.
@@ -169,15 +178,16 @@ class ModelStore:
             VersionUnknownError: it is not kept, or there is no older one.
             VersionRefusedError: it failed a check.
         """
-        left = self._versions.version
-        reason = ""
-        if not version:
-            version, reason = self._older_snapshot(self.need_live())
-        status = await self._serve(version, reason)
-        self.stand(StandingOrder("rollback", status.version))
-        if left is not None and ModelVersion.parse(status.version) < left:
-            self.avoided.add(ModelVersion.parse(status.version), left)
-        return status
+        async with self._turn():
+            left, reason = self._versions.version, ""
+            if not version:
+                version, reason = self._older_snapshot(self.need_live())
+            status = await self._serve(version, reason=reason)
+            reached = ModelVersion.parse(status.version)
+            if left is not None and reached < left:
+                self.avoided.add(reached, left)
+            self.stand(StandingOrder("rollback", status.version))
+            return status
 
     async def pin(self, version: str = "") -> VersionStatus:
         """Serve a version, or the live one, until `unpin`; the store keeps the snapshot that it rests on.
@@ -187,30 +197,25 @@ class ModelStore:
             VersionUnknownError: it is not kept.
             VersionRefusedError: it failed a check.
         """
-        target = version or self.need_live().version
-        is_live = self.live is not None and self.live.version == target
-        status = self.records.status_of(target) if is_live else await self._serve(target)
-        base = self._versions.base_of(status.version)
-        with contextlib.suppress(OSError):  # A store that we may only read cannot be told to keep files.
-            if base:
-                pin_version(self._store_dir, base)
-        self.stand(StandingOrder("pin", status.version))
-        return status
+        async with self._turn():
+            target = version or self.need_live().version
+            is_live = self.live is not None and self.live.version == target
+            status = self.records.status_of(target) if is_live else await self._serve(target)
+            self.avoided.allow(ModelVersion.parse(status.version))
+            self.stand(StandingOrder("pin", status.version))
+            return status
 
     async def unpin(self) -> VersionStatus:
-        """Follow again behind the live version.
+        """Follow again behind the live version; the answer names none where an order stood and nothing is live.
 
         Raises:
-            NoModelError: nothing is live.
+            NoModelError: no order stands and nothing is live.
         """
-        if self._order is not None and self._order.order == "pin":
-            base = self._versions.base_of(self._order.version)
-            with contextlib.suppress(OSError):
-                if base and not self.beside.needs(base):
-                    unpin_version(self._store_dir, base)
-        self.stand(None)
-        self._follower.resume()
-        return self.records.status_of(self.need_live().version)
+        async with self._turn():
+            version = self.need_live().version if self._order is None or self.live is not None else ""
+            self.stand(None)
+            self._follower.resume()
+            return self.records.status_of(version)
 
     async def release(self) -> VersionStatus:
         """Serve the newest version that a gate holds.
@@ -220,11 +225,11 @@ class ModelStore:
             VersionUnknownError: the store lost it.
             VersionRefusedError: it failed a check.
         """
-        held = self._need_held()
-        self.avoided.allow(ModelVersion.parse(held.version))
-        status = self._went_on(await self._versions.serve(held.version, held.manifest_sha256))
-        self._book.held.clear()  # What was held before it is older than what now serves.
-        return status
+        async with self._turn():
+            held = self._need_held()
+            status = await self._serve(held.version, held.manifest_sha256)
+            self._book.held.clear()  # What was held before it is older than what now serves.
+            return status
 
     async def reject(self, reason: str) -> VersionStatus:
         """Reject the newest version that a gate holds; the live one serves on.
@@ -232,14 +237,16 @@ class ModelStore:
         Raises:
             NothingHeldError: none is held.
         """
-        held = self._need_held()
-        del self._book.held[held.version]
-        return self.records.note(held.version, VersionState.REJECTED, reason or held.gate_reason)
+        async with self._turn():
+            held = self._need_held()
+            del self._book.held[held.version]
+            return self.records.note(held.version, VersionState.REJECTED, reason or held.gate_reason)
 
     async def install(self, fixed: FixedVersion, reason: str) -> VersionStatus:
         """Let a version that served an arm go live; `stand_again` says what happens behind it."""
-        self.avoided.allow(ModelVersion.parse(fixed.model.version))
-        return await self._versions.install(fixed, reason)
+        async with self._turn():
+            self.avoided.allow(ModelVersion.parse(fixed.model.version))
+            return self._versions.install(fixed, reason)
 
     def statuses(self) -> list[VersionStatus]:
         """Return the snapshots in the store, the live version, and those that were held or refused, oldest first."""
@@ -247,22 +254,17 @@ class ModelStore:
 
     async def _serve_first(self, tries: int) -> None:
         """Serve what is on disk: the ordered version, the snapshot that it rests on, the newest good one."""
-        for version in [*self._ordered(), *self._on_disk()[:tries]]:
-            try:
-                await self._versions.serve(version, is_order=False)
-                return
-            except OrderError:
-                continue
+        async with self._versions.turn.take():
+            for version in [*self._ordered(), *self._on_disk()[:tries]]:
+                with contextlib.suppress(OrderError):
+                    await self._versions.serve(version)
+                    return
 
     def _ordered(self) -> list[str]:
-        if self._order is None:
+        base = self._base_of(self._order)
+        if self._order is None or not base:
             return []
-        try:
-            base = self._versions.base_of(self._order.version)
-        except VersionError as error:
-            logger.warning("the standing order names no version: %s", error)
-            return []
-        return [self._order.version] + ([base] if base and base != self._order.version else [])
+        return [self._order.version] + ([base] if base != self._order.version else [])
 
     def _on_disk(self) -> list[str]:
         """Return the snapshots that may serve without an order, newest first."""
@@ -296,31 +298,37 @@ class ModelStore:
         except VersionError:
             return None
 
-    async def _serve(self, version: str, reason: str = "") -> VersionStatus:
-        """Carry out an order for a version."""
-        with contextlib.suppress(VersionError):  # What is no version is refused where it is looked for.
-            self.avoided.allow(ModelVersion.parse(version))
-        return self._went_on(await self._versions.serve(version, self._book.digest_of(version), reason))
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        return self._versions.turn.take(is_order=True)
 
-    def _went_on(self, status: VersionStatus) -> VersionStatus:
-        """Follow behind a version that was ordered, where nothing holds it back."""
+    async def _serve(self, version: str, manifest_sha256: str | None = None, reason: str = "") -> VersionStatus:
+        """Serve a version that somebody ordered; an order that stands goes along, so that it names what serves."""
+        status = await self._versions.serve(version, manifest_sha256 or self._book.digest_of(version), reason)
+        self.avoided.allow(ModelVersion.parse(status.version))
         if self._order is None:
             self._follower.resume(passes_over=True)
         else:
-            self._follower.hold_back()
+            self.stand(msgspec.structs.replace(self._order, version=status.version, why=""))
         return status
 
     async def _reach_order(self) -> None:
         """Serve the ordered version as soon as its deltas can be read, after a start without Kafka."""
-        while self._order is not None and (self.live is None or self.live.version != self._order.version):
+        while (order := self._order) is not None and (self.live is None or self.live.version != order.version):
             await asyncio.sleep(_RETRY_S)
             with contextlib.suppress(OrderError):
-                if self._order is not None:
-                    await self._versions.serve(self._order.version, is_order=False)
-                    self._follower.hold_back()
+                async with self._versions.turn.take():
+                    if self._order == order:
+                        await self._versions.serve(order.version)
+                        self._follower.hold_back()
 
     def stand(self, order: StandingOrder | None) -> None:
-        """Let an order hold from now on, over restarts too."""
+        """Let an order hold, or none; the store keeps the snapshot that the version rests on."""
+        before, wanted = self._base_of(self._order), self._base_of(order)
+        with contextlib.suppress(OSError):  # A store that we may only read cannot be told to keep files.
+            if wanted:
+                pin_version(self._store_dir, wanted)
+            if before and before != wanted and not self.beside.needs(before):
+                unpin_version(self._store_dir, before)
         self._order = order
         self._order_file.write(order)
         if order is not None:
@@ -343,9 +351,19 @@ class ModelStore:
         self._order_file.write(held)
         return held
 
-    def _is_pinned(self, snapshot: str) -> bool:
-        """Whether a person's pin rests on a snapshot."""
-        return self._order is not None and self._order.order == "pin" and snapshot in self._ordered()
+    def _is_ordered(self, snapshot: str) -> bool:
+        """Whether the order that stands rests on a snapshot."""
+        return snapshot == self._base_of(self._order)
+
+    def _base_of(self, order: StandingOrder | None) -> str:
+        """Return the snapshot that an order's version rests on, empty where there is none."""
+        if order is None:
+            return ""
+        try:
+            return self._versions.base_of(order.version)
+        except VersionError as error:
+            logger.warning("the standing order names no version: %s", error)
+            return ""
 
     def _need_held(self) -> Announcement:
         held = self._book.newest_held()

@@ -58,6 +58,8 @@ class SwapStats(Collector):
         self.deltas_applied = 0
         self.deltas_skipped = 0
         """Sent twice, or read again."""
+        self.deltas_avoided = 0
+        """Applied and not served, as they lead to versions that were rolled back from."""
         self.resyncs = 0
         """Rebuilds from a snapshot because the chain of deltas did not hold."""
         self.readers_waited_for = 0
@@ -92,6 +94,7 @@ class SwapStats(Collector):
         deltas = CounterMetricFamily("headrace_deltas", "Deltas that came.", labels=["result"])
         deltas.add_metric(["applied"], self.deltas_applied)
         deltas.add_metric(["skipped"], self.deltas_skipped)
+        deltas.add_metric(["avoided"], self.deltas_avoided)
         resyncs = CounterMetricFamily("headrace_resyncs", "Rebuilds from snapshot and deltas.", value=self.resyncs)
         waited = CounterMetricFamily(
             "headrace_readers_waited_for", "Writes that waited for a reader.", value=self.readers_waited_for

@@ -86,7 +86,8 @@ class TopicReader(Generic[Decoded]):
     async def wait_until_caught_up(self, timeout_s: float) -> bool:
         """Wait until what was in the topics at the first connection is applied; False where that took too long."""
         try:
-            await asyncio.wait_for(self._has_caught_up.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._has_caught_up.wait()
         except TimeoutError:
             return False
         return True

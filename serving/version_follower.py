@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from serving.announcements import AnnouncementBook
 from serving.delta_reader import DeltaReader
-from serving.errors import OrderError, VersionRefusedError, VersionUnknownError
+from serving.errors import GivenUpError, OrderError
 from serving.left_right import Prepared
 from serving.live_versions import LiveVersions
 from serving.version_records import VersionState
@@ -32,7 +32,7 @@ _SNAPSHOTS_TRIED = 3
 
 
 class VersionFollower:
-    """Decides what is loaded next, while no order holds it back.
+    """Decides what is loaded next, while no order holds it back; each step is one turn.
 
     Args:
         live: does it.
@@ -52,7 +52,7 @@ class VersionFollower:
         self._passed_over = ""
         """Digest of the announced snapshot that was refused, or that an order turned away from."""
         self._chained_epoch = -1
-        """Of the deltas that went live last."""
+        """Of the deltas that were applied last."""
         self._resync_at_s: float | None = None
         """None while the chain is intact."""
         self._pause_s = 0.0
@@ -81,7 +81,8 @@ class VersionFollower:
         self._has_news.set()
 
     def hold_back(self) -> None:
-        """Read no deltas while an order stands."""
+        """Read no deltas while an order stands, and keep no buffer for them."""
+        self._live.make_room()
         self._deltas.pause()
         self._has_news.set()
 
@@ -95,7 +96,8 @@ class VersionFollower:
         self._passed_over = newest.manifest_sha256 if passes_over and newest is not None else ""
         self._chained_epoch = -1
         self._resync_at_s, self._pause_s = None, 0.0
-        self._deltas.read_from(self._live.next_offset)
+        if self._live.version is not None:
+            self._deltas.read_from(self._live.next_offset)
         self._has_news.set()
 
     async def _follow(self) -> None:
@@ -104,8 +106,10 @@ class VersionFollower:
             if self._is_held_back():
                 continue
             try:
-                await self._step()
-            except (VersionRefusedError, VersionUnknownError):  # Counted and logged where it was refused.
+                async with self._live.turn.take():
+                    if not self._is_held_back():  # An order may have come while this waited for its turn.
+                        await self._step()
+            except OrderError:  # Counted and logged where it was refused.
                 pass
             except Exception as error:  # Nothing unforeseen may end following.
                 self._break(self._live.refuse("", error))
@@ -115,7 +119,8 @@ class VersionFollower:
         due_s = min((at for at in (self._resync_at_s, self._patience_ends_s()) if at is not None), default=None)
         timeout_s = None if due_s is None or self._is_held_back() else max(0.0, due_s - time.monotonic())
         try:
-            await asyncio.wait_for(self._has_news.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._has_news.wait()
         except TimeoutError:
             return
         self._has_news.clear()
@@ -125,8 +130,7 @@ class VersionFollower:
         if self._wants_snapshot():
             await self._load_announced()
         elif self._resync_at_s is None:
-            prepared = await self._live.advance(self._may_serve)
-            self._judge(prepared)
+            self._judge(await self._live.advance())
         elif time.monotonic() >= self._resync_at_s:
             await self._resync()
         if self._deltas.has_news and self.is_intact:
@@ -138,7 +142,7 @@ class VersionFollower:
         if newest is None or newest.manifest_sha256 == self._passed_over:
             return False
         version = ModelVersion.parse(newest.version)
-        if not self._may_serve(version):
+        if not self._live.may_serve(version):
             return False
         is_chained = self.is_intact and version.epoch == self._chained_epoch
         return not is_chained or (not self._deltas.has_news and self._book.age_s >= _PATIENCE_S)
@@ -147,20 +151,17 @@ class VersionFollower:
         newest = self._book.newest
         if newest is None or not self.is_intact or self._passed_over == newest.manifest_sha256:
             return None
-        if not self._may_serve(ModelVersion.parse(newest.version)):
+        if not self._live.may_serve(ModelVersion.parse(newest.version)):
             return None
         return max(self._book.heard_s + _PATIENCE_S, time.monotonic() + 0.05)
-
-    def _may_serve(self, version: ModelVersion) -> bool:
-        """Whether a version may go live without an order: (epoch, seq) never falls."""
-        live = self._live.version
-        return (live is None or version > live) and not self._is_held_back() and not self._live.avoided.holds(version)
 
     async def _load_announced(self) -> None:
         newest = self._book.newest
         assert newest is not None
         try:
-            await self._live.serve(newest.version, newest.manifest_sha256, is_order=False, may_serve=self._may_serve)
+            await self._live.serve(newest.version, newest.manifest_sha256)
+        except GivenUpError:
+            raise
         except OrderError:
             self._passed_over = newest.manifest_sha256
             raise
@@ -169,22 +170,17 @@ class VersionFollower:
 
     def _judge(self, prepared: Prepared) -> None:
         """Look at what became of the newest deltas."""
-        if self._is_held_back():
-            return
         if prepared.gap is not None:
             received, error = prepared.gap
             self._break(self._live.refuse("" if received.delta is None else received.delta.version, error))
         elif prepared.applied:
-            applied = ModelVersion.parse(prepared.applied[-1].delta.manifest.version)
-            if applied != self._live.version:  # It lies in a range that was rolled back from.
-                self._break(None)
-                return
-            self._chained_epoch = applied.epoch
+            self._chained_epoch = ModelVersion.parse(prepared.applied[-1].delta.manifest.version).epoch
         elif prepared.is_ahead:
             logger.info("deltas of a newer epoch wait for the snapshot that it begins with")
 
     def _break(self, error: Exception | None) -> None:
         """Take no more deltas as they come; look for a way back onto the chain, later each time."""
+        self._live.make_room()
         self._deltas.pause()
         now_s = time.monotonic()
         if now_s - self._broken_s > _CALM_S + self._pause_s:
@@ -202,7 +198,9 @@ class VersionFollower:
         self._live.stats.resyncs += 1
         for version in self._usable_snapshots():
             try:
-                built = await self._live.rebuild(version, self._book.digest_of(version), self._may_serve)
+                built = await self._live.rebuild(version, self._book.digest_of(version))
+            except GivenUpError:
+                raise
             except OrderError:
                 continue
             is_here = built.buffer.image.digest == self._live.digest

@@ -32,6 +32,8 @@ _OPEN_ENDED = ("load", "rollback", "pin")
 """Orders for one version, which the first worker names where the caller did not."""
 _STANDING = ("rollback", "pin", "unpin")
 """Orders that hold from then on; who starts later must know the newest of them."""
+_ALONG = ("load", "reload", "release")
+"""Orders that take one that stands along to the version that they serve."""
 _KEPT = 1000
 _ERROR_OF: dict[grpc.StatusCode, type[CallError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: RequestError,
@@ -77,6 +79,8 @@ class WorkerOrders:
             self._named.pop(order.idempotency_key, None)
             if order.name in _STANDING:
                 self._standing = order
+            elif order.name in _ALONG and self._standing is not None and self._standing.name != "unpin":
+                self._standing = self._standing._replace(version=status.version)
             return status
 
     async def let_serve(self, worker: WorkerProcess) -> None:

@@ -129,7 +129,8 @@ class WorkerProcess:
         logger.warning("%s ended (%s); starting it again in %.1f s", self, _said(code), pause_s)
         self.state, self.restarts = WorkerState.WAITING, self.restarts + 1
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._is_stopping.wait(), pause_s)
+            async with asyncio.timeout(pause_s):
+                await self._is_stopping.wait()
 
     async def _run_once(self) -> tuple[int, float]:
         """Run one process to its end; return its exit code and how long it served."""

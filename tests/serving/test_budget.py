@@ -208,6 +208,7 @@ async def test_call_without_a_deadline_has_the_configured_one(tmp_path: Path) ->
     world.users._rows = SlowRows()
     await world.serve("1.1")
     async with world.recommender_stub() as stub:
-        reply = await asyncio.wait_for(stub.Recommend(pb.RecommendRequest(user_id="ann")), 30)
+        async with asyncio.timeout(30):
+            reply = await stub.Recommend(pb.RecommendRequest(user_id="ann"))
     assert len(reply.items) == 10
     await world.models.stop()

@@ -120,12 +120,12 @@ async def test_version_that_fails_goes_after_few_users(judged: World) -> None:
 
 
 async def test_canary_without_a_fall_takes_over_and_following_goes_on(tmp_path: Path) -> None:
-    """After its time, once enough users met it; the snapshot need not be kept any longer."""
+    """After its time, once enough users met it; both snapshots are kept meanwhile, and need not be any longer."""
     world = World(tmp_path, quick(duration_s=0.0))
     await world.serve("1.1")
     write_version(world.store_dir, make_version("1.2"))
     await world.canaries.begin("1.2", 0.5)
-    assert [str(version) for version in pinned_versions(world.store_dir)] == ["1.2"]
+    assert [str(version) for version in pinned_versions(world.store_dir)] == ["1.1", "1.2"]
     await asyncio.sleep(0.05)
     assert world.canaries.is_running  # Nobody asked yet.
     await ask_all(world)
@@ -231,7 +231,7 @@ async def test_canary_that_cannot_begin_changes_nothing(judged: World) -> None:
     await asyncio.sleep(0)
     with pytest.raises(CanaryError, match="runs already"):
         await judged.canaries.begin("1.3", 0.5)
-    await judged.models.unpin()
+    judged.models.stand(None)  # Orders themselves take turns with what is built.
     with pytest.raises(CanaryError, match="another order came"):
         await beginning
     assert (judged.models.order, judged.arms.running, version_of(judged)) == (None, None, "1.1")

@@ -44,6 +44,7 @@ async def test_rollback_reaches_a_version_between_snapshots(chained: Chained) ->
     await check_answers(world, "1.6")
     found = (live.item_vectors.tobytes(), live.user_embedding.tobytes(), live.counts.pairs.totals.tobytes())
     assert (status.version, found) == ("1.6", tuple(wanted.values()))
+    assert [str(version) for version in pinned_versions(world.store_dir)] == ["1.4"]
     put(world, chain.step())
     await asyncio.sleep(0.05)
     assert version_of(world) == "1.6"
@@ -69,6 +70,7 @@ async def test_rollback_says_what_is_not_kept(chained: Chained) -> None:
     world.broker.is_dead = True
     with pytest.raises(VersionRefusedError, match="cannot be read"):
         await world.models.rollback("1.2")
+    assert world.models.records.status_of("1.2").state is VersionState.UNLOADED
     await check_answers(world, "1.3")
 
 
