@@ -33,4 +33,4 @@ def fast_log(number: float) -> float:
     place = (bits >> 45) & (_CENTRES - 1)
     rest = np.int64((bits & _FRACTION) | _ONE).view(np.float64) * _INVERSES[place] - 1.0
     of_rest = rest * (1.0 - rest * (0.5 - rest * (1.0 / 3.0 - rest * 0.25)))
-    return ((bits >> 52) - 1023) * _LOG_2 + (_LOGS[place] + of_rest)
+    return float(((bits >> 52) - 1023) * _LOG_2 + (_LOGS[place] + of_rest))

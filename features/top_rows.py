@@ -26,7 +26,7 @@ def sort_key(score: float, place: int) -> int:
     bits = np.int64(np.float32(np.float32(score) + np.float32(0.0)).view(np.int32))  # -0 is 0.
     if bits < 0:
         bits ^= _LARGEST
-    return ((_LARGEST - bits) << _PLACE_BITS) | place
+    return int(((_LARGEST - bits) << _PLACE_BITS) | place)
 
 
 @compiled
