@@ -1,4 +1,4 @@
-"""The commands `headrace models`, which lists versions, and `headrace models load`."""
+"""The command `headrace models`: which versions there are, and orders about one that is loaded or held."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from compose.cli_options import (
     JsonOption,
     StateOption,
     TokenFileOption,
-    addresses,
     print_json,
 )
+from compose.commands_serving import admin_client, print_order
 
-models_app = typer.Typer(help="List the model versions that the server knows, or load one.")
+models_app = typer.Typer(
+    help="List the model versions that the server knows; load one, or decide about one that the trainer's gate holds."
+)
 
 
 def parse_share(text: str) -> float:
@@ -42,13 +44,15 @@ def models(
     token_file: TokenFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the model versions that the server knows; `load` serves one of them."""
+    """List the model versions that the server knows; load one, or decide about one that the trainer's gate holds."""
     if context.invoked_subcommand:
+        # Options may stand on either side of the subcommand.
+        given = {"state": state, "endpoints": endpoints, "token_file": token_file, "as_json": as_json}
+        context.default_map = {context.invoked_subcommand: given}
         return
-    from compose.serving_client import AdminClient
     from compose.serving_tables import print_models, to_json
 
-    versions = AdminClient(addresses(state, endpoints), token_file).list_models()
+    versions = admin_client(state, endpoints, token_file).list_models()
     if as_json:
         print_json([to_json(version) for version in versions])
     else:
@@ -73,13 +77,35 @@ def load(
 ) -> None:
     """Serve a version now and follow on behind it; with --canary to some users first, then to all or none by itself."""
     share = parse_share(canary) if canary else 0.0
-    from compose.serving_client import AdminClient
     from compose.serving_tables import to_json
 
-    status = AdminClient(addresses(state, endpoints), token_file).load(version, share)
+    status = admin_client(state, endpoints, token_file).load(version, share)
     if as_json:
         print_json(to_json(status))
     elif share:
         typer.echo(f"{version} serves {share:.2%} of the users; see `headrace ab status` and `headrace status`")
     else:
         typer.echo(f"the server serves {status.version}")
+
+
+@models_app.command()
+def release(
+    state: StateOption = DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the newest version that the gate holds; the trainer publishes again, from what it has learnt by now."""
+    print_order("serves", admin_client(state, endpoints, token_file).release(), as_json)
+
+
+@models_app.command()
+def reject(
+    reason: Annotated[str, typer.Option(help="Why, for the audit line, the trainer's log and `headrace models`.")] = "",
+    state: StateOption = DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    token_file: TokenFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Drop the newest version that the gate holds; the trainer goes back to what was good and skips samples since."""
+    print_order("rejected", admin_client(state, endpoints, token_file).reject(reason), as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ from compose.cli_options import (
     print_json,
 )
 from compose.part import PROJECT_ROOT
+
+if TYPE_CHECKING:  # It imports grpc, which a command that does not call the server need not wait for.
+    from compose.serving_client import AdminClient
 
 
 def serve(
@@ -83,7 +86,7 @@ def reload(
     as_json: JsonOption = False,
 ) -> None:
     """Make the server read the newest version again."""
-    _print_order("serves", _admin(state, endpoints, token_file).reload(), as_json)
+    print_order("serves", admin_client(state, endpoints, token_file).reload(), as_json)
 
 
 def rollback(
@@ -94,7 +97,7 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Go back to an earlier version and stay there until `headrace unpin`."""
-    _print_order("went back to", _admin(state, endpoints, token_file).rollback(version), as_json)
+    print_order("went back to", admin_client(state, endpoints, token_file).rollback(version), as_json)
 
 
 def pin(
@@ -105,7 +108,7 @@ def pin(
     as_json: JsonOption = False,
 ) -> None:
     """Stay at a version until `headrace unpin`."""
-    _print_order("is pinned at", _admin(state, endpoints, token_file).pin(version), as_json)
+    print_order("is pinned at", admin_client(state, endpoints, token_file).pin(version), as_json)
 
 
 def unpin(
@@ -115,16 +118,22 @@ def unpin(
     as_json: JsonOption = False,
 ) -> None:
     """Follow new versions again."""
-    _print_order("follows again, from", _admin(state, endpoints, token_file).unpin(), as_json)
+    print_order("follows again, from", admin_client(state, endpoints, token_file).unpin(), as_json)
 
 
-def _admin(state: Path, endpoints: Path | None, token_file: Path | None) -> Any:
+def admin_client(state: Path, endpoints: Path | None, token_file: Path | None) -> AdminClient:
+    """Return what gives orders to the server that the options name.
+
+    Raises:
+        StackNotRunningError: there is none.
+    """
     from compose.serving_client import AdminClient
 
     return AdminClient(addresses(state, endpoints), token_file)
 
 
-def _print_order(did: str, status: Any, as_json: bool) -> None:
+def print_order(did: str, status: Any, as_json: bool) -> None:
+    """Print what an order did, and which version it is about."""
     from compose.serving_tables import to_json
 
     if as_json:

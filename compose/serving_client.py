@@ -18,6 +18,8 @@ from protos import serving_pb2_grpc
 from serving.security.roles import Role
 
 _TIMEOUT_S = 10.0
+_ORDER_S = 120.0
+"""A version between snapshots takes up to a minute to build, and there may be an order before."""
 _UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -64,6 +66,14 @@ class AdminClient:
         request = pb.LoadModelRequest(idempotency_key=_new_key(), version=version, canary_share=canary_share)
         return self._order("LoadModel", request)
 
+    def release(self) -> pb.ModelVersionStatus:
+        """Serve the newest version that the trainer's gate holds."""
+        return self._order("ReleaseModel", pb.ReleaseModelRequest(idempotency_key=_new_key()))
+
+    def reject(self, reason: str) -> pb.ModelVersionStatus:
+        """Drop the newest version that the trainer's gate holds."""
+        return self._order("RejectModel", pb.RejectModelRequest(idempotency_key=_new_key(), reason=reason))
+
     def reload(self) -> pb.ModelVersionStatus:
         """Read the newest announced version again."""
         return self._order("ReloadModel", pb.ReloadModelRequest(idempotency_key=_new_key()))
@@ -81,13 +91,14 @@ class AdminClient:
         return self._order("UnpinModel", pb.UnpinModelRequest(idempotency_key=_new_key()))
 
     def _order(self, method: str, request: Any) -> pb.ModelVersionStatus:
-        status: pb.ModelVersionStatus = self._call(method, request).status
+        status: pb.ModelVersionStatus = self._call(method, request, is_order=True).status
         return status
 
-    def _call(self, method: str, request: Any) -> Any:
-        with _errors_in_words(self._address), open_grpc_channel(self._address, self._access.tls) as channel:
+    def _call(self, method: str, request: Any, is_order: bool = False) -> Any:
+        timeout_s = _ORDER_S if is_order else _TIMEOUT_S
+        with _errors_in_words(self._address, is_order), open_grpc_channel(self._address, self._access.tls) as channel:
             stub: Any = serving_pb2_grpc.ModelAdminStub(channel)  # type: ignore[no-untyped-call]
-            return getattr(stub, method)(request, metadata=self._access.metadata, timeout=_TIMEOUT_S)
+            return getattr(stub, method)(request, metadata=self._access.metadata, timeout=timeout_s)
 
 
 def _new_key() -> str:
@@ -95,11 +106,15 @@ def _new_key() -> str:
 
 
 @contextmanager
-def _errors_in_words(address: str) -> Iterator[None]:
+def _errors_in_words(address: str, is_order: bool = False) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
         call: Any = error
+        if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED and is_order:
+            raise AdminError(
+                "the server has not carried the order out yet and may still do; `headrace models` shows what serves"
+            ) from error
         if call.code() in _UNREACHABLE:
             raise StackNotRunningError(f"no server answers at {address}; see `headrace status`") from error
         raise AdminError(f"the server refuses: {call.details()}") from error

@@ -42,7 +42,11 @@ def test_help_lists_every_verb_and_the_exit_codes(capsys: pytest.CaptureFixture[
     assert "3 stack not running" in " ".join(text.split())
 
 
-@pytest.mark.parametrize("command", ["down", "status", "recommend u1", "models", "reload", "rollback", "pin", "unpin"])
+NEED_A_STACK = ("down", "status", "recommend u1", "models", "reload", "rollback", "pin", "unpin")
+ABOUT_VERSIONS = ("models load 1.2", "models release", "models reject")
+
+
+@pytest.mark.parametrize("command", [*NEED_A_STACK, *ABOUT_VERSIONS])
 def test_commands_without_a_stack_say_so(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 3 and the command that starts one."""
     assert run(*command.split(), "--state", str(tmp_path / "none")) == 3

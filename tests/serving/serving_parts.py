@@ -202,12 +202,18 @@ class World:
         server = grpc.aio.server()
         servicer = RecommenderServicer(self.recommender, APP, self.config, self.admission, self.request_tokens)
         serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
-        async with _running(server) as channel:
+        async with _running(server) as address, grpc.aio.insecure_channel(address) as channel:
             yield serving_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
 
     @asynccontextmanager
     async def admin_stub(self) -> AsyncIterator[Any]:
-        """Run `ModelAdmin` behind its token on port 0."""
+        """Run `ModelAdmin` behind its token on port 0, and connect to it."""
+        async with self.admin() as address, grpc.aio.insecure_channel(address) as channel:
+            yield serving_pb2_grpc.ModelAdminStub(channel)  # type: ignore[no-untyped-call]
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[str]:
+        """Run `ModelAdmin` behind its token on port 0; give its address."""
         token_path = operator_file(self.directory, Role.ADMIN)
         token_path.write_text(TOKEN)
         tokens = Tokens(self.directory / "tokens.json", {Role.ADMIN: token_path})
@@ -215,17 +221,16 @@ class World:
         orders = ModelOrders(self.models, self.writer, lambda: {"items:0": 5}, "a-schema", self.canaries)
         servicer = AdminServicer(orders, APP.name, self.writer)
         serving_pb2_grpc.add_ModelAdminServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
-        async with _running(server) as channel:
-            yield serving_pb2_grpc.ModelAdminStub(channel)  # type: ignore[no-untyped-call]
+        async with _running(server) as address:
+            yield address
 
 
 @asynccontextmanager
-async def _running(server: Any) -> AsyncIterator[Any]:
+async def _running(server: Any) -> AsyncIterator[str]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield channel
+        yield f"127.0.0.1:{port}"
     finally:
         await server.stop(0)
 
