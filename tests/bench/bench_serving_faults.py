@@ -82,7 +82,7 @@ def run_bench(options: argparse.Namespace) -> list[dict[str, Any]]:
         )
         print("| fault | calls | valid | ranked by a model | flagged | p50 ms | p99 ms | client late p99 ms ", end="")
         print("| health told after s | recovery s | codes, reasons |")
-        print("|" + "---|" * 11)
+        print("|" + "---|" * 11, flush=True)
         rows = []
         for name, fault, heal in bench.faults():
             if not options.only or name in options.only:
