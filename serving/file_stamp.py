@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 FileStamp = tuple[int, int, int] | None
@@ -14,3 +16,10 @@ def stamp_of(path: Path) -> FileStamp:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+async def check_every(check: Callable[[], None], period_s: float) -> None:
+    """Call `check`, which reads files, in a thread every `period_s`, for good."""
+    while True:
+        await asyncio.sleep(period_s)
+        await asyncio.to_thread(check)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from features.config import AppConfig, ConfigError
-from serving.file_stamp import FileStamp, stamp_of
+from serving.file_stamp import FileStamp, check_every, stamp_of
 from serving.rules import RulesConfig, load_rules
 
 logger = logging.getLogger(__name__)
@@ -63,9 +62,7 @@ class RulesFile(Collector):
 
     async def follow(self, period_s: float) -> None:
         """Look at the file every `period_s`, for good."""
-        while True:
-            await asyncio.sleep(period_s)
-            await asyncio.to_thread(self.check)
+        await check_every(self.check, period_s)
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""

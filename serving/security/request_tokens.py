@@ -9,7 +9,6 @@ beforehand. All is base64url but the key's id and the time. `streams/java/TokenH
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -22,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from features.config import ConfigError
 from features.request_keys import RequestKey, make_request_keys, read_request_keys
-from serving.file_stamp import stamp_of
+from serving.file_stamp import check_every, stamp_of
 
 ITEM_BYTES = 8
 _VERSION = "1"
@@ -75,9 +74,7 @@ class RequestTokens(Collector):
 
     async def follow(self, period_s: float) -> None:
         """Look at the file every `period_s`, for good."""
-        while True:
-            await asyncio.sleep(period_s)
-            await asyncio.to_thread(self.check)
+        await check_every(self.check, period_s)
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from features.config import ConfigError
-from serving.file_stamp import FileStamp, stamp_of
+from serving.file_stamp import FileStamp, check_every, stamp_of
 from serving.security.roles import Role
 from serving.security.token_records import read_tokens
 from serving.security.tokens import Token, TokenBook, digest_of
@@ -95,9 +94,7 @@ class Tokens(Collector):
 
     async def follow(self, period_s: float) -> None:
         """Look at the files every `period_s`, for good."""
-        while True:
-            await asyncio.sleep(period_s)
-            await asyncio.to_thread(self.check)
+        await check_every(self.check, period_s)
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""
