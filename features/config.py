@@ -12,13 +12,13 @@ import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from features.conditions import Condition, parse_condition
 from features.declared_features import DeclaredFeature, check_names, check_spans
 from features.feature_log_config import FeatureLogConfig
 from features.strict_config import StrictConfig
+from features.yaml_file import parse_yaml
 
 __all__ = ["Condition", "StrictConfig", "parse_condition"]
 
@@ -233,16 +233,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read `headrace.yaml` and check its top-level keys.
 
     Raises:
-        ConfigError: the file is missing, not in UTF-8, no YAML mapping, or has an unknown section.
+        ConfigError: the file is missing, not in UTF-8, no YAML mapping, or has a key twice or an unknown section.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; name another file with --config") from error
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise ConfigError(f"{path} has byte 0x{byte:02x} at {error.start}, not UTF-8; save it as UTF-8") from error
-    except yaml.YAMLError as error:
+    try:
+        data = parse_yaml(text)
+    except ValueError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold a mapping with the keys {', '.join(SECTIONS)}")
@@ -268,12 +270,23 @@ def load_section(path: Path, section: str, model: type[Section]) -> Section:
     Raises:
         ConfigError: the file or a value in it cannot be used.
     """
-    data = dict(read_yaml(path).get(section) or {})
+    data = read_yaml(path).get(section) or {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: {section} must be a mapping of its keys to values, not {data!r:.80}")
+    return validate(data | _overrides(section, model), model, f"{path}: {section}")
+
+
+def _overrides(section: str, model: type[BaseModel]) -> dict[str, Any]:
+    """Read the fields of a section that the environment names."""
+    found: dict[str, Any] = {}
     for field in model.model_fields:
-        override = os.environ.get(f"HEADRACE_{section}_{field}".upper())
-        if override is not None:
-            data[field] = yaml.safe_load(override)
-    return validate(data, model, f"{path}: {section}")
+        name = f"HEADRACE_{section}_{field}".upper()
+        if name in os.environ:
+            try:
+                found[field] = parse_yaml(os.environ[name])
+            except ValueError as error:
+                raise ConfigError(f"the environment's {name} is not valid YAML: {error}") from error
+    return found
 
 
 def load_endpoints(path: Path) -> Endpoints:
@@ -317,8 +330,23 @@ def _describe(problem: Any, model: type[BaseModel]) -> str:
         known = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         return f"{path}: unknown value {problem['input']!r:.80}{nearest_name(str(problem['input']), known)}"
     if problem["type"] != "extra_forbidden":
-        return f"{path or 'value'}: {problem['msg']} (got {problem['input']!r:.80})"
+        if problem["loc"][-1:] == ("[key]",):  # Pydantic's word for "the name itself".
+            path = ".".join([*map(str, problem["loc"][:-2]), "a name in it"])
+        return f"{path or 'value'}: {_wanted(problem)} (got {problem['input']!r:.80})"
     return f"unknown key {path!r}{nearest_name(str(problem['loc'][-1]), _fields_at(model, problem['loc'][:-1]))}"
+
+
+def _wanted(problem: Any) -> str:
+    """Say what a value must be, in the words of YAML where it is of another kind."""
+    kind, value = problem["type"], problem["input"]
+    if kind in ("tuple_type", "list_type"):
+        return "must be a list" if isinstance(value, dict | None) else f"must be a list, write [{value}]"
+    if kind in ("dict_type", "model_type"):
+        return "must be a mapping of keys to values"
+    if kind == "string_type":
+        # YAML reads yes, no, on and off as true and false, and 2024-01-31 as a day.
+        return "must be text" if isinstance(value, list | dict | None) else "must be text, put it in quotes"
+    return str(problem["msg"])
 
 
 def _fields_at(model: Any, path: tuple[Any, ...]) -> list[str]:

@@ -143,7 +143,7 @@ def _checked(config_path: Path, name: str, data: Any) -> MappingConfig:
     if not isinstance(data, dict):
         raise ConfigError(f"{where} must be a mapping with user_id, item_id, action and event_time, not {data!r:.80}")
     base_name = data.get("based_on") or ""
-    if base_name and base_name not in SHIPPED:
+    if base_name and (not isinstance(base_name, str) or base_name not in SHIPPED):
         raise ConfigError(f"{where}: no shipped mapping {base_name!r}{nearest_name(str(base_name), tuple(SHIPPED))}")
     base = dict(SHIPPED.get(base_name, {}))
     merged = base | data

@@ -58,6 +58,7 @@ def test_a_mapping_can_change_a_shipped_one(tmp_path: Path) -> None:
         ({**SHOP, "action": []}, "give `action` (a column) or `default_action`"),
         ({"user_id": "who"}, "item_id: Field required"),
         ({"based_on": "ga3"}, "no shipped mapping 'ga3' (did you mean 'ga4'?)"),
+        ({"based_on": ["ga4"]}, "no shipped mapping ['ga4'] (did you mean 'ga4'?)"),
         ("who", "must be a mapping with user_id"),
     ],
 )

@@ -15,6 +15,7 @@ from features.config import (
     load_section,
     validate,
 )
+from features.yaml_file import parse_yaml
 
 ACTIONS = {"like": {"outcome": "positive"}}
 
@@ -34,6 +35,11 @@ ACTIONS = {"like": {"outcome": "positive"}}
         ({"actions": ACTIONS, "features": {"horizon_h": float("inf")}}, "horizon_h"),
         ({"actions": ACTIONS, "features": {"horizon_h": 200}}, "horizon_h: .* 168"),
         ({"actions": ACTIONS, "features": {"clock_skew_s": float("inf")}}, "clock_skew_s"),
+        ({"actions": {True: {"outcome": "positive"}}}, r"actions\.a name in it: must be text, put it in quotes .*True"),
+        ({"actions": ["like"]}, r"actions: must be a mapping of keys to values \(got \['like'\]\)"),
+        ({"actions": {"like": "positive"}}, r"actions\.like: must be a mapping of keys to values"),
+        ({"actions": ACTIONS, "name": 5}, r"name: must be text, put it in quotes \(got 5\)"),
+        ({"actions": ACTIONS, "features": {"half_lives_s": 60}}, r"half_lives_s: must be a list, write \[60\]"),
     ],
 )
 def test_a_bad_value_is_named_with_its_mend(data: dict[str, object], said: str) -> None:
@@ -62,6 +68,48 @@ def test_a_file_in_another_encoding_is_one_sentence(tmp_path: Path) -> None:
     path.write_bytes("name: caf\u00e9\n".encode("latin-1"))
     with pytest.raises(ConfigError, match="byte 0xe9 at 9, not UTF-8; save it as UTF-8"):
         load_app_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: [a", r"line 1, column 9: expected"),
+        ("name: a\x00", "special characters are not allowed"),
+        ("features:\n  declared:\n    user_x: {}\n    user_x: {}", "line 4, column 5: the key 'user_x' stands twice"),
+        ("actions: {like: {outcome: positive, outcome: negative}}", "the key 'outcome' stands twice, take one away"),
+    ],
+)
+def test_broken_yaml_is_one_line_with_its_place(text: str, said: str, tmp_path: Path) -> None:
+    """A key that stands twice is broken too: the first of two features would be lost in silence."""
+    path = tmp_path / "headrace.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"is not valid YAML: .*{said}") as refused:
+        load_app_config(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_an_anchor_brings_may_be_overridden() -> None:
+    """YAML's own merge is no repetition."""
+    data = parse_yaml("base: &base {a: 1, b: 2}\nfirst: {<<: *base, b: 3}\nsecond: {<<: *base, b: 4}")
+    assert (data["first"], data["second"]) == ({"a": 1, "b": 3}, {"a": 1, "b": 4})
+
+
+@pytest.mark.parametrize("value", ["immediate", "[a]", "5", "yes"])
+def test_a_section_that_is_no_mapping_is_one_sentence(value: str, tmp_path: Path) -> None:
+    """No traceback, whatever stands there."""
+    path = tmp_path / "headrace.yaml"
+    path.write_text(f"features: {value}\n")
+    with pytest.raises(ConfigError, match="features must be a mapping of its keys to values, not "):
+        load_section(path, "features", FeaturesConfig)
+
+
+def test_a_broken_override_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the variable."""
+    path = tmp_path / "headrace.yaml"
+    path.write_text("{}\n")
+    monkeypatch.setenv("HEADRACE_FEATURES_HISTORY_LENGTH", "[20")
+    with pytest.raises(ConfigError, match="HEADRACE_FEATURES_HISTORY_LENGTH is not valid YAML"):
+        load_section(path, "features", FeaturesConfig)
 
 
 def test_the_environment_overrides_a_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
