@@ -131,7 +131,7 @@ class KafkaWriter(Collector):
                 if record is not None:
                     self._write(producer, record)
         finally:
-            producer.close(timeout=2)
+            _close(producer)
 
     def _write(self, producer: Producer, record: Record) -> None:
         try:
@@ -151,3 +151,11 @@ class KafkaWriter(Collector):
         with self._counting:  # Three threads count: the loop, ours and the producer's.
             self._sent += sent
             self._dropped += dropped
+
+
+def _close(producer: Producer) -> None:
+    """Close a producer; one that still holds records raises, however long it was given."""
+    try:
+        producer.close(timeout=2)
+    except KafkaError as error:
+        logger.warning("stopped with records that Kafka did not take: %s", error)

@@ -23,6 +23,7 @@ from serving.answers import (
     CACHED_RANKING,
     FALLBACK,
     FEWER_CANDIDATES,
+    ITEMS_NOT_CURRENT,
     NO_MODEL,
     PINNED,
     POPULARITY_ONLY,
@@ -89,6 +90,7 @@ class Recommender:
         rules: tells the rules that hold now.
         clock_ms: tells the time.
         arms: tells which arm answers a user; the live model answers all where it is not given.
+        are_items_current: tells whether the item table follows Kafka.
     """
 
     def __init__(
@@ -103,8 +105,10 @@ class Recommender:
         rules: Callable[[], RulesConfig] = RulesConfig,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         arms: ArmTable | None = None,
+        are_items_current: Callable[[], bool] = lambda: True,
     ) -> None:
         self._app = app
+        self._are_items_current = are_items_current
         self._arms = arms or ArmTable(Arm.outside(models, config))
         self._deadline_s = config.deadline_ms / 1000.0
         self._items = items
@@ -138,7 +142,7 @@ class Recommender:
         with arm.models.take() as live:
             model = _ready(live)
             ranked = self._ranked_or_fallback(model, asked)
-            reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
+            reasons = self._reasons(reason, ranked)
             answer = make_answer(ranked, model, reasons, now_ms, arm, query.include_heads)
         clock.passed("answer")
         is_learnt = self._app.surfaces[query.surface].learn
@@ -229,7 +233,7 @@ class Recommender:
         with arm.models.take() as live:
             model = _ready(live)
             ranked = self._scored(model, asked)
-            reasons = ranked.reasons if reason is None else (reason, *ranked.reasons)
+            reasons = self._reasons(reason, ranked)
             answer = make_answer(_with_missing(ranked, item_ids), model, reasons, now_ms, arm, include_heads)
         clock.passed("answer")
         self._count(clock, reasons)
@@ -269,11 +273,17 @@ class Recommender:
         with arm.models.take() as live:
             model = _ready(live)
             ranked, took_s = self._similar.find(model, item_id, num_items, now_ms, budget)
-            answer = make_answer(ranked, model, ranked.reasons, now_ms, arm)
+            reasons = self._reasons(None, ranked)
+            answer = make_answer(ranked, model, reasons, now_ms, arm)
         if took_s is not None:
             self._work.add(took_s)
-        self._times.count_answer(ranked.reasons)
+        self._times.count_answer(reasons)
         return answer
+
+    def _reasons(self, user_reason: str | None, ranked: RankedList) -> tuple[str, ...]:
+        """Return all that the answer lacks: of its user, of its ranking, of the items."""
+        reasons = ranked.reasons if user_reason is None else (user_reason, *ranked.reasons)
+        return reasons if self._are_items_current() else (*reasons, ITEMS_NOT_CURRENT)
 
     def _count(self, clock: StageClock, reasons: tuple[str, ...]) -> None:
         clock.done()

@@ -100,6 +100,7 @@ class Server:
             self.times,
             lambda: self.rules.current,
             arms=self.arms,
+            are_items_current=lambda: self.items.is_connected,
         )
         self.admission = Admission(serving.overload, serving.max_user_reads, lambda: self.recommender.cost_s)
         make_operator_tokens(settings.state_dir)

@@ -71,13 +71,13 @@ class ServingModel:
         return rows[rows >= 0]
 
     def tower_query(self, user: UserState, history_rows: NDArray[np.int64]) -> TowerQuery:
-        """Return the user's vector beside every item's; history_rows (L,), -1 unknown."""
+        """Return the user's vector beside every item's; history_rows (L,) of the newest items, -1 unknown."""
         is_known = history_rows >= 0
         user_row = self.user_rows.row_of(user.user_id)
         vector = self.network.user_vector(
             None if user_row < 0 else self.user_embedding[user_row],
             self.item_vectors[history_rows[is_known]],
-            user.history_outcomes[is_known],
+            user.history_outcomes[: len(history_rows)][is_known],
         )
         return TowerQuery(vector, self.item_vectors)
 

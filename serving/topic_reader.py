@@ -20,8 +20,10 @@ _BATCHES_IN_FLIGHT = 4
 """Batches the loop has not applied yet; the thread waits beyond, so that a catch-up never starves requests."""
 _POLL_MS = 200
 _BACKOFF_S = (0.2, 5.0)
-_SILENT_S = 2.0
+_SILENT_S = 1.0
 """A broker that sent nothing for so long is asked whether it is there: kafka-python polls a dead one without a word."""
+_UNHEARD_S = 2.0
+"""And one whose last word is so old is not believed in, though it may still answer what it was asked."""
 _ANSWER_MS = 4000
 _JOIN_S = 3.0
 """A thread inside a connection attempt is left behind; it is a daemon and holds nothing."""
@@ -76,7 +78,13 @@ class TopicReader(Generic[Decoded]):
         self._is_stopping = threading.Event()
         self._has_caught_up = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name=f"read {self._topics[0]}", daemon=True)
-        self.is_connected = False
+        self._is_reading = False
+        self._heard_s = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker said something of late, if only that there is nothing new."""
+        return self._is_reading and time.monotonic() - self._heard_s < _UNHEARD_S
 
     def start(self) -> None:
         """Begin reading; call on the event loop."""
@@ -112,7 +120,7 @@ class TopicReader(Generic[Decoded]):
             except (KafkaError, OSError, ValueError) as error:
                 if not self._is_stopping.is_set():
                     logger.warning("reading %s failed (%s); trying again in %.1f s", self._topics, error, pause_s)
-            self.is_connected = False
+            self._is_reading = False
             self._is_stopping.wait(pause_s)
             lasted_s = time.monotonic() - started_s
             pause_s = _BACKOFF_S[0] if lasted_s > 2 * _BACKOFF_S[1] else min(2 * pause_s, _BACKOFF_S[1])
@@ -121,15 +129,15 @@ class TopicReader(Generic[Decoded]):
         consumer = self._connect()
         try:
             end_offsets = self._assign(consumer)
-            first, heard_s = next(iter(end_offsets)), time.monotonic()
+            first = next(iter(end_offsets))
             while not self._is_stopping.is_set():
                 polled = consumer.poll(timeout_ms=_POLL_MS, max_records=self._batch_size)
                 for part, records in polled.items():
+                    self._heard_s = time.monotonic()
                     self._hand_over(part, records)
-                if not polled and time.monotonic() - heard_s > _SILENT_S:
+                if not polled and time.monotonic() - self._heard_s > _SILENT_S:
                     consumer.end_offsets([first], timeout_ms=_ANSWER_MS)  # Raises where nobody answers.
-                if polled or time.monotonic() - heard_s > _SILENT_S:
-                    heard_s = time.monotonic()
+                    self._heard_s = time.monotonic()
                 if end_offsets and all(consumer.position(part) >= end for part, end in end_offsets.items()):
                     end_offsets = {}
                     self._on_loop(self._has_caught_up.set)
@@ -152,7 +160,7 @@ class TopicReader(Generic[Decoded]):
         end_offsets: dict[TopicPartition, int] = consumer.end_offsets(partitions)
         for part in partitions:
             consumer.seek(part, self._next_offsets.setdefault(part, end_offsets[part] if self._is_from_end else 0))
-        self.is_connected = True
+        self._is_reading, self._heard_s = True, time.monotonic()
         return end_offsets
 
     def _hand_over(self, part: TopicPartition, records: list[Any]) -> None:

@@ -36,6 +36,7 @@ class FakeProducer:
         self.records: list[tuple[str, bytes | None, bytes | None]] = []
         self.futures: list[FakeFuture] = []
         self.is_closed = False
+        self.close_error: Exception | None = None
 
     def send(self, topic: str, value: bytes | None = None, key: bytes | None = None) -> FakeFuture:
         """Keep (topic, key, value)."""
@@ -44,7 +45,9 @@ class FakeProducer:
         return self.futures[-1]
 
     def close(self, timeout: float | None = None) -> None:
-        """Remember being closed."""
+        """Remember being closed, or fail as told."""
+        if self.close_error is not None:
+            raise self.close_error
         self.is_closed = True
 
 
@@ -72,6 +75,9 @@ class FakeBroker:
         self.is_dead = False
         self.is_silent = False
         """Dead as kafka-python shows it to who only polls: no records, and no word of it."""
+        self.answers = threading.Event()
+        """Not set while questions wait: the broker is paused and the connection stands."""
+        self.answers.set()
         self.changed = threading.Condition()
 
     def append(self, topic: str, key: bytes | None, value: bytes | None) -> None:
@@ -131,6 +137,7 @@ class FakeConsumer:
         Raises:
             KafkaTimeoutError: the broker is silent.
         """
+        self._broker.answers.wait()
         if self._broker.is_silent:
             raise KafkaTimeoutError(f"no answer within {timeout_ms} ms")
         return {part: len(self._broker.logs[part.topic]) for part in partitions}

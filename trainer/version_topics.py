@@ -6,6 +6,7 @@ up again is fenced (KIP-98), and a delta of many chunks is seen whole or not at 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -99,9 +100,14 @@ class KafkaVersionTopics:
 
     def close(self) -> None:
         """Close the connection."""
+        from kafka.errors import KafkaError
+
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.close(timeout=2.0)
+            with contextlib.suppress(
+                KafkaError
+            ):  # Raised where records wait for a dead broker: they are not committed.
+                producer.close(timeout=2.0)
 
     def _in_transaction(self, send: Callable[[Any], list[Any]]) -> list[Any]:
         """Send within one transaction; return what the broker says of each record."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -141,7 +142,8 @@ class QualityLog:
 
     def close(self) -> None:
         """Close both connections."""
-        self._producer.close(timeout=2.0)
+        with contextlib.suppress(KafkaError):  # Raised where a profile waits for a dead broker: it is made again then.
+            self._producer.close(timeout=2.0)
         self._consumer.close()
 
     def _sources(self) -> list[TopicPartition]:

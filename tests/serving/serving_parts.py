@@ -155,6 +155,7 @@ class World:
         self.arms = ArmTable(Arm.outside(self.models, config))
         self.canaries = Canaries(APP, config, self.models, self.arms, self.broker.connect)
         self.request_tokens: RequestTokens | None = None
+        self.are_items_current = True
         self.recommender = Recommender(
             APP,
             config,
@@ -165,6 +166,7 @@ class World:
             self.times,
             lambda: self.rules,
             arms=self.arms,
+            are_items_current=lambda: self.are_items_current,
         )
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from protos import serving_pb2 as pb
-from serving.answers import CACHED_RANKING, FEWER_CANDIDATES, NO_TIME_FOR_USER, POPULARITY_ONLY
+from serving.answers import CACHED_RANKING, FEWER_CANDIDATES, ITEMS_NOT_CURRENT, NO_TIME_FOR_USER, POPULARITY_ONLY
 from serving.budget import Budget, CostEstimate
 from serving.config import ExplorationConfig, ServingConfig
 from serving.stages.explore import Explorer
@@ -34,11 +34,32 @@ async def test_time_for_everything_cuts_nothing(timed: World) -> None:
     assert (len(answer.items), answer.degraded_reasons) == (60, ())
 
 
+async def test_items_of_a_while_ago_are_said_to_be_so(timed: World) -> None:
+    """While Kafka does not answer, lists are ranked as ever and tell it, whichever call made them."""
+    timed.are_items_current = False
+    calls = timed.recommender
+    answers = (await calls.recommend(timed.query(), PLENTY), await calls.rank("ann", ITEM_IDS[:3], PLENTY))
+    assert [answer.degraded_reasons for answer in answers] == [(ITEMS_NOT_CURRENT,)] * 2
+    assert answers[0].model_version == "1.1"
+
+
 async def test_little_time_ranks_fewer_candidates(timed: World) -> None:
     """The list is full, by the model, and says why it is worse."""
     answer = await timed.recommender.recommend(timed.query(), Budget.of(150.0))
     assert (len(answer.items), answer.model_version, answer.degraded_reasons) == (10, "1.1", (FEWER_CANDIDATES,))
     assert len(timed.served.lists[0].rows) == 10
+
+
+async def test_little_time_ranks_fewer_for_a_user_with_a_long_history_too(timed: World) -> None:
+    """The newest items of a history longer than a short ranking looks at are ranked from, not stumbled over."""
+    newest = list(ITEM_IDS[:9])
+    timed.rows.rows["ann"] = {
+        "user_history_item_ids": newest,
+        "user_history_outcomes": [1] * len(newest),
+        "user_history_times_ms": list(range(len(newest), 0, -1)),
+    }
+    answer = await timed.recommender.recommend(timed.query(), Budget.of(150.0))
+    assert (answer.model_version, answer.degraded_reasons) == ("1.1", (FEWER_CANDIDATES,))
 
 
 async def test_no_time_to_rank_recalls_the_last_ranking_less_what_is_gone(timed: World) -> None:

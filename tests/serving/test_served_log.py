@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 from google.protobuf import json_format
 from kafka.errors import KafkaTimeoutError
 
@@ -69,6 +70,16 @@ def test_full_queue_drops_and_counts() -> None:
     for _ in range(5):
         log.put(served_list())
     assert writer.dropped == 3
+
+
+def test_stop_with_kafka_dead_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """What the broker did not take is told; the thread ends without a traceback."""
+    producer = FakeProducer()
+    producer.close_error = KafkaTimeoutError("waiting")
+    writer = KafkaWriter(lambda: producer, 10)
+    writer.start()
+    writer.stop(5.0)
+    assert "stopped with records that Kafka did not take" in caplog.text
 
 
 def test_record_that_kafka_does_not_take_is_counted_as_dropped() -> None:

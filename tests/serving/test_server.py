@@ -88,7 +88,7 @@ async def test_server_with_everything_dead_serves_the_last_good_version(world: W
         await server.stop()
     assert states == [SERVING, NOT_SERVING]
     assert (len(reply.items), reply.model_version) == (10, "1.1")
-    assert list(reply.degraded_reasons) == ["feature_store_unavailable"]
+    assert list(reply.degraded_reasons) == ["feature_store_unavailable", "items_not_current"]
     status = json.loads((world.directory / "serving.json").read_text())
     assert (status["address"], status["model_version"], status["is_following"]) == (server.address, "1.1", True)
 

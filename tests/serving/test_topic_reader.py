@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,27 @@ async def test_silent_broker_is_asked_and_not_believed_in(monkeypatch: pytest.Mo
     broker.append("t", None, b"during")
     broker.is_silent = False
     await until(lambda: values == [b"during"] and reader.is_connected)
+    await reader.stop()
+
+
+async def test_question_without_an_answer_is_told_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paused broker may answer yet, so the connection is kept; nobody is told meanwhile that all is well."""
+    monkeypatch.setattr(topic_reader, "_SILENT_S", 0.05)
+    monkeypatch.setattr(topic_reader, "_UNHEARD_S", 0.3)
+    broker, connections = FakeBroker(["t"]), list[Any]()
+
+    def connect() -> Any:
+        connections.append(broker.connect())
+        return connections[-1]
+
+    reader = TopicReader(connect, ["t"], value_of, list[bytes]().extend)
+    reader.start()
+    await until(lambda: reader.is_connected)
+    broker.answers.clear()
+    await until(lambda: not reader.is_connected)
+    broker.answers.set()
+    await until(lambda: reader.is_connected)
+    assert len(connections) == 1
     await reader.stop()
 
 
