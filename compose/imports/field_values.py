@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from headrace_client.records import check_id
 
+_MAX_EXACT = 2**53
+"""Above it a float no longer tells whole numbers apart."""
 _MAX_TIME_MS = 1e14
 """The year 5138: what is above is microseconds or nanoseconds."""
 _PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -29,11 +31,24 @@ def id_of(label: str, value: Any) -> str:
         ValueError: it is neither, or too long for an id.
     """
     if isinstance(value, float) and value.is_integer():  # Data frames write a column of ids with gaps as floats.
+        if abs(value) > _MAX_EXACT:
+            raise ValueError(f"{label} {value!r} has lost its last digits as a decimal number; write it as text")
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError(f"{label} must be text or a whole number, not {value!r}")
     check_id(label, str(value))
     return str(value)
+
+
+def text_of(label: str, value: Any) -> str:
+    """Take text that is no id, of any length.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{label} must be text, not {value!r:.40}")
+    return value
 
 
 def number_of(label: str, value: Any) -> float:
@@ -44,8 +59,10 @@ def number_of(label: str, value: Any) -> float:
     """
     try:
         number = float(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{label} must be a number, not {value!r}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{label} must be a number, not {value!r:.40}") from error
+    if isinstance(value, bool):
+        raise ValueError(f"{label} must be a number, not {value}")
     if not math.isfinite(number):
         raise ValueError(f"{label} must be finite, not {value!r}")
     return number
@@ -56,7 +73,7 @@ def time_ms_of(label: str, value: Any, unit: str, pattern: str, zone: str) -> in
 
     Args:
         label: names the cell in errors.
-        value: a timestamp (any unit), a number in `unit`, or text as `iso` or `pattern` says.
+        value: a timestamp (any unit), a day (its midnight), a number in `unit`, or text as `iso` or `pattern` says.
         unit: `ms`, `s`, `us`, `ns` or `iso`.
         pattern: of `strptime`; when not empty, `unit` does not matter.
         zone: of a timestamp that names none.
@@ -66,6 +83,8 @@ def time_ms_of(label: str, value: Any, unit: str, pattern: str, zone: str) -> in
     """
     if isinstance(value, datetime):
         moment = value
+    elif isinstance(value, date):
+        moment = datetime.combine(value, time())
     elif pattern or unit == "iso":
         moment = _parsed(label, value, pattern)
     else:
@@ -109,8 +128,8 @@ def _counted(label: str, value: Any, unit: str) -> int:
     wanted = f"{_UNIT_WORDS[unit]} since 1970"
     try:
         # Nanoseconds do not fit a float.
-        number = int(value) if isinstance(value, int) or str(value).isdigit() else float(value)
-    except (TypeError, ValueError) as error:
+        number = math.nan if isinstance(value, bool) else _whole_or_float(value)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{label} must be {wanted}, not {value!r}") from error
     if isinstance(number, float) and not math.isfinite(number):
         raise ValueError(f"{label} must be {wanted}, not {value!r}")
@@ -123,7 +142,11 @@ def _counted(label: str, value: Any, unit: str) -> int:
     )
 
 
+def _whole_or_float(value: Any) -> int | float:
+    return int(value) if isinstance(value, int) or str(value).isdigit() else float(value)
+
+
 def _in_range(label: str, time_ms: int, value: Any, wanted: str = "a time between 1970 and 5138") -> int:
-    if not 0 <= time_ms < _MAX_TIME_MS:
+    if not 0 < time_ms < _MAX_TIME_MS:  # 0 is how many write that they do not know.
         raise ValueError(f"{label} must be {wanted}, not {value!r}")
     return time_ms

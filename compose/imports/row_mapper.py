@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from compose.imports.errors import EventsFileError
-from compose.imports.field_values import id_of, is_missing, number_of, plain_text, texts_of, time_ms_of
+from compose.imports.field_values import id_of, is_missing, number_of, plain_text, text_of, texts_of, time_ms_of
 from compose.imports.mapping import MappingConfig
 from compose.imports.paths import FieldPath, list_at, parse_path, value_at
 from headrace_client import Event
-from headrace_client.records import MAX_ID_BYTES
+from headrace_client.records import MAX_ID_BYTES, MAX_RECORD_BYTES, encode_event
 
-_IDS = ("user_id", "item_id", "action", "event_id", "request_id", "request_token", "session_id")
+_IDS = ("user_id", "item_id", "action", "event_id", "request_id", "session_id")
+_TEXTS = ("request_token", "value", "context_map")
+_ROOM_BYTES = 64
+"""For what a replay adds to an event: its own time."""
+_ANY_ID = "0" * 32
+"""In place of the id that an event gets later."""
 _REQUIRED = ("user_id", "item_id", "action", "event_time")
 _WHOLE_ROW: Any = object()
 
@@ -49,7 +54,7 @@ class RowMapper:
     def __init__(self, file: Path, mapping: MappingConfig) -> None:
         self._file = file
         self._mapping = mapping
-        self._paths = {name: _parsed(getattr(mapping, name)) for name in (*_IDS, "value", "context_map")}
+        self._paths = {name: _parsed(getattr(mapping, name)) for name in (*_IDS, *_TEXTS)}
         self._paths["event_time"] = _parsed(mapping.event_time.path)
         self._context = {name: _parsed(paths) for name, paths in mapping.context.items()}
         self._where = [(parse_path(path), frozenset(texts)) for path, texts in mapping.where.items()]
@@ -65,14 +70,16 @@ class RowMapper:
         return {path.column for path in paths} | {path.text for path in paths}
 
     def check_columns(self, names: Collection[str]) -> None:
-        """Refuse a table that lacks a column without which no row can be an event.
+        """Refuse a table that lacks a column without which no row can be an event, or has one of them twice.
 
         Raises:
             EventsFileError: names what is missing and what is there.
         """
-        required = [name for name in _REQUIRED if self._paths[name] and name not in self._mapping.skip_missing]
-        if self._mapping.default_action:
-            required.remove("action")
+        twice = [name for name in sorted(self.columns) if list(names).count(name) > 1]
+        if twice:
+            raise EventsFileError(f"{self._file} has the column {', '.join(twice)} twice; rename the one not meant")
+        spared = {*self._mapping.skip_missing, *(["action"] if self._mapping.default_action else [])}
+        required = [name for name in _REQUIRED if self._paths[name] and name not in spared]
         missing = [
             " or ".join(path.column for path in self._paths[name])
             for name in required
@@ -107,15 +114,19 @@ class RowMapper:
         optional = {name: self._optional_id(cells, name) for name in _IDS[3:]}
         if optional["event_id"] and cells.is_element:
             optional["event_id"] = _id_of_element(optional["event_id"], index)
-        value = cells.first(self._paths["value"])
-        return Event(
+        value, token = (cells.first(self._paths[name]) for name in ("value", "request_token"))
+        event = Event(
             **ids,
             action=action,
             event_time_ms=self._time_ms(cells),
             value=None if is_missing(value) else number_of(self._labels["value"], value),
             context=self._context_of(cells),
+            request_token="" if is_missing(token) else text_of(self._labels["request_token"], token),
             **optional,
         )
+        if event.context or event.request_token:  # All else is bounded by itself.
+            _check_can_be_sent(event)
+        return event
 
     def _action(self, cells: _Cells) -> str:
         value = cells.first(self._paths["action"])
@@ -180,6 +191,12 @@ class _Cells:
             if not is_missing(value) and not (isinstance(value, str) and value in self._missing):
                 return value
         return None
+
+
+def _check_can_be_sent(event: Event) -> None:
+    size = len(encode_event(event if event.event_id else replace(event, event_id=_ANY_ID))[1])
+    if size > MAX_RECORD_BYTES - _ROOM_BYTES:
+        raise ValueError(f"the event has {size} bytes, more than {MAX_RECORD_BYTES - _ROOM_BYTES}; map less context")
 
 
 def _id_of_element(event_id: str, index: int) -> str:

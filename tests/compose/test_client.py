@@ -138,6 +138,8 @@ def test_an_event_travels_as_the_proto_says() -> None:
         Event("u1", "i1", "click", event_time_ms=-5),
         Event("u1", "i1", "click", event_time_ms=cast("Any", 1.5)),
         Event("u1", "i1", "rating", value=True),
+        Event("u1", "i1", "rating", value=10**400),
+        Event("u1", "i1", "click", context={"page": "\ud800"}),
         Event("u1", "i1", "rating", value=cast("Any", "4")),
         Event(cast("Any", 5), "i1", "click"),
         Event("u1", "i1", "click", session_id=cast("Any", 5)),

@@ -110,8 +110,8 @@ def encode_event(event: Event) -> tuple[bytes, bytes]:
         _check_type("context", each, str, "a mapping of text")
     if event.value is not None:
         _check_type("value", event.value, (int, float), "a number or None")
-        if not math.isfinite(event.value):
-            raise InvalidRecordError(f"value must be a finite number or None, not {event.value}")
+        if not _is_finite(event.value):
+            raise InvalidRecordError(f"value must be a finite number or None, not {event.value!r:.60}")
     _check_type("event_time_ms", event.event_time_ms, int, "whole milliseconds since 1970")
     if not 0 < event.event_time_ms < _LATEST_MS:
         raise InvalidRecordError(f"event_time_ms must be milliseconds since 1970, not {event.event_time_ms}")
@@ -158,6 +158,13 @@ def check_id(name: str, text: str) -> None:
         raise InvalidRecordError(f"{name} must not contain control characters: {text!r}")
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # A whole number beyond all doubles.
+        return False
+
+
 def _check_type(name: str, value: object, wanted: type | tuple[type, ...], called: str) -> None:
     """Hold a value to a type; a truth value is no number."""
     if not isinstance(value, wanted) or isinstance(value, bool):
@@ -165,7 +172,10 @@ def _check_type(name: str, value: object, wanted: type | tuple[type, ...], calle
 
 
 def _encode(fields: Mapping[str, Any]) -> bytes:
-    value = _ENCODER.encode(fields).encode()
+    try:
+        value = _ENCODER.encode(fields).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRecordError(f"a text in the record is not valid: {error}") from error
     if len(value) > MAX_RECORD_BYTES:
         raise InvalidRecordError(f"a record must stay below {MAX_RECORD_BYTES} bytes, this one has {len(value)}")
     return value
