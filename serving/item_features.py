@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -23,12 +23,16 @@ ROW_TOPICS = tuple(TOPIC_BY_VIEW[view].topic for view in ("item_activity", "item
 ITEMS_TOPIC = "headrace.items.v1"
 
 
+_TimeMs = Annotated[int, msgspec.Meta(gt=-(10**18), lt=10**18)]
+"""What arrays of 64 bits hold: one record of a confused producer must not end the reading of all others."""
+
+
 class _Item(msgspec.Struct):
     item_id: str
-    categories: list[str] = []
-    is_available: bool = True
-    published_time_ms: int = 0
-    expires_time_ms: int = 0
+    categories: list[str] | None = None
+    is_available: bool | None = True
+    published_time_ms: _TimeMs | None = 0
+    expires_time_ms: _TimeMs | None = 0
 
 
 class _Removal(msgspec.Struct):
@@ -84,10 +88,10 @@ class ItemFeatures:
             else:
                 self.table.set_item(
                     change.item_id,
-                    change.categories,
-                    change.is_available,
-                    change.published_time_ms,
-                    change.expires_time_ms,
+                    change.categories or (),
+                    change.is_available is not False,
+                    change.published_time_ms or 0,
+                    change.expires_time_ms or 0,
                 )
 
     def decode_change(self, record: Any) -> _Change | None:

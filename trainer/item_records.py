@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from trainer.errors import SampleError
 from trainer.list_builder import ListBuilder
+
+_TimeMs = Annotated[int, msgspec.Meta(gt=-(10**18), lt=10**18)]
+"""What arrays of 64 bits hold: what is beyond them is no item, and must not end the trainer."""
 
 
 class ItemRecord(msgspec.Struct, frozen=True):
@@ -15,8 +20,8 @@ class ItemRecord(msgspec.Struct, frozen=True):
     title: str | None = ""
     categories: list[str] | None = None
     is_available: bool | None = True
-    published_time_ms: int | None = 0
-    expires_time_ms: int | None = 0
+    published_time_ms: _TimeMs | None = 0
+    expires_time_ms: _TimeMs | None = 0
 
 
 _decoder = msgspec.json.Decoder(ItemRecord)

@@ -154,6 +154,32 @@ def test_what_the_topic_would_refuse_is_not_sent(event: Event, kafka: FakeKafka)
     assert kafka.records == []
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"categories": "drinks"}, "a list of names, not the text 'drinks'"),
+        ({"categories": ["", "tea"]}, "categories: a name must have 1-128 bytes"),
+        ({"categories": [None]}, "categories: a name must be text"),
+        ({"title": None}, "title must be text"),
+        ({"attributes": {"size": 5}}, "attributes must be a mapping of text, not 5"),
+        ({"is_available": "no"}, "is_available must be True or False, not 'no'"),
+        ({"published_time_ms": 1.5}, "published_time_ms must be whole milliseconds"),
+        ({"expires_time_ms": 10**19}, "expires_time_ms must be milliseconds since 1970"),
+        ({"title": "x" * 70_000}, "must stay below 61440 bytes"),
+    ],
+)
+def test_an_item_that_nobody_could_read_is_not_announced(fields: dict[str, Any], said: str, kafka: FakeKafka) -> None:
+    """The app hears it at once; a text in place of a list would have been as many categories as it has letters."""
+    with EventProducer("k:1") as producer, pytest.raises(InvalidRecordError, match=said):
+        producer.announce(Item("i1", **fields))
+    assert kafka.records == []
+
+
+def test_what_was_published_before_1970_has_a_time_below_zero() -> None:
+    """Films and songs have."""
+    assert json.loads(encode_item(Item("i1", published_time_ms=-631_152_000_000))[1])["published_time_ms"] < 0
+
+
 def test_the_future_carries_what_the_broker_said(kafka: FakeKafka) -> None:
     """Partition, offset and the broker's time."""
     with EventProducer("k:1") as producer:

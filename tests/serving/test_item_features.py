@@ -46,6 +46,13 @@ def test_item_record_sets_categories_and_availability(items: ItemFeatures) -> No
     assert items.table.available(NOW_MS).tolist() == [True, False, False]
 
 
+def test_null_in_a_field_is_as_if_it_were_not_there(items: ItemFeatures) -> None:
+    """As in events, and as the trainer reads the same record."""
+    feed(items, item("a", categories=None, is_available=None, published_time_ms=None, expires_time_ms=None))
+    assert items.table.available(NOW_MS).tolist() == [True]
+    assert items.unreadable_records == 0
+
+
 def test_null_value_removes_an_item(items: ItemFeatures) -> None:
     """A tombstone makes the item unavailable; a later record brings it back."""
     feed(items, item("a"), FakeRecord(ITEMS_TOPIC, 0, 0, b"a", None))
@@ -98,6 +105,8 @@ def test_deleted_row_leaves_what_decays_by_itself(items: ItemFeatures, topic: st
         FakeRecord(ITEMS_TOPIC, 0, 0, b"a", b"not json"),
         FakeRecord(ITEMS_TOPIC, 0, 0, b"a", b'{"title": "no id"}'),
         FakeRecord(ITEMS_TOPIC, 0, 0, None, None),
+        item("a", published_time_ms=10**19),
+        item("a", expires_time_ms=10**30),
         FakeRecord(ITEM_ACTIVITY, 0, 0, b"a", b'{"counters": "none"}'),
         FakeRecord(ITEM_ACTIVITY, 0, 0, b"\xff", b"{}"),
         FakeRecord(ITEM_ACTIVITY, 0, 0, b"a", item_value("a", counters=[1.0])),

@@ -95,10 +95,11 @@ def test_log_read_again_from_the_start_changes_no_counter(app: AppConfig, tmp_pa
 def test_poison_is_counted_and_passed(app: AppConfig, tmp_path: Path) -> None:
     """A message that is no sample moves the offset and nothing else."""
     poison = [LogRecord(SAMPLES_TOPIC, 0, i, None, raw, 0) for i, raw in enumerate([b"{", b"", b"[1]"])]
-    poison.append(LogRecord(ITEMS_TOPIC, 0, 0, b"", b"nonsense", 0))
+    items = [b"nonsense", b'{"item_id": "a", "published_time_ms": 10000000000000000000}']
+    poison += [LogRecord(ITEMS_TOPIC, 0, i, b"a", raw, 0) for i, raw in enumerate(items)]
     world = World(app, tmp_path, poison)
     world.run_to_the_end(world.start())
-    assert world.learner.progress.refused == {"not_a_sample": 3, "not_an_item": 1}
+    assert world.learner.progress.refused == {"not_a_sample": 3, "not_an_item": 2}
     checkpoint = CheckpointStore(tmp_path / "trainer" / "checkpoints", keep=3).read_newest()
     assert checkpoint is not None
     assert checkpoint.offsets == world.log.end_offsets()

@@ -105,9 +105,7 @@ def encode_event(event: Event) -> tuple[bytes, bytes]:
         check_id("request_id", event.request_id)
     for name in ("session_id", "request_token"):
         _check_type(name, getattr(event, name), str, "text")
-    _check_type("context", event.context, Mapping, "a mapping of text")
-    for each in (part for pair in event.context.items() for part in pair):
-        _check_type("context", each, str, "a mapping of text")
+    _check_texts("context", event.context)
     if event.value is not None:
         _check_type("value", event.value, (int, float), "a number or None")
         if not _is_finite(event.value):
@@ -129,6 +127,20 @@ def encode_item(item: Item) -> tuple[bytes, bytes]:
         InvalidRecordError: a field breaks a limit.
     """
     check_id("item_id", item.item_id)
+    _check_type("title", item.title, str, "text")
+    if isinstance(item.categories, str):  # A text is a sequence too: of its letters.
+        raise InvalidRecordError(f"categories must be a list of names, not the text {item.categories!r:.60}")
+    _check_type("categories", item.categories, Sequence, "a list of names")
+    for name in item.categories:
+        check_id("categories: a name", name)
+    _check_texts("attributes", item.attributes)
+    if not isinstance(item.is_available, bool):
+        raise InvalidRecordError(f"is_available must be True or False, not {item.is_available!r:.60}")
+    for name in ("published_time_ms", "expires_time_ms"):
+        time_ms = getattr(item, name)
+        _check_type(name, time_ms, int, "whole milliseconds since 1970, 0 where there is none")
+        if not -_LATEST_MS < time_ms < _LATEST_MS:
+            raise InvalidRecordError(f"{name} must be milliseconds since 1970, not {time_ms}")
     fields = {
         "item_id": item.item_id,
         "title": item.title,
@@ -156,6 +168,13 @@ def check_id(name: str, text: str) -> None:
         raise InvalidRecordError(f"{name} must have 1-{MAX_ID_BYTES} bytes, not {length}: {text[:40]!r}")
     if _CONTROL.search(text):
         raise InvalidRecordError(f"{name} must not contain control characters: {text!r}")
+
+
+def _check_texts(name: str, texts: object) -> None:
+    _check_type(name, texts, Mapping, "a mapping of text")
+    assert isinstance(texts, Mapping)
+    for each in (part for pair in texts.items() for part in pair):
+        _check_type(name, each, str, "a mapping of text")
 
 
 def _is_finite(value: float) -> bool:
