@@ -201,8 +201,11 @@ def features_catalogue(
     text = catalogue(load_app_config(config))
     if output is None:
         typer.echo(text, nl=False)
-    else:
+        return
+    try:
         output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StackError(f"cannot write {output}: {error.strerror}; name another file with --output") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from feast.repo_contents import RepoContents
 from features.config import ConfigError, FeaturesConfig, load_app_config, load_endpoints
 from features.entities import item, scope, user
 from features.errors import FeatureChangedError, FeatureLogError
-from features.feature_fields import DEFINITION
+from features.feature_fields import DEFINITION, RETIRED
 from features.feature_log_columns import log_layouts
 from features.feature_log_files import LOG_FOLDER, prepare_views
 from features.item_views import global_activity, item_activity, item_exposure
@@ -40,6 +41,7 @@ def apply_features(store: FeatureStore, features: FeaturesConfig) -> list[str]:
     views = [_bound_view(make_view(features), Path(store.config.repo_path)) for make_view in VIEWS]
     services = ranker_services(features, {view.name: view for view in views})
     _check_meanings(store, views, [service.name for service in services])
+    _remember_retired(store, views)
     prepare_views(Path(store.config.repo_path) / LOG_FOLDER, log_layouts(features).values())
     contents = RepoContents(
         projects=[Project(name=store.project)],
@@ -74,20 +76,39 @@ def check_features(store: FeatureStore, features: FeaturesConfig) -> None:
 
 def _check_meanings(store: FeatureStore, views: list[FeatureView], services: list[str]) -> None:
     """Hold declared features to their meaning: one name says one thing, and what a service offers stays in it."""
-    wanted = {field.name: field.tags[DEFINITION] for view in views for field in view.schema if DEFINITION in field.tags}
+    wanted = {name: meaning for view in views for name, meaning in _meanings(view).items()}
     in_use = {service.name for service in store.list_feature_services()}.intersection(services)
-    known = [field for view in store.list_feature_views() for field in view.schema if DEFINITION in field.tags]
-    for field in known:
-        if wanted.get(field.name, field.tags[DEFINITION]) != field.tags[DEFINITION]:
+    known = store.list_feature_views()
+    for name, meaning in [pair for view in known for pair in (_retired(view) | _meanings(view)).items()]:
+        if wanted.get(name, meaning) != meaning:
             raise FeatureChangedError(
-                f"features.declared.{field.name} means something else than when it was registered; rows of both "
+                f"features.declared.{name} means something else than when it was registered; rows of both "
                 "meanings would mix: give the new one a new name"
             )
-        if field.name not in wanted and in_use:
+    for name in [name for view in known for name in _meanings(view)]:
+        if name not in wanted and in_use:
             raise FeatureChangedError(
-                f"features.declared.{field.name} is gone, but the service {sorted(in_use)[-1]} offers it; declare it "
+                f"features.declared.{name} is gone, but the service {sorted(in_use)[-1]} offers it; declare it "
                 "again, or raise features.service_version to leave that service behind"
             )
+
+
+def _remember_retired(store: FeatureStore, views: list[FeatureView]) -> None:
+    """Keep the meaning of what is no longer declared: rows of those who are silent since then still carry it."""
+    known = {view.name: _retired(view) | _meanings(view) for view in store.list_feature_views()}
+    for view in views:
+        current = _meanings(view)
+        retired = {name: meaning for name, meaning in known.get(view.name, {}).items() if name not in current}
+        if retired:
+            view.tags = {**view.tags, RETIRED: json.dumps(retired, sort_keys=True)}
+
+
+def _meanings(view: FeatureView) -> dict[str, str]:
+    return {field.name: field.tags[DEFINITION] for field in view.schema if DEFINITION in field.tags}
+
+
+def _retired(view: FeatureView) -> dict[str, str]:
+    return dict(json.loads(view.tags.get(RETIRED, "{}")))
 
 
 def _describe_change(diff: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from features.config import AppConfig
-from features.declared_features import DeclaredFeature, of_entity
+from features.declared_features import OF_VALUES, DeclaredFeature, of_entity
 from features.feature_topics import FEATURE_TOPICS, FeatureTopic
 from features.model_inputs import declared_names, feature_schema_hash, item_service, ranker_input_names, user_service
 
@@ -45,7 +45,8 @@ def catalogue(app: AppConfig) -> str:
 
 def describe(feature: DeclaredFeature) -> str:
     """Say in a phrase what a declared feature is."""
-    of = f" of {feature.of}" if feature.of else " of values" if feature.aggregation in ("sum", "mean", "max") else ""
+    of_values = " of values" if feature.aggregation in OF_VALUES else ""
+    of = f" of {feature.of}" if feature.of else of_values
     share = f" of {', '.join(feature.positives)}" if feature.positives else ""
     events = f"events {', '.join(feature.actions)}" if feature.actions else "all events"
     where = f" where {feature.when}" if feature.when else ""
@@ -54,8 +55,19 @@ def describe(feature: DeclaredFeature) -> str:
         span = f", decayed with half-lives {', '.join(f'{s:.12g} s' for s in feature.half_lives_s)}"
     elif feature.window_s:
         span = f", in the last {feature.window_s:.12g} s"
-    meaning = f"{feature.aggregation.replace('_', ' ')}{of}{share} over {events}{where}{span}"
-    return f"{feature.description.rstrip('.')}: {meaning}" if feature.description else meaning
+    meaning = f"{feature.aggregation.replace('_', ' ')}{of}{share} over {events}{where}{span}{_reading(feature)}"
+    meaning = f"{feature.description.rstrip('.')}: {meaning}" if feature.description else meaning
+    return " ".join(meaning.split()).replace("|", "\\|")  # It stands in a table.
+
+
+def _reading(feature: DeclaredFeature) -> str:
+    """Say what readers make of the numbers, as far as the declaration decides it."""
+    scale = f", in units of {feature.scale:.12g}" if feature.scale != 1.0 else ""
+    if feature.aggregation == "ratio":
+        return f", prior {feature.prior:.12g} worth {feature.prior_strength:.12g} events"
+    if feature.aggregation == "mean":
+        return f", drawn towards 0 by {feature.prior_strength:.12g} events{scale}"
+    return f", approximate (standard error 4.6 %){scale}" if feature.aggregation == "distinct" else scale
 
 
 def _view(app: AppConfig, topic: FeatureTopic) -> str:

@@ -11,6 +11,8 @@ from features.declared_features import DeclaredFeature, of_entity
 
 DEFINITION = "definition"
 """Name of the tag."""
+RETIRED = "retired"
+"""Tag of a view: the features that were once declared in it, by name with their meaning, as JSON."""
 
 
 def declared_fields(declared: Mapping[str, DeclaredFeature], entity: str) -> list[Field]:

@@ -105,6 +105,20 @@ def test_a_feature_leaves_only_with_its_service(endpoints: Endpoints, app: AppCo
     }
 
 
+def test_a_name_that_left_keeps_its_meaning(endpoints: Endpoints, app: AppConfig, store: FeatureStore) -> None:
+    """Whoever is silent since then has a row with its old numbers: another meaning needs another name for good."""
+    apply_features(store, declaring(user_views=DECLARED["user_views"]))
+    for version in (3, 4):
+        apply_features(open_store(endpoints, app), declaring(version))
+    other = feature("user", "count", actions=["click"], window_s=3600)
+    assert other.width == DECLARED["user_views"].width
+    with pytest.raises(FeatureChangedError, match=r"declared\.user_views means something else.*a new name"):
+        apply_features(open_store(endpoints, app), declaring(4, user_views=other))
+    changes = apply_features(open_store(endpoints, app), declaring(4, user_views=DECLARED["user_views"]))
+    assert "update feature view user_activity" in {change.partition(" (")[0] for change in changes}
+    assert apply_features(open_store(endpoints, app), declaring(4, user_views=DECLARED["user_views"])) == []
+
+
 def test_a_refusal_is_one_sentence(
     endpoints: Endpoints, tmp_path: Path, store: FeatureStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
