@@ -14,6 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
+
+from tests.running_stack import ROOT
+
 EVENTS, ITEMS, SERVED = "headrace.events.v1", "headrace.items.v1", "headrace.served.v1"
 PARTITIONS = 4
 COPIES = 10
@@ -21,7 +25,11 @@ USERS, ITEMS_COUNT, LISTS, EVENTS_COUNT = 14, 24, 40, 260
 HOUR_MS = 3_600_000
 VICTIMS = ("taskmanager", "ingester")
 _CATEGORIES = [f"c{number}" for number in range(9)]
-_ACTIONS = ["view", "click", "like", "purchase", "dislike", "dismiss", "rating"]
+_SHIPPED = ["view", "click", "like", "purchase", "dislike", "dismiss", "rating"]
+_OWN = sorted(yaml.safe_load((ROOT / "headrace.yaml").read_text(encoding="utf-8"))["actions"].keys() - set(_SHIPPED))
+"""What a team declared beside them: its features want events too."""
+_ACTIONS = [*_SHIPPED, *_OWN]
+_WITH_VALUES = ("rating", "purchase", "view", *_OWN)
 
 
 @dataclass(frozen=True)
@@ -142,7 +150,7 @@ class _Maker:
         item_id = rng.choice(self._items[: rng.choice([5, ITEMS_COUNT])])
         event: dict[str, Any] = {"event_id": f"{self._prefix}e{number}", "user_id": user_id, "item_id": item_id}
         event |= {"action": rng.choice(_ACTIONS), "event_time_ms": self._now_ms - self._age_ms()}
-        if event["action"] in ("rating", "purchase", "view") and rng.random() < 0.9:
+        if event["action"] in _WITH_VALUES and rng.random() < 0.9:
             event["value"] = rng.choice([0.5, 1, 2.25, 4, 4.5, 5, 31.75, 1e-3])
         if rng.random() < 0.2:
             event["context"] = {"page": "p", 'odd "key"': "back\\slash é"}
