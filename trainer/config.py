@@ -181,7 +181,7 @@ class GateConfig(StrictConfig):
     item_growth: float = Field(0.2, gt=0, le=1)
     """Share of aged users' tops of lists by which an item may grow from one window to the next ..."""
     min_aged_choosers: int = Field(10, ge=1, le=1_000_000)
-    """... unless so many of them chose it."""
+    """... unless so many of them chose it, or 3 and no fewer than their share of all choices tells (at `level`)."""
     min_aged_listed: int = Field(100, ge=1, le=1_000_000)
     """With fewer aged users among those who were given lists in either window, shares are not judged."""
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import bdtr
 
 from trainer.config import GateConfig
 from trainer.gate_statistics import Comparison, freedom_of
-from trainer.measures.item_reach import ItemReach, choosers, shares
+from trainer.measures.item_reach import Choosers, ItemReach, choices, choosers, shares
 from trainer.measures.judged_blocks import BLOCKS, Estimate
 from trainer.measures.judgement import CALIBRATION
 
@@ -23,6 +24,8 @@ CANARY_BOUND = 50.0
 """A logit beyond this says 1e-22: the weights ran away."""
 _NORM_FLOOR = 1.0
 """What a root mean square is at least taken for: weights that begin at zero may grow up to here at once."""
+_FEWEST_AGED = 3
+"""Aged choosers below which nothing is wanted, however few of them an app has."""
 
 Estimates = Mapping[str, Estimate]
 
@@ -149,14 +152,24 @@ def reach_faults(
     before, users_before = shares(reference, len(item_ids))
     if min(users, users_before) < config.min_aged_listed:
         return
+    blocks = [*reference, *window]
     for row in np.flatnonzero(now - before > config.item_growth).tolist():
         accepted = max(before[row], released.get(item_ids[row], 0.0))
-        chose = choosers([*reference, *window], row)
-        if now[row] - accepted > config.item_growth and chose < config.min_aged_choosers:
+        chose = choosers(blocks, row)
+        if now[row] - accepted > config.item_growth and not _is_wanted(config, chose, choices(blocks)):
             yield (
-                f"item {item_ids[row]!r:.80} reaches {now[row]:.0%} of aged users, {accepted:.0%} before, and {chose}"
-                f" of them chose it; the bounds are {config.item_growth:.0%} more, or {config.min_aged_choosers} did"
+                f"item {item_ids[row]!r:.80} reaches {now[row]:.0%} of aged users, {accepted:.0%} before, and"
+                f" {chose.aged} of them chose it, of {chose.all} users; the bounds are {config.item_growth:.0%} more,"
+                f" or {config.min_aged_choosers} did, or as many of its choosers as of others'"
             )
+
+
+def _is_wanted(config: GateConfig, chose: Choosers, everything: Choosers) -> bool:
+    """Say whether enough aged users chose an item, or as many as there should be among so few (binomial test)."""
+    if chose.aged < _FEWEST_AGED:
+        return False
+    aged_share = everything.aged / everything.all
+    return chose.aged >= config.min_aged_choosers or bdtr(chose.aged, chose.all, aged_share) > config.level
 
 
 def _lead_comparison(name: str, now: Estimate, before: Estimate, margin: float, beside: str) -> Comparison:

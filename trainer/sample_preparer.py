@@ -50,8 +50,8 @@ class Prepared:
     positives: list[Positive] = field(default_factory=list)
     missed: list[tuple[str, ...]] = field(default_factory=list)
     """Scored organic positives whose target no candidate source found, each by its slices."""
-    choices: list[tuple[str, int]] = field(default_factory=list)
-    """(user, item row) of positives of users who are known for a while."""
+    choices: list[tuple[str, int, bool]] = field(default_factory=list)
+    """(user, item row, whether the user is known for a while) of positives; empty where nobody asks."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,9 @@ class SamplePreparer:
                     heads = self._heads.happened(known)
                     self._open_organic(event, weight, heads, moment, prepared, self.slices_of(sample))
                 self._add_positive(event, moment, prepared)
-                if self._is_aged(event.user_id, event.event_time_ms):
-                    prepared.choices.append((event.user_id, prepared.positives[-1].item_row))
+                if self._aged_after_ms is not None:
+                    is_aged = self._is_aged(event.user_id, event.event_time_ms)
+                    prepared.choices.append((event.user_id, prepared.positives[-1].item_row, is_aged))
             self._count_event(event, sample, is_held=False)
 
     def _told(self, sample: Sample) -> _Told | None:

@@ -20,7 +20,7 @@ from trainer.gate_checks import (
     weight_faults,
 )
 from trainer.gate_statistics import Comparison, faults_at
-from trainer.measures.item_reach import ItemReach, OpenReach
+from trainer.measures.item_reach import ItemReach, OpenReach, choosers
 from trainer.measures.judged_blocks import Estimate, JudgedBlocks, estimates
 
 CONFIG = GateConfig()
@@ -84,12 +84,17 @@ def test_chances_of_another_size_are_held(ratio: float) -> None:
         assert _is_held(calibration_comparisons(CONFIG, told)) is is_held
 
 
-def _reach(pushed: int, choosers: int) -> ItemReach:
+def _reach(pushed: int, choosers: int, fresh: int = 0) -> ItemReach:
+    """Half of the app's choices are aged users'; the second item has as many choosers as told."""
     reach = OpenReach()
     for user in range(200):
         reach.observe_list(f"u{user}", [0, 1] if user < pushed else [0])
+        reach.observe_choice(f"u{user}", 0, is_aged=True)
+        reach.observe_choice(f"fresh-{user}", 0, is_aged=False)
     for user in range(choosers):
-        reach.observe_choice(f"u{user}", 1)
+        reach.observe_choice(f"u{user}", 1, is_aged=True)
+    for user in range(fresh):
+        reach.observe_choice(f"fresh-{user}", 1, is_aged=False)
     return reach.closed()
 
 
@@ -100,6 +105,25 @@ def test_pushed_item_is_held_and_a_hit_passes() -> None:
     assert fault.startswith("item 'pushed' reaches 50% of aged users, 0% before, and 0 of them chose it")
     assert not list(reach_faults(CONFIG, [_reach(100, 10)], [_reach(0, 0)], ids, {}))
     assert not list(reach_faults(CONFIG, [_reach(20, 0)], [_reach(0, 0)], ids, {}))
+
+
+@pytest.mark.parametrize(
+    ("aged", "fresh", "is_held"),
+    [(6, 13, False), (3, 1, False), (2, 0, True), (0, 50, True), (9, 60, True), (10, 60, False)],
+)
+def test_young_hit_is_told_from_a_push_by_who_chose_it(aged: int, fresh: int, is_held: bool) -> None:
+    """Half of the choices are aged users': few choosers like all others are a hit, few among many fresh ones not."""
+    faults = list(reach_faults(CONFIG, [_reach(100, aged, fresh)], [_reach(0, 0)], ["usual", "pushed"], {}))
+    assert bool(faults) is is_held
+
+
+def test_reach_comes_back_from_what_is_saved() -> None:
+    """Also from a state of before, which told of aged choosers only."""
+    reach = _reach(3, 2)
+    state = reach.state()
+    assert ItemReach.of_state(state).state() == state
+    del state["chosen_by_aged"]
+    assert choosers([ItemReach.of_state(state)], 1).aged == 2
 
 
 def test_a_fall_inside_the_window_is_no_noise() -> None:

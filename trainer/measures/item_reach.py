@@ -1,7 +1,8 @@
 """Whom an item reaches and who chose it, among users known for a while: what a push by fresh accounts shows in.
 
-An account that came with the push counts on neither side: it cannot make an item look wanted, and lists made for it say
-nothing of what others are shown. Letters: `I` items, `p` pairs.
+An account that came with the push cannot make an item look wanted, and lists made for it say nothing of what others are
+shown: both count aged users only. Who else chose is kept too, as it tells how many aged ones may be expected.
+Letters: `I` items, `p` pairs.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from trainer.measures.packed import pack_array, unpack_array
 
 @dataclass(frozen=True)
 class ItemReach:
-    """Lists and choices of aged users in a block that is closed; in a block a user counts once an item."""
+    """Lists of aged users and everybody's choices in a block that is closed; in a block a user counts once an item."""
 
     users: int
     """Who were given lists."""
@@ -30,7 +31,9 @@ class ItemReach:
     chosen_rows: NDArray[np.int64]
     """(p,) items that users chose ..."""
     chosen_by: NDArray[np.uint64]
-    """... and who did, (p,)."""
+    """... and who did, (p,) ..."""
+    chosen_by_aged: NDArray[np.bool_]
+    """... and whether that one was aged, (p,)."""
 
     def state(self) -> dict[str, Any]:
         """Return everything as what JSON can hold."""
@@ -39,11 +42,20 @@ class ItemReach:
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> ItemReach:
-        """Return what `state` told of."""
-        return cls(state["users"], *(unpack_array(state[name]) for name in _ARRAYS))
+        """Return what `state` told of; older states told of aged choosers only."""
+        arrays = {name: unpack_array(state[name]) for name in _ARRAYS if name in state}
+        arrays.setdefault("chosen_by_aged", np.ones(len(arrays["chosen_rows"]), dtype=np.bool_))
+        return cls(users=state["users"], **arrays)
 
 
-_ARRAYS = ("rows", "reached", "chosen_rows", "chosen_by")
+_ARRAYS = ("rows", "reached", "chosen_rows", "chosen_by", "chosen_by_aged")
+
+
+class Choosers(NamedTuple):
+    """How many users chose an item, or any."""
+
+    aged: int
+    all: int
 
 
 @dataclass
@@ -53,8 +65,8 @@ class OpenReach:
     users: set[int] = field(default_factory=set)
     listed: set[tuple[int, int]] = field(default_factory=set)
     """(item row, user who found it in the top of a list)"""
-    chosen: set[tuple[int, int]] = field(default_factory=set)
-    """(item row, user who chose it)"""
+    chosen: dict[tuple[int, int], bool] = field(default_factory=dict)
+    """(item row, user who chose it) -> whether the user is aged"""
 
     def observe_list(self, user_id: str, rows: Iterable[int]) -> None:
         """Remember what stands in the top of a list; rows of the catalogue."""
@@ -62,25 +74,33 @@ class OpenReach:
         self.users.add(user)
         self.listed.update((row, user) for row in rows)
 
-    def observe_choice(self, user_id: str, row: int) -> None:
+    def observe_choice(self, user_id: str, row: int, is_aged: bool) -> None:
         """Remember that a user chose an item."""
-        self.chosen.add((row, user_key(user_id)))
+        self.chosen[row, user_key(user_id)] = is_aged
 
     def closed(self) -> ItemReach:
         """Return what stays of it."""
         rows, reached = np.unique(np.array([row for row, _ in self.listed], dtype=np.int64), return_counts=True)
-        chosen = sorted(self.chosen)
-        by = np.array([user for _, user in chosen], dtype=np.uint64)
-        return ItemReach(len(self.users), rows, reached, np.array([row for row, _ in chosen], dtype=np.int64), by)
+        chosen = sorted(self.chosen.items())
+        return ItemReach(
+            len(self.users),
+            rows,
+            reached,
+            np.array([row for (row, _), _ in chosen], dtype=np.int64),
+            np.array([user for (_, user), _ in chosen], dtype=np.uint64),
+            np.array([is_aged for _, is_aged in chosen], dtype=np.bool_),
+        )
 
     def state(self) -> dict[str, Any]:
         """Return everything as what JSON can hold."""
-        return {"users": sorted(self.users), "listed": sorted(self.listed), "chosen": sorted(self.chosen)}
+        chosen = [(row, user, is_aged) for (row, user), is_aged in sorted(self.chosen.items())]
+        return {"users": sorted(self.users), "listed": sorted(self.listed), "chosen": chosen}
 
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> OpenReach:
         """Return what `state` told of."""
-        listed, chosen = ({(row, user) for row, user in state[name]} for name in ("listed", "chosen"))
+        listed = {(row, user) for row, user in state["listed"]}
+        chosen = {(row, user): all(is_aged) for row, user, *is_aged in state["chosen"]}
         return cls(set(state["users"]), listed, chosen)
 
 
@@ -93,9 +113,20 @@ def shares(blocks: Sequence[ItemReach], num_items: int) -> tuple[NDArray[np.floa
     return reached / max(users, 1), users
 
 
-def choosers(blocks: Iterable[ItemReach], row: int) -> int:
+def choosers(blocks: Iterable[ItemReach], row: int) -> Choosers:
     """Return how many users chose an item."""
-    return len({user for block in blocks for user in block.chosen_by[block.chosen_rows == row].tolist()})
+    aged, everybody = set[int](), set[int]()
+    for block in blocks:
+        here = block.chosen_rows == row
+        everybody.update(block.chosen_by[here].tolist())
+        aged.update(block.chosen_by[here & block.chosen_by_aged].tolist())
+    return Choosers(len(aged), len(everybody))
+
+
+def choices(blocks: Iterable[ItemReach]) -> Choosers:
+    """Return how often users chose anything; one who chose an item in several blocks counts in each."""
+    pairs = [block.chosen_by_aged for block in blocks]
+    return Choosers(sum(int(aged.sum()) for aged in pairs), sum(map(len, pairs)))
 
 
 def user_key(user_id: str) -> int:
