@@ -1,4 +1,4 @@
-"""What `headrace status` tells: parts with their processes, Flink's jobs, lags, the live model."""
+"""What `headrace status` tells: parts with their processes, Flink's jobs, events, lags, the live model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from compose.errors import StackNotRunningError
+from compose.event_counts import event_counts
 from compose.local_stack import is_stack_running, read_status
 from compose.probes import http_json
 from compose.processes import ProcessRecord, is_alive
@@ -38,6 +39,8 @@ class StackReport:
     parts: list[PartReport]
     jobs: dict[str, str]
     """Flink job name -> state."""
+    events: dict[str, int] = field(default_factory=dict)
+    """What the feature job did to events since it was started: `duplicates` dropped, times `clamped`."""
     lag: dict[str, int] = field(default_factory=dict)
     """Records waiting in front of a part, as the part itself tells."""
     model: dict[str, Any] = field(default_factory=dict)
@@ -66,11 +69,13 @@ def collect_status(state_dir: Path) -> StackReport:
     if not is_stack_running(state_dir):
         raise StackNotRunningError(f"no stack runs in {state_dir}; `headrace up` starts one")
     endpoints = load_endpoints(state_dir / "endpoints.json")
+    jobs = _flink_jobs(endpoints)
     return StackReport(
         state_dir=str(state_dir),
         endpoints=endpoints.model_dump(exclude={"tls"}),
         parts=[_part_report(part) for part in read_status(state_dir).get("parts", [])],
-        jobs=_flink_jobs(endpoints),
+        jobs={job["name"]: job["state"] for job in jobs},
+        events=event_counts(lambda path: _ask_flink(endpoints, path), jobs),
         lag=_lags(state_dir),
         model=_model(state_dir),
         quality=_quality(state_dir),
@@ -85,11 +90,14 @@ def _part_report(part: dict[str, Any]) -> PartReport:
     return PartReport(part["name"], state, record.pid if record and not is_gone else None, part["restarts"])
 
 
-def _flink_jobs(endpoints: Endpoints) -> dict[str, str]:
-    """Return the newest state of every job by name."""
-    answer = http_json(int(endpoints.flink.rpartition(":")[2]), "/jobs/overview", timeout_s=2.0) or {}
-    jobs = sorted(answer.get("jobs", []), key=lambda job: job["start-time"])
-    return {job["name"]: job["state"] for job in jobs}
+def _flink_jobs(endpoints: Endpoints) -> list[dict[str, Any]]:
+    """Return the jobs that Flink knows, the newest last."""
+    answer = _ask_flink(endpoints, "/jobs/overview") or {}
+    return sorted(answer.get("jobs", []), key=lambda job: job["start-time"])
+
+
+def _ask_flink(endpoints: Endpoints, path: str) -> Any:
+    return http_json(int(endpoints.flink.rpartition(":")[2]), path, timeout_s=2.0)
 
 
 def _model(state_dir: Path) -> dict[str, Any]:
@@ -118,7 +126,8 @@ def _quality(state_dir: Path) -> dict[str, Any]:
     status = _read_json(state_dir / "quality.json")
     if not status:
         return {}
-    watched = ("windows", "last_window_start_ms", "last_window_state", "held_windows", "held", "lag")
+    last = ("last_window_start_ms", "last_window_state")
+    watched = ("windows", *last, "held_windows", "held", "dead_letters_of_a_day", "lag")
     return {key: status.get(key) for key in watched} | {"trainer": _read_json(state_dir / "trainer.json").get("holds")}
 
 
@@ -173,6 +182,8 @@ def print_status(report: StackReport) -> None:
     console.print()
     for name, state in report.jobs.items():
         console.print(f"job    {name} {state.lower()}")
+    for line in event_lines(report.events, report.quality):
+        console.print(line, markup=False)
     for part, records in report.lag.items():
         console.print(f"lag    {part} {records} records")
     if report.quality.get("held_windows"):
@@ -192,6 +203,18 @@ def print_status(report: StackReport) -> None:
         )
     for line in experiment_lines(model):
         console.print(line, markup=False)
+
+
+def event_lines(events: Mapping[str, int], quality: Mapping[str, Any]) -> list[str]:
+    """Return what became of events that did not count as they were sent."""
+    lines = []
+    if events:
+        told = f"{events['duplicates']} duplicates dropped, {events['clamped']} times ahead set back"
+        lines.append(f"events {told} since the feature job was started")
+    if letters := quality.get("dead_letters_of_a_day"):
+        told = ", ".join(f"{count} {reason}" for reason, count in letters.items())
+        lines.append(f"dead   {told} within a day; see `headrace dlq list`")
+    return lines
 
 
 def experiment_lines(model: Mapping[str, Any]) -> list[str]:

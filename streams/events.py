@@ -140,5 +140,10 @@ def _deduplicated(app: AppConfig, with_origin: bool) -> str:
 FROM FIRST_EVENTS(
   events => TABLE valid_events PARTITION BY `bucket`,
   keep_ms => CAST({event_window_ms(app)} AS BIGINT),
+  ahead_ms => CAST({_skew_ms(app)} AS BIGINT),
   uid => 'first-events'
 )"""
+
+
+def _skew_ms(app: AppConfig) -> int:
+    return int(app.features.clock_skew_s * 1000)

@@ -159,6 +159,7 @@ class QualityJob:
         profiles = self._log.read_profiles(self._stop)
         for profile in profiles:
             self.watch.remember(profile)
+            self._stats.recall(profile)
         self._log.publish(filter(None, map(self._decide, self._log.read_orders(self._stop))), self._stop)
         firsts = self._log.first_offsets()
         if not profiles:

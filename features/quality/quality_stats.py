@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from features.quality.profile import Profile
 
 FILE_EVERY_MS = 1000
 _LISTED = 20
+_DAY_MS = 86_400_000
 
 _log = logging.getLogger(__name__)
 
@@ -34,12 +36,20 @@ class QualityStats:
         self._states: dict[str, int] = {}
         self._records = 0
         self._last_window: Profile | None = None
+        self._with_letters: deque[Profile] = deque()
+        """Closed windows of the last day in which records were rejected, oldest first."""
+
+    def recall(self, profile: Profile) -> None:
+        """Take in a window that was closed before this process began."""
+        if profile.dead_letters:
+            self._with_letters.append(profile)
 
     def count_window(self, profile: Profile) -> None:
         """Count a closed window."""
         self._states[profile.state] = self._states.get(profile.state, 0) + 1
         self._records += profile.records
         self._last_window = profile
+        self.recall(profile)
 
     def report(self, state: str, held: Callable[[], Mapping[int, Profile]], lag: Callable[[], int]) -> None:
         """Write the file where it is due; `held` and `lag` are asked only then."""
@@ -77,5 +87,15 @@ class QualityStats:
                 }
                 for profile in newest
             ],
+            "dead_letters_of_a_day": self._letters_since(now_ms - _DAY_MS),
             "lag": lag,
         }
+
+    def _letters_since(self, since_ms: int) -> dict[str, int]:
+        """Count by reason what was rejected in windows that begin at a time or later."""
+        while self._with_letters and self._with_letters[0].window_start_ms < since_ms:
+            self._with_letters.popleft()
+        letters: Counter[str] = Counter()
+        for profile in self._with_letters:
+            letters.update(profile.dead_letters)
+        return dict(letters.most_common())

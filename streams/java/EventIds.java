@@ -32,12 +32,18 @@ final class EventIds {
    * Returns the bucket with an id added and without those that came more than {@code keepS} seconds before; null where the
    * id is in it already.
    *
+   * <p>What lies behind, in a backlog after an outage or in one that is read slowly, ages nothing by the time that it lay
+   * there: an id is forgotten once both this machine's clock and the broker's time of what is read are past its window.
+   *
    * @param ids as returned before; left as it is
+   * @param nowS this machine's clock
+   * @param recordS the broker's time of the record that is read now
    */
-  static byte[] added(byte[] ids, byte[] id, long nowS, long keepS) {
+  static byte[] added(byte[] ids, byte[] id, long nowS, long recordS, long keepS) {
     ByteBuffer packed = ByteBuffer.wrap(ids);
+    long reachedS = Math.min(nowS, recordS);
     int start = 0;
-    while (start < ids.length && (packed.getInt(start) & UNSIGNED) + keepS < nowS) {
+    while (start < ids.length && (packed.getInt(start) & UNSIGNED) + keepS < reachedS) {
       start = next(ids, start);
     }
     for (int at = start; at < ids.length; at = next(ids, at)) {

@@ -1,8 +1,11 @@
-"""What `headrace status` warns of: everything that makes the trainer less than exact."""
+"""What `headrace status` tells of events, and warns of: everything that makes the trainer less than exact."""
 
 from __future__ import annotations
 
-from compose.status import experiment_lines, trainer_warnings
+from typing import Any
+
+from compose.event_counts import event_counts
+from compose.status import event_lines, experiment_lines, trainer_warnings
 
 FINE = {
     "gaps": {"count": 0, "lost": 0, "recent": []},
@@ -40,3 +43,48 @@ def test_canary_and_experiment_are_a_line_each() -> None:
     assert experiment_lines({"last_canary": "was rolled back"}) == ["canary none; was rolled back"]
     assert experiment_lines({"experiment": "x", "arms": {"a": 3}})[0].startswith("ab     x (3 lists of a)")
     assert experiment_lines({"experiment": "x", "experiment_reason": "no 1.1"})[0].endswith("does not run: no 1.1")
+
+
+class Flink:
+    """A JobManager that answers from a table."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = answers
+
+    def ask(self, path: str) -> Any:
+        """Answer; None where it knows nothing."""
+        return self.answers.get(path)
+
+
+JOBS = [
+    {"jid": "old", "name": "x-feature-job", "state": "CANCELED"},
+    {"jid": "a", "name": "x-feature-job", "state": "RUNNING"},
+    {"jid": "b", "name": "x-sample-job", "state": "RUNNING"},
+]
+METRICS = "/jobs/a/vertices/{}/subtasks/metrics"
+NAMES = ["0.P[5].duplicates", "0.P[5].clamped", "0.P[5].numRecordsIn"]
+
+
+def test_counts_are_those_of_the_running_feature_job() -> None:
+    """Summed over its tasks; the sample job drops the same duplicates."""
+    asked = METRICS.format("v2") + "?get=0.P[5].duplicates,0.P[5].clamped&agg=sum"
+    sums = [{"id": NAMES[0], "sum": 7.0}, {"id": NAMES[1], "sum": 2.0}]
+    answers: dict[str, Any] = {"/jobs/a": {"vertices": [{"id": "v1"}, {"id": "v2"}]}, asked: sums}
+    answers |= {METRICS.format("v1"): [{"id": "uptime"}], METRICS.format("v2"): [{"id": name} for name in NAMES]}
+    assert event_counts(Flink(answers).ask, JOBS) == {"duplicates": 7, "clamped": 2}
+
+
+def test_nobody_to_ask_is_no_count() -> None:
+    """A job that is about to start, a JobManager that is silent, a job that counts nothing yet."""
+    assert event_counts(Flink({}).ask, []) == event_counts(Flink({}).ask, JOBS) == {}
+    assert event_counts(Flink({"/jobs/a": {"vertices": [{"id": "v1"}]}}).ask, JOBS) == {}
+
+
+def test_events_and_letters_are_a_line_each() -> None:
+    """What was dropped, set back and rejected; nothing is no line."""
+    assert event_lines({}, {}) == event_lines({}, {"dead_letters_of_a_day": {}}) == []
+    letters = {"dead_letters_of_a_day": {"too_old": 4, "not_json": 1}}
+    assert event_lines({"duplicates": 7, "clamped": 2}, letters) == [
+        "events 7 duplicates dropped, 2 times ahead set back since the feature job was started",
+        "dead   4 too_old, 1 not_json within a day; see `headrace dlq list`",
+    ]

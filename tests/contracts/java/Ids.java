@@ -8,7 +8,7 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * Reads {@code seconds id}, separated by a tab, and prints for each whether it is the first of its id, the bytes that its
+ * Reads {@code seconds record-seconds id}, separated by tabs, and prints for each whether it is the first of its id, the bytes that its
  * bucket holds then, and the bucket; for {@code test_event_ids.py}. The arguments: seconds that an id is remembered, and
  * buckets, 0 for as many as there are.
  */
@@ -23,10 +23,10 @@ public final class Ids {
     BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     for (String line = lines.readLine(); line != null; line = lines.readLine()) {
       String[] fields = line.split("\t", -1);
-      int bucket = buckets == 0 ? EventIds.bucketOf(fields[1]) : EventIds.bucketOf(fields[1]) % buckets;
+      int bucket = buckets == 0 ? EventIds.bucketOf(fields[2]) : EventIds.bucketOf(fields[2]) % buckets;
       byte[] before = state.getOrDefault(bucket, EventIds.NONE);
-      byte[] id = fields[1].getBytes(StandardCharsets.UTF_8);
-      byte[] now = EventIds.added(before, id, Long.parseLong(fields[0]), keepS);
+      byte[] id = fields[2].getBytes(StandardCharsets.UTF_8);
+      byte[] now = EventIds.added(before, id, Long.parseLong(fields[0]), Long.parseLong(fields[1]), keepS);
       state.put(bucket, now == null ? before : now);
       System.out.println((now != null) + "\t" + state.get(bucket).length + "\t" + bucket);
     }
