@@ -176,6 +176,9 @@ GARBAGE: list[tuple[bytes | None, str]] = [
     (_changed() + _changed() + b"}", "not_json"),
     (_changed().replace(b"item", b"it\xffem"), "not_json"),
     (_changed(value=float("nan")), "not_json"),
+    (_changed(session_id="x" * 65_536), "too_large"),
+    (b"\xff" * 65_537, "too_large"),
+    (b"x" * 65_536, "not_json"),
     (b'{"event_id": ' + b"[" * 30_000 + b"]" * 30_000 + b"}", "too_deep"),
     (_changed(session=json.loads("[" * 16 + "]" * 16)), "too_deep"),
     (b'{"event_id": ' + b"9" * 2_000 + b"}", "not_json"),
@@ -228,7 +231,8 @@ def test_garbage_becomes_exact_dead_letters_and_restarts_nothing(opened: Opener,
 
 
 def _letter(where: Sent, raw: bytes | None, reason: str) -> tuple[Any, ...]:
-    return where.topic, where.partition, where.offset, where.record_time_ms, raw or b"", reason
+    kept = (raw or b"")[: 16_384 if reason == "too_large" else None]
+    return where.topic, where.partition, where.offset, where.record_time_ms, kept, reason
 
 
 def _letters(rows: list[dict[str, Any]]) -> set[tuple[Any, ...]]:

@@ -37,7 +37,8 @@ class TopicIo:
 
     def __init__(self, endpoints: Endpoints, output: str) -> None:
         self._read = row_reader(output)
-        self._producer = KafkaProducer(bootstrap_servers=endpoints.kafka)
+        # Compressed, for only so does a record that is too large get past the topic's own limit.
+        self._producer = KafkaProducer(bootstrap_servers=endpoints.kafka, compression_type="gzip")
         self._consumer = KafkaConsumer(bootstrap_servers=endpoints.kafka, enable_auto_commit=False)
         partitions = [TopicPartition(output, number) for number in range(_PARTITIONS)]
         self._consumer.assign(partitions)
