@@ -19,7 +19,7 @@ RAW_TABLES = ("raw_events", "raw_backfill")
 
 EVENTS = "events"
 """The view of deduplicated events: event_id, user_id, item_id, action, event_time_ms, value, request_id, outcome,
-record_time_ms."""
+record_time_ms. Of history `request_id` is null."""
 
 ORIGIN = "`topic`, `partition`, `offset`, `raw`"
 """Columns of `EVENTS`, with `context_json`, where it keeps the origin: what a dead letter of feedback needs. Other
@@ -71,6 +71,11 @@ def milliseconds(timestamp: str) -> str:
     return f"EXTRACT(EPOCH FROM {timestamp}) * 1000 + EXTRACT(MILLISECOND FROM {timestamp})"
 
 
+def horizon_ms(app: AppConfig) -> int:
+    """Return how late an event may come, by the broker's times."""
+    return int(app.features.horizon_h * 3_600_000)
+
+
 def outcome_case(app: AppConfig) -> str:
     """Return the SQL for an event's outcome: 1 positive, 0 neutral, -1 negative; as `ActionConfig.outcome_of`."""
     branches = "\n".join(_action_branches(name, action) for name, action in sorted(app.actions.items()))
@@ -101,11 +106,10 @@ def _raw_records() -> str:
 
 def _checked_records(app: AppConfig, tokens: TokenCheck | None) -> str:
     known = ", ".join(literal(name) for name in sorted(app.actions))
-    horizon_ms = int(app.features.horizon_h * 3_600_000)
     return f"""SELECT {_RECORD}, {_FIELDS}, `bucket`,
   CASE WHEN `fault` IS NOT NULL THEN `fault`
     WHEN `action` NOT IN ({known}) THEN 'unknown_action'
-    WHEN `topic` <> {literal(BACKFILL_TOPIC)} AND `event_time_ms` < `record_time_ms` - {horizon_ms} THEN 'too_old'
+    WHEN `topic` <> {literal(BACKFILL_TOPIC)} AND `event_time_ms` < `record_time_ms` - {horizon_ms(app)} THEN 'too_old'
     {_token_branch(tokens)}
   END AS `reason`
 FROM raw_records
@@ -122,10 +126,12 @@ def _token_branch(tokens: TokenCheck | None) -> str:
 
 
 def _valid_events(app: AppConfig, with_origin: bool) -> str:
-    skew_ms = int(app.features.clock_skew_s * 1000)
+    skew_ms = _skew_ms(app)
     # Every column that FIRST_EVENTS knows (java/FirstEvents.java), in its order.
+    # History is no feedback to a list, whatever it names.
+    request = f"CASE WHEN `topic` <> {literal(BACKFILL_TOPIC)} THEN `request_id` END AS `request_id`"
     context, origin = ("`context_json`", _ORIGIN) if with_origin else (_NO_CONTEXT, _NO_ORIGIN)
-    return f"""SELECT `bucket`, `event_id`, `user_id`, `item_id`, `action`, `value`, `request_id`,
+    return f"""SELECT `bucket`, `event_id`, `user_id`, `item_id`, `action`, `value`, {request},
   {context},
   CASE WHEN `event_time_ms` > `record_time_ms` + {skew_ms} THEN `record_time_ms` + {skew_ms}
     ELSE `event_time_ms` END AS `event_time_ms`,

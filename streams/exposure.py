@@ -2,7 +2,12 @@
 
     served, learn = true ------------------------> the newest shown items of a user     -> user_exposure
     served, learn = true, one row an item --+----> lists, expected clicks, clicks        -> item_exposure
-    positive events with a request_id ------+
+    positive events JOIN their list --------+
+
+A click counts where its showing does: the item stood on a learning list of the same user, served a horizon before at
+most. So the feature job says of clicks what trainer and `evaluate` count from corrections, and whatever else names a
+request (a list of a surface that does not learn, another user's, one that never was) adds no click without a showing.
+Lists and clicks wait for each other, for twice the horizon, so that their order does not matter.
 
 Expected clicks of a list of n items are 1/n an item; clicks over expected clicks tell an item that is clicked wherever
 it stands from one that merely stands where people click. Positions are left out on purpose: a team that knows its
@@ -13,7 +18,7 @@ from __future__ import annotations
 
 from features.config import AppConfig
 from streams.counters import decayed_sums
-from streams.events import EVENTS, is_id
+from streams.events import EVENTS, horizon_ms, is_id
 from streams.sql_text import View
 
 USER_VIEW = "user_exposure"
@@ -28,9 +33,13 @@ _AMOUNTS = ("`shown`", "`expected`", "`clicked`")
 _ONE, _ZERO = "CAST(1 AS DOUBLE)", "CAST(0 AS DOUBLE)"
 
 
-def exposure_views() -> list[View]:
+def exposure_views(app: AppConfig) -> list[View]:
     """Return the views from served records and events to `item_exposures`, in the order of their definition."""
-    return [View("shown_lists", _shown_lists()), View("item_exposures", _item_exposures())]
+    return [
+        View("shown_lists", _shown_lists()),
+        View("list_clicks", _list_clicks(app)),
+        View("item_exposures", _item_exposures()),
+    ]
 
 
 def insert_user_exposure(app: AppConfig) -> str:
@@ -64,6 +73,19 @@ FROM (
 WHERE `copy` = 1"""
 
 
+def _list_clicks(app: AppConfig) -> str:
+    is_on_list = "ARRAY_CONTAINS(`l`.`items`, CAST(ROW(`e`.`item_id`) AS ROW<`item_id` STRING>))"
+    is_in_time = f"`e`.`record_time_ms` - `l`.`served_time_ms` <= {horizon_ms(app)}"
+    return f"""SELECT `e`.`item_id`, `e`.`event_time_ms`
+FROM (
+  SELECT `request_id`, `user_id`, `item_id`, `event_time_ms`, `record_time_ms`
+  FROM {EVENTS}
+  WHERE `request_id` IS NOT NULL AND `outcome` = 1
+) AS `e`
+JOIN shown_lists AS `l` ON `e`.`request_id` = `l`.`request_id` AND `e`.`user_id` = `l`.`user_id`
+WHERE {is_on_list} AND {is_in_time}"""
+
+
 def _item_exposures() -> str:
     return f"""SELECT `i`.`item_id`, `l`.`served_time_ms` AS `event_time_ms`, {_ONE} AS `shown`,
   {_ONE} / CARDINALITY(`l`.`items`) AS `expected`, {_ZERO} AS `clicked`
@@ -72,5 +94,4 @@ CROSS JOIN UNNEST(`l`.`items`) AS `i` (`item_id`)
 WHERE {is_id("`i`.`item_id`")}
 UNION ALL
 SELECT `item_id`, `event_time_ms`, {_ZERO}, {_ZERO}, {_ONE}
-FROM {EVENTS}
-WHERE `request_id` IS NOT NULL AND `outcome` = 1"""
+FROM list_clicks"""

@@ -22,6 +22,7 @@ def feature_rules(app: AppConfig) -> list[StateRule]:
     return [
         _EVENT_IDS,
         StateRule("stream-exec-deduplicate", r"keep=\[FirstRow\], key=\[request_id\]", (window_ms,)),
+        StateRule("stream-exec-join", r"request_id = request_id0", (window_ms, window_ms)),
         StateRule("stream-exec-process-table-function", r"CATEGORIZE_EVENTS", (window_ms,)),
         StateRule("stream-exec-group-aggregate", r"groupBy=\[", (entity_window_ms(app),)),
     ]

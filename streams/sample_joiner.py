@@ -15,7 +15,7 @@ from __future__ import annotations
 from features.label_config import Labels
 from streams.delays import delayed
 from streams.events import EVENTS, ORIGIN, is_id, milliseconds
-from streams.kafka_tables import BACKFILL_TOPIC, SAMPLE_ITEM_TYPE
+from streams.kafka_tables import SAMPLE_ITEM_TYPE
 from streams.label_sql import labels_case
 from streams.late_feedback import is_in_time
 from streams.sql_text import View, literal
@@ -39,7 +39,7 @@ _EVENT_TYPES = {
     "context_json": "STRING",
 }
 _EVENT_COLUMNS = ", ".join(f"`{name}`" for name in _EVENT_TYPES)
-_IS_FEEDBACK = f"(`request_id` IS NOT NULL AND `topic` <> {literal(BACKFILL_TOPIC)})"
+_IS_FEEDBACK = "`request_id` IS NOT NULL"
 
 
 def feedback_views() -> list[View]:
@@ -170,7 +170,7 @@ def _organic_samples(labels: Labels) -> str:
   {_event_items(labels)} AS `items`, `event_id`, `action`, `value`, `outcome`, `event_time_ms`,
   CAST(0 AS BIGINT) AS `served_time_ms`, `record_time_ms` AS `broker_time_ms`, CAST(NULL AS STRING) AS `label_policy`
 FROM {EVENTS}
-WHERE NOT {_IS_FEEDBACK}"""
+WHERE NOT ({_IS_FEEDBACK})"""
 
 
 def _event_items(labels: Labels) -> str:

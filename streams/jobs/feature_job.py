@@ -59,7 +59,7 @@ def feature_job(
             dead_letters_table(bootstrap, streams, suffix),
             *_feature_tables(app, streams, bootstrap, suffix),
         ],
-        views=[*event_views(app, tokens=tokens), *user_activity.user_views(app), *exposure.exposure_views()],
+        views=[*event_views(app, tokens=tokens), *user_activity.user_views(app), *exposure.exposure_views(app)],
         inserts=inserts,
         state_rules=feature_rules(app),
         inputs=(EVENTS_TOPIC, BACKFILL_TOPIC, SERVED_TOPIC),

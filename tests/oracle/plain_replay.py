@@ -95,8 +95,9 @@ def _item_exposures(events: Sequence[Json], lists: Sequence[Json], config: Json)
     for shown in lists:
         for item in shown["items"]:
             amounts[item["item_id"]].append((shown["served_time_ms"], (1, 1 / len(shown["items"]), 0)))
+    by_request = {shown["request_id"]: shown for shown in lists}
     for event in events:
-        if event["request_id"] and event["outcome"] == 1:
+        if event["outcome"] == 1 and _answers(event, by_request.get(event["request_id"]), config):
             amounts[event["item_id"]].append((event["event_time_ms"], (0, 0, 1)))
     half_lives_s = config["features"]["half_lives_s"]
     return {
@@ -106,6 +107,14 @@ def _item_exposures(events: Sequence[Json], lists: Sequence[Json], config: Json)
         }
         for item_id, own in amounts.items()
     }
+
+
+def _answers(event: Json, shown: Json | None, config: Json) -> bool:
+    """Say whether a learning list showed its user this item, a horizon before at most; history answers nothing."""
+    if shown is None or "backfill" in event["place"][0] or shown["user_id"] != event["user_id"]:
+        return False
+    is_in_time = event["record_time_ms"] - shown["served_time_ms"] <= config["features"]["horizon_h"] * 3_600_000
+    return is_in_time and event["item_id"] in [item["item_id"] for item in shown["items"]]
 
 
 def decayed(entries: Sequence[tuple[int, tuple[float, ...]]], half_lives_s: Sequence[float]) -> list[float]:

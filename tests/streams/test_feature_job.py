@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from features.config import AppConfig, load_app_config
-from tests.running_stack import RunningStack
-from tests.streams.event_maker import event, now_ms, plain_counters, row_counters, unique
-from tests.streams.topic_io import BACKFILL, DEAD_LETTERS, EVENTS, ITEMS, Sent, TopicIo, restarts
+from compose.event_counts import event_counts
+from features.config import EPOCH_HALF_LIVES, AppConfig, load_app_config
+from tests.running_stack import RunningStack, wait_for
+from tests.streams.event_maker import event, now_ms, plain_counters, row_counters, served, unique
+from tests.streams.topic_io import BACKFILL, DEAD_LETTERS, EVENTS, ITEMS, SERVED, Sent, TopicIo, flink_json, restarts
 
 pytestmark = pytest.mark.stack
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -112,6 +113,47 @@ def test_an_event_ahead_of_the_broker_is_clamped(opened: Opener) -> None:
     sent = io.send(EVENTS, early["user_id"], early)
     row = io.follow(len, early["user_id"])[-1]
     assert sent.record_time_ms + 5000 == row["event_time_ms"]
+
+
+def test_duplicates_and_times_set_back_are_told(opened: Opener, stack: RunningStack) -> None:
+    """What `headrace status` shows of the running job; Flink collects its metrics every few seconds."""
+
+    def counts() -> dict[str, int]:
+        return event_counts(
+            lambda path: flink_json(stack.endpoints, path), flink_json(stack.endpoints, "/jobs/overview")["jobs"]
+        )
+
+    before = wait_for(counts, "counts of the feature job")
+    ahead = event(unique("user"), "i1", age_ms=-DAY_MS)
+    opened("user_activity").send_all(EVENTS, [ahead, ahead, ahead])
+    least = {"duplicates": before["duplicates"] + 2, "clamped": before["clamped"] + 1}
+    wait_for(lambda: all(counts()[name] >= count for name, count in least.items()), f"at least {least}")
+
+
+def test_a_click_counts_where_its_showing_does(opened: Opener, app: AppConfig) -> None:
+    """Of two learning lists of a user each has one click, whichever comes first; nothing else that names a list has."""
+    io = opened("item_exposure")
+    user_id, item_id = unique("user"), unique("item")
+    lists = [served(user_id, [item_id, "other"]) for _ in range(2)]
+    probe = served(user_id, [item_id], learn=False)
+    first, second = ({"request_id": shown["request_id"]} for shown in lists)
+    wrong = [event(unique("user"), item_id, **first), event(user_id, item_id, request_id=probe["request_id"])]
+    wrong += [event(user_id, item_id, request_id=unique("request")), event(user_id, item_id, "view", **first)]
+    for shown in (lists[0], probe):
+        io.send(SERVED, shown["request_id"], shown)
+    io.send(BACKFILL, user_id, event(user_id, item_id, **first))
+    io.send_all(EVENTS, [*wrong, event(user_id, item_id, **second)])
+    io.send(SERVED, lists[1]["request_id"], lists[1])
+    io.send(EVENTS, user_id, event(user_id, item_id, **first))
+    rows = io.follow(lambda rows: rows and _exposure(app, rows[-1]) == [2, 1, 2], item_id)
+    assert max(_exposure(app, row)[2] for row in rows) == 2
+
+
+def _exposure(app: AppConfig, row: dict[str, Any]) -> list[int]:
+    """Lists, expected clicks and clicks of these moments, by the longest half-life."""
+    half_life_ms = app.features.half_lives_s[-1] * 1000
+    weight = 2 ** (now_ms() % (EPOCH_HALF_LIVES * half_life_ms) / half_life_ms)
+    return [round(amount / weight) for amount in row["exposure"][-6:-3]]
 
 
 def test_history_is_the_newest_by_time_and_id(opened: Opener, app: AppConfig) -> None:
