@@ -61,8 +61,9 @@ TOPICS = (
     TopicSpec("headrace.events.dlq.v1", retention_ms=14 * _DAY_MS),
     # Longer than the letters themselves: a marker must not go before its letter.
     TopicSpec("headrace.events.dlq.replayed.v1", retention_ms=15 * _DAY_MS),
-    # A restarted trainer reads again what it learnt since its checkpoint, superseded records included.
-    TopicSpec("headrace.items.v1", is_compacted=True, compaction_lag_ms=_HOUR_MS, max_message_bytes=64 * _KIB),
+    # As long as events: a replay must find the categories of their day, superseded or not. A restarted trainer, too,
+    # reads again what it learnt since its checkpoint.
+    TopicSpec("headrace.items.v1", is_compacted=True, compaction_lag_ms=7 * _DAY_MS, max_message_bytes=64 * _KIB),
     TopicSpec("headrace.served.v1"),
     TopicSpec("headrace.samples.v1"),
     *(TopicSpec(f"headrace.features.{view}.v1", is_compacted=True) for view in FEATURE_VIEWS),

@@ -15,6 +15,10 @@ import org.apache.flink.table.functions.ProcessTableFunction;
  * Events with the categories of their item, as signed changes: an event goes out with the categories known by then; when
  * an item's categories change, its events of the last {@code keepMs} are taken back ({@code sign} -1) and sent anew.
  *
+ * <p>So an event ends with what the newest record says that came {@code keepMs} after it at the latest, by the broker's
+ * times, and where there is none with what the first record says that named categories. What arrives first does not matter:
+ * an item's superseded records are known too ({@link CategoryPast}), and a replay forgets no event that it reads.
+ *
  * <p>A join that keeps both sides says the same. On the heap it clears away expired rows of whole items at a time, five
  * items an event, so that its cost grows with the events remembered: it was a fifth of the job at 20 events an item. Here
  * an item's events lie packed in a few runs ({@link EventRuns}), which are cheap to extend, to expire and to save.
@@ -28,10 +32,15 @@ import org.apache.flink.table.functions.ProcessTableFunction;
             bridgedTo = RowData.class))
 public class CategorizeEvents extends ProcessTableFunction<RowData> {
 
-  /** What an item's newest record says. */
+  /** What an item's newest record says, the broker time of the first that said so, and what those before it said. */
   public static class Item {
     @DataTypeHint(value = "ARRAY<STRING>", bridgedTo = ArrayData.class)
     public ArrayData categories = null;
+
+    public long sinceMs = 0;
+
+    @DataTypeHint("BYTES")
+    public byte[] earlier = CategoryPast.NONE;
   }
 
   /**
@@ -76,26 +85,42 @@ public class CategorizeEvents extends ProcessTableFunction<RowData> {
       @ArgumentHint(name = "keep_ms", value = ArgumentTrait.SCALAR) Long keepMs)
       throws Exception {
     if (event != null) {
-      EventRuns.add(kept, runs, event, event.getLong(7) - keepMs);
-      collect(change(event, item.categories, 1));
+      long recordMs = event.getLong(7);
+      EventRuns.add(kept, runs, event, droppedBefore(recordMs, keepMs));
+      collect(change(event, categoriesAt(item, recordMs + keepMs), 1));
     } else {
-      recategorize(item, runs.tail, kept, record, record.getLong(2) - keepMs);
+      recategorize(item, runs.tail, kept, record, keepMs);
     }
   }
 
+  /** Returns before which broker time events may be dropped: none in a replay, whose item records may be still to come. */
+  private static long droppedBefore(long recordMs, long keepMs) {
+    return recordMs + keepMs < System.currentTimeMillis() ? Long.MIN_VALUE : recordMs - keepMs;
+  }
+
+  private static ArrayData categoriesAt(Item item, long limitMs) {
+    boolean isNewest = item.earlier.length == 0 || item.sinceMs <= limitMs;
+    return isNewest ? item.categories : CategoryPast.at(item.earlier, limitMs);
+  }
+
   private void recategorize(
-      Item item, byte[] tail, MapView<Integer, byte[]> kept, RowData record, long sinceMs) throws Exception {
+      Item item, byte[] tail, MapView<Integer, byte[]> kept, RowData record, long keepMs) throws Exception {
     ArrayData before = item.categories;
     ArrayData now = record.isNullAt(1) ? null : Texts.copied(record.getArray(1));
     if (Texts.areEqual(before, now)) {
       return;
     }
+    boolean isFirst = before == null && item.earlier.length == 0;
+    if (!isFirst) {
+      item.earlier = CategoryPast.with(item.earlier, item.sinceMs, before);
+    }
     item.categories = now;
+    item.sinceMs = record.getLong(2);
     EventRuns.forEach(
         kept,
         tail,
         record.getString(0),
-        sinceMs,
+        isFirst ? Long.MIN_VALUE : item.sinceMs - keepMs,
         event -> {
           collect(change(event, before, -1));
           collect(change(event, now, 1));

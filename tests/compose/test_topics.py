@@ -47,9 +47,11 @@ def test_samples_stay_a_week() -> None:
     assert int(BY_NAME["headrace.samples.v1"].settings()["retention.ms"]) >= 7 * 86_400_000
 
 
-def test_items_stay_for_a_trainer_that_repeats_its_batches() -> None:
-    """Longer than checkpoints reach back, also where a newer record of the item came."""
-    assert int(BY_NAME["headrace.items.v1"].settings()["min.compaction.lag.ms"]) >= 3_600_000
+def test_superseded_item_records_stay_as_long_as_events() -> None:
+    """A replay finds the categories of each event's day, and a trainer that repeats its batches the same records."""
+    kept_ms = int(BY_NAME["headrace.items.v1"].settings()["min.compaction.lag.ms"])
+    inputs = ("headrace.events.v1", "headrace.events.backfill.v1")
+    assert all(kept_ms >= int(BY_NAME[name].settings()["retention.ms"]) for name in inputs)
 
 
 def test_apps_cannot_send_large_records() -> None:
