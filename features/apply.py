@@ -18,7 +18,7 @@ from feast.repo_contents import RepoContents
 from features.config import ConfigError, FeaturesConfig, load_app_config, load_endpoints
 from features.entities import item, scope, user
 from features.errors import FeatureChangedError, FeatureLogError
-from features.feature_fields import DEFINITION, RETIRED
+from features.feature_fields import DEFINITION, HALF_LIVES, RETIRED
 from features.feature_log_columns import log_layouts
 from features.feature_log_files import LOG_FOLDER, prepare_views
 from features.item_views import global_activity, item_activity, item_exposure
@@ -39,6 +39,8 @@ def apply_features(store: FeatureStore, features: FeaturesConfig) -> list[str]:
     """
     Path(store.config.registry.path).parent.mkdir(parents=True, exist_ok=True)
     views = [_bound_view(make_view(features), Path(store.config.repo_path)) for make_view in VIEWS]
+    for view in views:
+        view.tags = {**view.tags, HALF_LIVES: _half_lives(features)}
     services = ranker_services(features, {view.name: view for view in views})
     _check_meanings(store, views, [service.name for service in services])
     _remember_retired(store, views)
@@ -65,12 +67,18 @@ def apply_features(store: FeatureStore, features: FeaturesConfig) -> list[str]:
 
 
 def check_features(store: FeatureStore, features: FeaturesConfig) -> None:
-    """Look whether `apply_features` would take these features; changes nothing.
+    """Look whether `apply_features` would take these features beside rows of the ones before; changes nothing.
 
     Raises:
-        FeatureChangedError: as `apply_features`.
+        FeatureChangedError: as `apply_features`, or counters would have other half-lives than rows that stay.
     """
     views = [make_view(features) for make_view in VIEWS]
+    wanted = _half_lives(features)
+    for registered in {view.tags.get(HALF_LIVES, wanted) for view in store.list_feature_views()} - {wanted}:
+        raise FeatureChangedError(
+            f"features.half_lives_s is {wanted}, but rows of those who are silent have {registered}, and would be read "
+            "as if they had the new ones; `headrace down` and `up` replay all rows where Kafka still has all events"
+        )
     _check_meanings(store, views, [one.name for one in ranker_services(features, {view.name: view for view in views})])
 
 
@@ -101,6 +109,10 @@ def _remember_retired(store: FeatureStore, views: list[FeatureView]) -> None:
         retired = {name: meaning for name, meaning in known.get(view.name, {}).items() if name not in current}
         if retired:
             view.tags = {**view.tags, RETIRED: json.dumps(retired, sort_keys=True)}
+
+
+def _half_lives(features: FeaturesConfig) -> str:
+    return json.dumps(features.half_lives_s)
 
 
 def _meanings(view: FeatureView) -> dict[str, str]:

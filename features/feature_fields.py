@@ -11,6 +11,8 @@ from features.declared_features import DeclaredFeature, of_entity
 
 DEFINITION = "definition"
 """Name of the tag."""
+HALF_LIVES = "half_lives_s"
+"""Tag of a view with counters: the half-lives that their numbers are of, as JSON."""
 RETIRED = "retired"
 """Tag of a view: the features that were once declared in it, by name with their meaning, as JSON."""
 

@@ -135,6 +135,8 @@ def catch_up(endpoints: Endpoints, pid: int, lists: int, feedback: int) -> Catch
         if started and time.monotonic() - end_s > 60.0:
             raise SystemExit(f"the job stopped at {ended} of {lists + feedback} samples; see the TaskManager's log")
         time.sleep(0.1)
+    if started >= lists + feedback:
+        raise SystemExit(f"all {started} samples were there at the first look, so there is no rate; take more --lists")
     spent = {name: seconds - before.get(name, 0.0) for name, seconds in thread_seconds(process).items()}
     consumer.close()
     share = (lists + feedback - started) / (lists + feedback)

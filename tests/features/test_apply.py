@@ -10,7 +10,7 @@ import pytest
 from feast import FeatureStore
 
 from features import apply
-from features.apply import VIEWS, apply_features
+from features.apply import VIEWS, apply_features, check_features
 from features.config import AppConfig, Endpoints, FeaturesConfig
 from features.declared_features import DeclaredFeature
 from features.errors import FeatureChangedError
@@ -117,6 +117,18 @@ def test_a_name_that_left_keeps_its_meaning(endpoints: Endpoints, app: AppConfig
     changes = apply_features(open_store(endpoints, app), declaring(4, user_views=DECLARED["user_views"]))
     assert "update feature view user_activity" in {change.partition(" (")[0] for change in changes}
     assert apply_features(open_store(endpoints, app), declaring(4, user_views=DECLARED["user_views"])) == []
+
+
+def test_other_half_lives_are_refused_beside_rows_that_stay(
+    endpoints: Endpoints, app: AppConfig, store: FeatureStore
+) -> None:
+    """By the check of an upgrade; `up` replays every row, and then the new ones are those that are registered."""
+    other = FeaturesConfig(half_lives_s=(60.0, 3600.0))
+    with pytest.raises(FeatureChangedError, match=r"half_lives_s is \[60.0, 3600.0\], but rows .* have \[600.0"):
+        check_features(open_store(endpoints, app), other)
+    check_features(open_store(endpoints, app), app.features)
+    apply_features(open_store(endpoints, app), other)
+    check_features(open_store(endpoints, app), other)
 
 
 def test_a_refusal_is_one_sentence(
