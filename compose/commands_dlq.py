@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -135,6 +136,8 @@ def dlq_replay(
 
 
 def _selection(reasons: Sequence[str] | None, since: str, letters: Sequence[str] | None) -> Selection:
-    from compose.dlq_letters import Selection, check_letter_id, parse_since
+    from compose.dlq_letters import Selection, check_letter_id, doubt_about, parse_since
 
+    for doubt in filter(None, map(doubt_about, reasons or ())):
+        print(f"headrace: {doubt}", file=sys.stderr)
     return Selection(frozenset(reasons or ()), parse_since(since), frozenset(map(check_letter_id, letters or ())))

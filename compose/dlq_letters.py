@@ -13,8 +13,17 @@ import msgspec
 
 from compose.errors import StackError
 from compose.topic_scan import scan_topic
+from features.config import nearest_name
 
 DEAD_LETTERS_TOPIC = "headrace.events.dlq.v1"
+REASONS = (
+    *("too_large", "not_json", "too_deep", "unknown_action", "too_old", "bad_token"),
+    *("unknown_request", "after_horizon"),
+    *(f"missing_{field}" for field in ("event_id", "user_id", "item_id", "action", "event_time_ms")),
+    *(f"bad_{field}" for field in ("event_id", "user_id", "item_id", "action", "event_time_ms")),
+    *("bad_value", "bad_request_id", "bad_context"),
+)
+"""Every reason that a letter can have; a test holds them equal to those of the streaming jobs."""
 _AGE = re.compile(r"(\d+)\s*([smhd])")
 _LETTER_ID = re.compile(r"[\w.-]+:\d+:\d+")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -120,6 +129,11 @@ def parse_since(text: str, now_ms: int | None = None) -> int | None:
         raise DlqUsageError(f"--since must be an age like 90m, 6h or 7d, or an ISO time, not {text!r}") from error
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return max(0, int(aware.timestamp() * 1000))
+
+
+def doubt_about(reason: str) -> str:
+    """Return a sentence about a reason that no job writes, empty for others: misspelt it would look like good news."""
+    return "" if reason in REASONS else f"--reason: no job writes {reason!r}{nearest_name(reason, REASONS)}"
 
 
 def check_letter_id(text: str) -> str:

@@ -1,8 +1,8 @@
 """Raw events as columns: one decode each, ids as 64-bit hashes, and a reason for each record that cannot be used.
 
-The reasons are those of the feature job (`streams/events.py`); only what is nested too deep is left to it. They are
-found here again so that a window can be judged while it is open, also with Flink down; what Flink itself rejects is
-counted beside them, from the dead letters.
+The reasons are those of the feature job (`streams/events.py`); only what is nested too deep, contexts and tokens are left
+to it. They are found here again so that a window can be judged while it is open, also with Flink down; what Flink itself
+rejects is counted beside them, from the dead letters.
 """
 
 from __future__ import annotations
@@ -151,6 +151,8 @@ def _reason_of_rest(event: _RawEvent, action: int) -> str:
         return "missing_event_time_ms"
     if not 0 < event.event_time_ms < 10**18:
         return "bad_event_time_ms"
+    if event.request_id and not _is_id(event.request_id):
+        return "bad_request_id"
     if action < 0:
         return "unknown_action" if _is_id(event.action) else "bad_action"
     return ""

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from compose.dlq_letters import DlqUsageError, Selection, check_letter_id, decode_letter, parse_since
+from compose.dlq_letters import (
+    REASONS,
+    DlqUsageError,
+    Selection,
+    check_letter_id,
+    decode_letter,
+    doubt_about,
+    parse_since,
+)
 from tests.compose.dead_letters import HOUR_MS, NOW_MS, letter, letter_json
+from tests.running_stack import ROOT
+from tests.streams.test_feature_job import GARBAGE
 
 
 def test_a_letter_is_read_as_it_was_written() -> None:
@@ -61,3 +73,17 @@ def test_a_letter_is_named_by_its_place() -> None:
     for text in ("headrace.events.v1:2", "2:7", "a:b:c", ""):
         with pytest.raises(DlqUsageError, match="--letter must be TOPIC:PARTITION:OFFSET"):
             check_letter_id(text)
+
+
+def test_a_misspelt_reason_is_no_good_news() -> None:
+    """It would find no letter; the nearest one is named."""
+    assert "no job writes 'unknown_acton' (did you mean 'unknown_action'?)" in doubt_about("unknown_acton")
+    assert [doubt_about(reason) for reason in REASONS if doubt_about(reason)] == []
+
+
+def test_every_reason_of_the_jobs_is_known() -> None:
+    """Those that the feature job gives to garbage, and those that its SQL and the guide name."""
+    guide = (ROOT / "docs" / "events.md").read_text(encoding="utf-8").split("## What cannot be used")[1]
+    told = re.findall(r"^\| `([a-z_]+)` \|", guide.split("\n## ")[0], flags=re.MULTILINE)
+    assert {*told, *(reason for _, reason in GARBAGE)} <= set(REASONS)
+    assert {reason for reason in REASONS if not reason.startswith(("missing_", "bad_"))} <= set(told)

@@ -65,6 +65,7 @@ def test_equal_ids_have_equal_hashes_in_any_process(app: AppConfig) -> None:
         ({"event_time_ms": NOW_MS - 25 * 3_600_000}, "too_old"),
         ({"value": "high"}, "bad_value"),
         ({"request_id": []}, "bad_request_id"),
+        ({"request_id": "r" * 129}, "bad_request_id"),
         ({"context": {"a": "x" * 70_000}}, "too_large"),
     ],
 )
