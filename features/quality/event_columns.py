@@ -1,8 +1,8 @@
 """Raw events as columns: one decode each, ids as 64-bit hashes, and a reason for each record that cannot be used.
 
-The reasons are those of the feature job (`streams/events.py`); only what is nested too deep, contexts and tokens are left
-to it. They are found here again so that a window can be judged while it is open, also with Flink down; what Flink itself
-rejects is counted beside them, from the dead letters.
+The reasons are those of the feature job (`streams/events.py`); only what is nested too deep, contexts and tokens are
+left to it. They are found here again so that a window can be judged while it is open, also with Flink down; what Flink
+itself rejects is counted beside them, from the dead letters.
 """
 
 from __future__ import annotations
