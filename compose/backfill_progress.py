@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 from compose.errors import StackError
 from compose.imports.errors import EventsFileError
 from compose.imports.events_file import ImportOptions
+from features.whole_file import replace_file
 
 _VERSION = 1
 _CHUNK_BYTES = 1 << 20
@@ -126,13 +126,8 @@ class ProgressFile:
             stamped.is_finished,
             stamped.updated_time_ms,
         )
-        temporary = self._path.with_suffix(".tmp")
         try:
-            with temporary.open("wb") as file:
-                file.write(msgspec.json.encode(data))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
+            replace_file(self._path, msgspec.json.encode(data), is_durable=True)
         except OSError as error:
             raise BackfillProgressError(f"cannot write {self._path}: {error.strerror}; make room, run again") from error
         return stamped

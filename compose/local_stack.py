@@ -21,6 +21,7 @@ from compose.ports import PortMode, choose_ports
 from compose.processes import ProcessRecord, end_all, record_of
 from compose.supervisor import PartStatus, Supervisor
 from features.config import Endpoints
+from features.whole_file import replace_file
 from serving.security.operator_tokens import make_operator_tokens, operator_files
 from streams.job_start import ChangedJobs
 
@@ -219,7 +220,7 @@ class LocalStack:
             ],
         }
         with contextlib.suppress(OSError):  # A full disk must not end a stack that runs.
-            write_atomically(self._state_dir / STATUS_FILE, json.dumps(data, indent=2))
+            replace_file(self._state_dir / STATUS_FILE, json.dumps(data, indent=2).encode())
 
 
 def read_status(state_dir: Path) -> dict[str, Any]:
@@ -253,18 +254,10 @@ def is_stack_running(state_dir: Path) -> bool:
     return False
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old content or the new one."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)
-
-
 def _write_common_files(layout: StackLayout) -> None:
     for folder in ("logs", "models", "trainer", "feast"):
         (layout.state_dir / folder).mkdir(parents=True, exist_ok=True)
-    write_atomically(layout.endpoints_path, layout.endpoints.model_dump_json(indent=2))
+    replace_file(layout.endpoints_path, layout.endpoints.model_dump_json(indent=2).encode())
     for path in operator_files(layout.state_dir).values():  # Anew at every start.
         path.unlink(missing_ok=True)
     make_operator_tokens(layout.state_dir)

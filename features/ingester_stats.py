@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from features.feature_topics import FEATURE_TOPICS
+from features.whole_file import replace_file
 
 FILE_EVERY_MS = 1000
 LOG_EVERY_MS = 10_000
@@ -83,7 +84,7 @@ class IngesterStats:
         self._last_file_ms = now_ms
         summary = self._summary(state, now_ms, lag())
         try:
-            _replace_file(self._path, json.dumps(summary))
+            replace_file(self._path, json.dumps(summary).encode())
         except OSError as error:  # A full disk must not stop the features.
             _log.warning("cannot write %s: %s", self._path, error.strerror)
         if now_ms - self._last_log_ms >= LOG_EVERY_MS:
@@ -139,10 +140,3 @@ class _RecentTimes:
             return {}
         p50, p99 = np.percentile([duration_ms for _, duration_ms in self._measured], (50, 99))
         return {"p50": round(float(p50), 2), "p99": round(float(p99), 2)}
-
-
-def _replace_file(path: Path, text: str) -> None:
-    """Write `path` so that a reader sees the old text or the new one."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

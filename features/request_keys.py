@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from features.config import ConfigError
+from features.whole_file import replace_file
 
 SECRET_BYTES = 32
 MAX_KEYS = 64
@@ -119,13 +120,8 @@ def _now_ms() -> int:
 
 
 def _write(path: Path, keys: RequestKeys) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     content = msgspec.json.format(msgspec.json.encode(keys), indent=2)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    replace_file(path, content + b"\n", mode=0o600, is_durable=True)
 
 
 @contextmanager

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from features.whole_file import replace_file
 from trainer.version_files import ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -77,8 +77,6 @@ class AvoidedVersions:
                 stored = self._read()
                 changed = change(stored)[-_KEPT:]
                 if changed != stored:
-                    temporary = self._path.with_suffix(".tmp")
-                    temporary.write_bytes(msgspec.json.encode(changed))
-                    os.replace(temporary, self._path)
+                    replace_file(self._path, msgspec.json.encode(changed))
         except OSError as error:
             logger.warning("cannot write %s (%s); a restart will not know it", self._path, error)

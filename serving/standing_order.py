@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+from features.whole_file import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +61,6 @@ class StandingOrderFile:
             if order is None:
                 self.path.unlink(missing_ok=True)
                 return
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-            temporary.write_bytes(msgspec.json.encode(order))
-            os.replace(temporary, self.path)
+            replace_file(self.path, msgspec.json.encode(order))
         except OSError as error:
             logger.warning("cannot keep the standing order in %s (%s); a restart will not know it", self.path, error)

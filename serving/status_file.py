@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from features.whole_file import replace_file
 from serving.arms.canary import CanaryReport
 
 
@@ -88,6 +88,4 @@ def write_status(path: Path, status: ServingStatus) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(msgspec.json.encode(status))
-    os.replace(temporary, path)
+    replace_file(path, msgspec.json.encode(status))

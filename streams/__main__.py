@@ -13,12 +13,13 @@ from pathlib import Path
 
 from features.config import AppConfig, ConfigError, load_app_config, load_endpoints, load_section
 from features.label_config import Labels, load_labels
+from features.whole_file import replace_file
 from streams.config import StreamsConfig
 from streams.errors import ClusterError, HistoryLostError, StreamsError
 from streams.flink_rest import FlinkRest
 from streams.input_history import read_history
 from streams.job import SqlJob
-from streams.job_files import JobFiles, write_whole
+from streams.job_files import JobFiles
 from streams.job_start import CHANGED_JOBS, JobStart, bring_up, choose_start
 from streams.jobs.feature_job import feature_job
 from streams.jobs.sample_job import sample_job
@@ -70,7 +71,7 @@ def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
         by_name = {starts[name].job.name: files[name] for name in files}
         cluster = SubmissionCluster(rest, streams, endpoints.kafka, by_name, find_jars(options.jars))
         ids |= bring_up(starts, cluster)
-    write_whole(flink_dir / "jobs.json", json.dumps(_known_ids(flink_dir) | ids))
+    replace_file(flink_dir / "jobs.json", json.dumps(_known_ids(flink_dir) | ids).encode())
     return {name: ids[name] for name in jobs}
 
 

@@ -11,11 +11,11 @@ nothing, and one under another plan would be read into the wrong operators. The 
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.whole_file import replace_file
 from streams.errors import RestoreRefusedError
 from streams.job import SqlJob
 
@@ -58,7 +58,7 @@ class JobFiles:
 
     def keep(self, job: SqlJob, bootstrap: str) -> None:
         """Keep the statements of a job, so that it can go on when the configuration says something else."""
-        write_whole(self._statements(job.plan_name), job.to_text(bootstrap))
+        replace_file(self._statements(job.plan_name), job.to_text(bootstrap).encode())
 
     def kept(self, plan: str, bootstrap: str) -> SqlJob:
         """Return the job that was kept.
@@ -114,11 +114,3 @@ def _written_ns(path: Path) -> int:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that other processes see whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

@@ -15,13 +15,14 @@ from pyflink.common import Configuration
 from pyflink.table import EnvironmentSettings, TableEnvironment
 from pyflink.util.exceptions import JavaException
 
+from features.whole_file import replace_file
 from streams.compiled_plan import with_retention
 from streams.config import StreamsConfig
 from streams.errors import ClusterError, JarsMissingError, JobFailedError, RestoreRefusedError
 from streams.flink_rest import FlinkRest, root_message
 from streams.java_functions import FUNCTIONS, JAR_NAME
 from streams.job import SqlJob
-from streams.job_files import JobFiles, write_whole
+from streams.job_files import JobFiles
 from streams.restore_failure import is_restore_failure
 from streams.sql_text import literal
 
@@ -102,7 +103,7 @@ def submit(job: SqlJob, settings: Mapping[str, str], plan: Path, checkpoint: Pat
     try:
         environment = _environment(job, settings)
         if not plan.exists():
-            write_whole(plan, _compile(environment, job))
+            replace_file(plan, _compile(environment, job).encode())
         client = environment.execute_sql(f"EXECUTE PLAN {literal(str(plan.resolve()))}").get_job_client()
     except (Py4JJavaError, JavaException) as error:
         if checkpoint and is_restore_failure(str(error)):

@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from features.whole_file import fsync_directory
 from trainer.batch_records import Entry, decode_entry, encode_entry
-from trainer.durable_files import fsync_directory
 
 _SEGMENT_PATTERN = re.compile(r"(\d{16})\.(\d+)\.log")
 _SEGMENT_BYTES = 16 << 20

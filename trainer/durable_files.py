@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from features.whole_file import fsync_directory
+
 TEMPORARY_SUFFIX = ".tmp"
 
 
@@ -29,15 +31,6 @@ def write_directory(target: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     fsync_directory(target.parent)
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Replace a file by one rename, durable when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-    _write_file(temporary, data)
-    temporary.replace(path)
-    fsync_directory(path.parent)
 
 
 def delete_directory(directory: Path) -> None:
@@ -88,12 +81,3 @@ def _write_file(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def fsync_directory(directory: Path) -> None:
-    """Have the names in a directory survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

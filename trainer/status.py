@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from features.whole_file import replace_file
 from trainer.batch_log import BatchLog
 from trainer.batch_machine import BatchMachine
 from trainer.publisher import Publisher
@@ -135,18 +136,12 @@ class StatusFile:
         content |= {"refused_batches": self._refused_batches.status()}
         content |= {"gaps": machine.gaps.saved(), "batch_log": batch_log.status()} | report.status()
         try:
-            self._replace(self._path, msgspec.json.encode(content))
-            self._replace(self._path.with_suffix(".prom"), _exposition(content))
+            replace_file(self._path, msgspec.json.encode(content))
+            replace_file(self._path.with_suffix(".prom"), _exposition(content))
         except OSError as error:
             if not self._has_failed:
                 logger.error("the status file cannot be written (%s); further errors are not told", error)
             self._has_failed = True
-
-    def _replace(self, path: Path, data: bytes) -> None:
-        temporary = path.with_name(f"{path.name}.tmp")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
 
 
 def _model_status(machine: BatchMachine, publisher: Publisher) -> dict[str, Any]:

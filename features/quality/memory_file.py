@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from features.quality.window_counts import IdMemory
+from features.whole_file import replace_file
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +45,8 @@ class MemoryFile:
         }
         mark = msgspec.json.encode({"window_end_ms": window_end_ms, "offsets": dict(offsets)})
         arrays["mark"] = np.frombuffer(mark, dtype=np.uint8)
-        temporary = self._path.with_suffix(".tmp")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(arrays, temporary)
-            temporary.replace(self._path)
+            replace_file(self._path, save(arrays))
         except (OSError, SafetensorError) as error:
             _log.warning("cannot keep the id memory in %s: %s", self._path, error)
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from features.quality.profile import Profile
+from features.whole_file import replace_file
 
 FILE_EVERY_MS = 1000
 _LISTED = 20
@@ -57,11 +58,8 @@ class QualityStats:
         if now_ms - self._last_file_ms < FILE_EVERY_MS:
             return
         self._last_file_ms = now_ms
-        temporary = self._path.with_suffix(".tmp")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(msgspec.json.encode(self._summary(state, now_ms, held(), lag())))
-            temporary.replace(self._path)
+            replace_file(self._path, msgspec.json.encode(self._summary(state, now_ms, held(), lag())))
         except OSError as error:  # A full disk must not stop the watch.
             _log.warning("cannot write %s: %s", self._path, error.strerror)
 

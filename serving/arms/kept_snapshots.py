@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
 
+from features.whole_file import replace_file
 from trainer.version_files import pin_version, unpin_version
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,4 @@ class KeptSnapshots:
 
     def _write(self, kept: set[str]) -> None:
         self._kept = kept
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")  # Workers share the file.
-        temporary.write_bytes(msgspec.json.encode(kept))
-        os.replace(temporary, self._path)
+        replace_file(self._path, msgspec.json.encode(kept))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import msgspec
 
 from features.config import ConfigError
+from features.whole_file import replace_file
 from serving.security.tokens import Token, TokenBook
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -46,11 +46,5 @@ def write_tokens(path: Path, tokens: tuple[Token, ...]) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     content = msgspec.json.format(msgspec.json.encode(_TokensFile(list(tokens))), indent=2)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    replace_file(path, content + b"\n", mode=0o600, is_durable=True)

@@ -12,7 +12,7 @@ import pytest
 
 from compose.daemon import stop_daemon
 from compose.errors import StackError, StackNotRunningError, StackRunningError
-from compose.local_stack import LocalStack, is_stack_running, recorded_processes, write_atomically
+from compose.local_stack import LocalStack, is_stack_running, recorded_processes
 from compose.processes import end_all, is_alive, spawn
 from features.config import load_endpoints
 from tests.compose.small_stack import IGNORE_TERM, ROOT, SERVE, WAIT_S, program, server
@@ -103,12 +103,3 @@ def test_unknown_part_is_named_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(StackError, match=r"unknown part 'kafak' \(known: .*kafka"):
         LocalStack(CONFIG, tmp_path, parts=["kafak"]).start()
     assert not is_stack_running(tmp_path)
-
-
-def test_atomic_write_leaves_no_temporary_file(tmp_path: Path) -> None:
-    """A reader sees the old content or the new one, and only one file."""
-    path = tmp_path / "status.json"
-    write_atomically(path, "old")
-    write_atomically(path, "new")
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]

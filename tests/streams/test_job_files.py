@@ -9,10 +9,11 @@ import pytest
 
 from features.config import AppConfig, load_app_config
 from features.label_config import load_labels
+from features.whole_file import replace_file
 from streams.config import StreamsConfig
 from streams.errors import RestoreRefusedError
 from streams.job import SqlJob
-from streams.job_files import JobFiles, write_whole
+from streams.job_files import JobFiles
 from streams.jobs.feature_job import feature_job
 from streams.jobs.sample_job import sample_job
 from tests.features.declared import DECLARED
@@ -45,7 +46,7 @@ def test_points_of_every_plan_come_newest_first(tmp_path: Path) -> None:
     _point(files.checkpoints("p2"), "bbb/chk-8", 4, is_complete=False)
     _point(files.checkpoints("p3"), "ccc/chk-1", 5)
     for plan in ("p1", "p2"):
-        write_whole(files.plan(plan), "{}")
+        replace_file(files.plan(plan), b"{}")
     assert [(point.path, point.plan) for point in files.points()] == [(new, "p2"), (saved, "p2"), (old, "p1")]
 
 
@@ -73,7 +74,7 @@ def test_a_kept_job_is_the_same_job_at_todays_addresses(tmp_path: Path) -> None:
     files.keep(job, "127.0.0.1:1")
     with pytest.raises(RestoreRefusedError, match="nothing is kept"):
         files.kept(job.plan_name, "127.0.0.1:2")
-    write_whole(files.plan(job.plan_name), "{}")
+    replace_file(files.plan(job.plan_name), b"{}")
     kept = files.kept(job.plan_name, "127.0.0.1:2")
     assert kept.tables == list(_job("127.0.0.1:2").tables)
     assert (kept.plan_name, kept.state_rules) == (job.plan_name, list(job.state_rules))

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from features.config import load_app_config
+from features.whole_file import replace_file
 from streams.config import StreamsConfig
 from streams.errors import HistoryLostError, RestoreRefusedError
 from streams.input_history import InputHistory
 from streams.job import SqlJob
-from streams.job_files import JobFiles, write_whole
+from streams.job_files import JobFiles
 from streams.job_start import ChangedJobs, JobStart, bring_up, choose_start
 from streams.jobs.feature_job import feature_job
 from tests.running_stack import ROOT
@@ -33,7 +34,7 @@ def _ran(files: JobFiles, job: SqlJob, second: int) -> Path:
     point.mkdir(parents=True)
     (point / "_metadata").touch()
     os.utime(point / "_metadata", (second, second))
-    write_whole(files.plan(job.plan_name), "{}")
+    replace_file(files.plan(job.plan_name), b"{}")
     files.keep(job, "k:1")
     return point
 
