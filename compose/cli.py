@@ -160,8 +160,11 @@ def doctor(
     """Name what is missing, damaged or busy on this machine, and how to mend it; exit code 1 if anything is."""
     from compose.config import load_stack_config
     from compose.doctor import examine, print_findings
+    from features.config import load_app_config, load_section
+    from features.model_store_config import ModelStoreConfig
 
-    findings = examine(state.resolve(), load_stack_config(config).ports)
+    store = load_section(config, "model_store", ModelStoreConfig)
+    findings = examine(state.resolve(), load_stack_config(config).ports, store, load_app_config(config).name)
     if as_json:
         print_json([vars(finding) for finding in findings])
     else:

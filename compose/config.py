@@ -10,6 +10,7 @@ from pydantic import Field
 from compose.imports.mapping import MappingConfig, load_mappings
 from features.config import AppConfig, ConfigError, StrictConfig, load_app_config, load_section
 from features.label_config import load_labels
+from features.model_store_config import ModelStoreConfig
 from features.quality.config import QualityConfig, load_quality_config
 from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
@@ -88,6 +89,8 @@ class HeadraceConfig(StrictConfig):
     """The quality job."""
     request_tokens: RequestTokensConfig
     """Signed tokens of answers."""
+    model_store: ModelStoreConfig
+    """Where snapshots are."""
 
 
 def load_stack_config(path: Path) -> StackConfig:
@@ -114,6 +117,7 @@ def load_headrace_config(path: Path) -> HeadraceConfig:
         imports=load_mappings(path),
         quality=load_quality_config(path),
         request_tokens=load_section(path, "request_tokens", RequestTokensConfig),
+        model_store=load_section(path, "model_store", ModelStoreConfig),
     )
     load_labels(path, config.app)
     load_rules(path, config.app)

@@ -21,6 +21,9 @@ from compose.local_stack import is_stack_running
 from compose.part import PROJECT_ROOT
 from compose.ports import holder_of, is_free
 from compose.redis_server import redis_binary
+from features.config import ConfigError
+from features.model_store_config import ModelStoreConfig
+from trainer.version_files import StoreError, open_versions
 
 NEEDED_MEMORY_MB = 4500
 """Resident memory of the whole stack under the demo, with some room."""
@@ -40,7 +43,9 @@ class Finding:
     """What to do about it; empty where nothing has to be done."""
 
 
-def examine(state_dir: Path, ports: PortsConfig, root: Path = PROJECT_ROOT) -> list[Finding]:
+def examine(
+    state_dir: Path, ports: PortsConfig, model_store: ModelStoreConfig, name: str, root: Path = PROJECT_ROOT
+) -> list[Finding]:
     """Run every check; none of them changes anything."""
     checks: list[Callable[[], Finding]] = [
         check_python,
@@ -51,6 +56,7 @@ def examine(state_dir: Path, ports: PortsConfig, root: Path = PROJECT_ROOT) -> l
         lambda: check_jars(root),
         lambda: check_memory(psutil.virtual_memory().available // 2**20),
         lambda: check_disk(state_dir),
+        lambda: check_model_store(model_store, name),
     ]
     findings = [check() for check in checks]
     if is_stack_running(state_dir):
@@ -127,6 +133,21 @@ def check_disk(state_dir: Path) -> Finding:
     is_ok = free_mb >= NEEDED_DISK_MB
     mend = "" if is_ok else f"free {NEEDED_DISK_MB - free_mb} MB there, or choose another --state"
     return Finding("disk", is_ok, f"{free_mb} MB free at {existing}", mend)
+
+
+def check_model_store(config: ModelStoreConfig, name: str) -> Finding:
+    """Check that the model store can be reached, where it is not the state directory."""
+    if not config.uri:
+        return Finding("models", True, "kept in the state directory")
+    try:
+        store = open_versions(config.uri, name, config)
+        count = len(store.versions())
+    except ConfigError as error:
+        return Finding("models", False, str(error), "mend the section model_store of headrace.yaml")
+    except (StoreError, OSError) as error:
+        mend = "start the store, or mend model_store in headrace.yaml and the variables that it names"
+        return Finding("models", False, str(error), mend)
+    return Finding("models", True, f"{count} snapshots in {store.uri}")
 
 
 def check_ports(ports: PortsConfig) -> list[Finding]:

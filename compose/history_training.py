@@ -33,6 +33,7 @@ from trainer.history import Base, HistoryFile, HistoryItems, learn_history, new_
 from trainer.online_learner import OnlineLearner
 from trainer.startup import Places
 from trainer.state_lock import lock_state
+from trainer.version_files import LocalVersions
 
 _SHOWN_EVERY = 500
 _INTERRUPTED = 130
@@ -100,7 +101,7 @@ class HistoryTraining:
         self._app: AppConfig = load_app_config(options.config)
         self._labels: Labels = load_labels(options.config, self._app)
         self._config = load_section(options.config, "trainer", TrainerConfig)
-        self._places = Places(options.state, options.state / "models" / self._app.name)
+        self._places = Places(options.state, LocalVersions(options.state / "models" / self._app.name))
         self._progress = import_progress()
         self._now_ms = time.time_ns() // 1_000_000
         self.summary = TrainSummary()

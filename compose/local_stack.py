@@ -94,6 +94,7 @@ class LocalStack:
                 config.stack,
                 None if tls is None else tls.for_own_clients(),
                 self._changed_jobs,
+                config.model_store.uri,
             )
             self._layout = layout
             _write_common_files(layout)

@@ -31,6 +31,9 @@ class StackLayout:
     changed_jobs: ChangedJobs = "replay"
     """What becomes of a Flink job whose newest checkpoint is of another configuration (`streams/job_start.py`)."""
 
+    model_store: str = ""
+    """Address of the model store; empty: in the state directory."""
+
     @property
     def endpoints_path(self) -> Path:
         """File with the addresses, which every part gets by `--endpoints`."""
@@ -51,7 +54,7 @@ class StackLayout:
             serving=self.address("serving"),
             admin=self.address("admin"),
             tls=self.serving_tls,
-            model_store=str(self.state_dir / "models"),
+            model_store=self.model_store or str(self.state_dir / "models"),
             state=str(self.state_dir),
         )
 

@@ -119,6 +119,8 @@ def _model(state_dir: Path) -> dict[str, Any]:
         "arms": status.get("arms", {}),
         "canary": status.get("canary"),
         "last_canary": status.get("last_canary", ""),
+        "store_error": status.get("store_error", ""),
+        "cache_error": status.get("cache_error", ""),
     }
 
 
@@ -133,10 +135,11 @@ def _quality(state_dir: Path) -> dict[str, Any]:
 
 def _trainer(state_dir: Path) -> dict[str, Any]:
     status = _read_json(state_dir / "trainer.json")
-    told = {
+    told: dict[str, Any] = {
         key: status[key] for key in ("gaps", "checkpoints", "batch_log", "replay", "refused_batches") if key in status
     }
     progress = status.get("progress", {})
+    told |= {"store_error": status.get("publishing", {}).get("store_error", "")}
     steps = {key: progress[key] for key in ("step", "non_finite_steps", "clipped_steps") if key in progress}
     return told | ({"steps": steps} if steps else {})
 
@@ -155,6 +158,16 @@ def trainer_warnings(trainer: Mapping[str, Any]) -> list[str]:
         f"batch log cannot be written: {batch_log.get('write_error')}": batch_log.get("write_error"),
         f"batch log damaged: {batch_log.get('damage')}": batch_log.get("damage"),
         "the newest start could not repeat its batches exactly": not replay.get("is_exact", True),
+    }
+    return [text for text, is_so in warnings.items() if is_so]
+
+
+def store_warnings(trainer: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
+    """Return what ops should know of the model store, a sentence each."""
+    warnings = {
+        f"trainer: snapshots are not written: {trainer.get('store_error')}": trainer.get("store_error"),
+        f"server: the model store does not answer: {model.get('store_error')}": model.get("store_error"),
+        f"server: snapshots are not kept here: {model.get('cache_error')}": model.get("cache_error"),
     }
     return [text for text, is_so in warnings.items() if is_so]
 
@@ -190,6 +203,8 @@ def print_status(report: StackReport) -> None:
         console.print(f"hold   {report.quality['held_windows']} windows from training; see `headrace quality list`")
     for warning in trainer_warnings(report.trainer):
         console.print(f"warn   trainer: {warning}; see docs/exactness.md", markup=False)
+    for warning in store_warnings(report.trainer, report.model):
+        console.print(f"warn   {warning}; see docs/publishing.md", markup=False)
     model = report.model
     if model.get("version"):
         follows = "following" if model["is_following"] else f"not following: {model['follow_reason']}"

@@ -29,6 +29,7 @@ SECTIONS = (
     "features",
     "labels",
     "request_tokens",
+    "model_store",
     "quality",
     "imports",
     "rules",
@@ -221,7 +222,7 @@ class Endpoints(StrictConfig):
     tls: ClientTls | None = None
     """How to connect to both; None: plain text."""
     model_store: str
-    """Directory of the snapshots (issue 6 makes it any fsspec URI)."""
+    """Where the snapshots are, directory or URI; `model_store.uri` of `headrace.yaml` comes first."""
     state: str
     """Directory for checkpoints, logs and the Feast registry."""
 

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/models.proto\x12\x12headrace.models.v1\"\xf0\x02\n\x0c\x41nnouncement\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0eparent_version\x18\x03 \x01(\t\x12\x14\n\x0csnapshot_uri\x18\x04 \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x05 \x01(\t\x12\x17\n\x0f\x63reated_time_ms\x18\x06 \x01(\x03\x12\x1c\n\x14newest_event_time_ms\x18\x07 \x01(\x03\x12\x1d\n\x15newest_broker_time_ms\x18\x08 \x01(\x03\x12K\n\x0esample_offsets\x18\t \x03(\x0b\x32\x33.headrace.models.v1.Announcement.SampleOffsetsEntry\x12\x0c\n\x04gate\x18\n \x01(\t\x12\x13\n\x0bgate_reason\x18\x0b \x01(\t\x1a\x34\n\x12SampleOffsetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"8\n\tFileEntry\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\"+\n\x0bTensorEntry\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\"\x9c\x07\n\x08Manifest\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x16\n\x0eparent_version\x18\x04 \x01(\t\x12\x17\n\x0f\x63reated_time_ms\x18\x05 \x01(\x03\x12\x17\n\x0f\x66\x65\x61ture_service\x18\x06 \x01(\t\x12\x1b\n\x13\x66\x65\x61ture_schema_hash\x18\x07 \x01(\t\x12\x13\n\x0b\x63onfig_hash\x18\x08 \x01(\t\x12G\n\x0esample_offsets\x18\t \x03(\x0b\x32/.headrace.models.v1.Manifest.SampleOffsetsEntry\x12:\n\x07metrics\x18\n \x03(\x0b\x32).headrace.models.v1.Manifest.MetricsEntry\x12\x36\n\x05\x66iles\x18\x0b \x03(\x0b\x32\'.headrace.models.v1.Manifest.FilesEntry\x12:\n\x07tensors\x18\x0c \x03(\x0b\x32).headrace.models.v1.Manifest.TensorsEntry\x12\x15\n\rcanary_scores\x18\r \x03(\x01\x12\x1c\n\x14newest_event_time_ms\x18\x0e \x01(\x03\x12\x1d\n\x15newest_broker_time_ms\x18\x0f \x01(\x03\x12\r\n\x05heads\x18\x10 \x03(\t\x12\x1c\n\x14oldest_event_time_ms\x18\x11 \x01(\x03\x12\x15\n\rparent_sha256\x18\x12 \x01(\t\x12\x11\n\tnum_items\x18\x13 \x01(\x03\x12\x11\n\tnum_users\x18\x14 \x01(\x03\x12\x14\n\x0c\x64\x65lta_sha256\x18\x15 \x01(\t\x12\x14\n\x0c\x64\x65lta_offset\x18\x16 \x01(\x03\x1a\x34\n\x12SampleOffsetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1aK\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.headrace.models.v1.FileEntry:\x02\x38\x01\x1aO\n\x0cTensorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.headrace.models.v1.TensorEntry:\x02\x38\x01\"\xad\x01\n\x05Order\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05order\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0c\n\x04role\x18\x05 \x01(\t\x12\x0f\n\x07time_ms\x18\x06 \x01(\x03\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x17\n\x0fwindow_start_ms\x18\x08 \x01(\x03\x12\x15\n\rwindow_end_ms\x18\t \x01(\x03\"r\n\x0b\x44\x65ltaHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x15\n\rparent_sha256\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\r\n\x05\x63hunk\x18\x05 \x01(\x05\x12\x0e\n\x06\x63hunks\x18\x06 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13protos/models.proto\x12\x12headrace.models.v1\"\xe0\x02\n\x0c\x41nnouncement\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0eparent_version\x18\x03 \x01(\t\x12\x17\n\x0fmanifest_sha256\x18\x05 \x01(\t\x12\x17\n\x0f\x63reated_time_ms\x18\x06 \x01(\x03\x12\x1c\n\x14newest_event_time_ms\x18\x07 \x01(\x03\x12\x1d\n\x15newest_broker_time_ms\x18\x08 \x01(\x03\x12K\n\x0esample_offsets\x18\t \x03(\x0b\x32\x33.headrace.models.v1.Announcement.SampleOffsetsEntry\x12\x0c\n\x04gate\x18\n \x01(\t\x12\x13\n\x0bgate_reason\x18\x0b \x01(\t\x1a\x34\n\x12SampleOffsetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01J\x04\x08\x04\x10\x05\"8\n\tFileEntry\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\r\n\x05\x62ytes\x18\x03 \x01(\x03\"+\n\x0bTensorEntry\x12\r\n\x05\x64type\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\"\x9c\x07\n\x08Manifest\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\x05\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x16\n\x0eparent_version\x18\x04 \x01(\t\x12\x17\n\x0f\x63reated_time_ms\x18\x05 \x01(\x03\x12\x17\n\x0f\x66\x65\x61ture_service\x18\x06 \x01(\t\x12\x1b\n\x13\x66\x65\x61ture_schema_hash\x18\x07 \x01(\t\x12\x13\n\x0b\x63onfig_hash\x18\x08 \x01(\t\x12G\n\x0esample_offsets\x18\t \x03(\x0b\x32/.headrace.models.v1.Manifest.SampleOffsetsEntry\x12:\n\x07metrics\x18\n \x03(\x0b\x32).headrace.models.v1.Manifest.MetricsEntry\x12\x36\n\x05\x66iles\x18\x0b \x03(\x0b\x32\'.headrace.models.v1.Manifest.FilesEntry\x12:\n\x07tensors\x18\x0c \x03(\x0b\x32).headrace.models.v1.Manifest.TensorsEntry\x12\x15\n\rcanary_scores\x18\r \x03(\x01\x12\x1c\n\x14newest_event_time_ms\x18\x0e \x01(\x03\x12\x1d\n\x15newest_broker_time_ms\x18\x0f \x01(\x03\x12\r\n\x05heads\x18\x10 \x03(\t\x12\x1c\n\x14oldest_event_time_ms\x18\x11 \x01(\x03\x12\x15\n\rparent_sha256\x18\x12 \x01(\t\x12\x11\n\tnum_items\x18\x13 \x01(\x03\x12\x11\n\tnum_users\x18\x14 \x01(\x03\x12\x14\n\x0c\x64\x65lta_sha256\x18\x15 \x01(\t\x12\x14\n\x0c\x64\x65lta_offset\x18\x16 \x01(\x03\x1a\x34\n\x12SampleOffsetsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1aK\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12,\n\x05value\x18\x02 \x01(\x0b\x32\x1d.headrace.models.v1.FileEntry:\x02\x38\x01\x1aO\n\x0cTensorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.headrace.models.v1.TensorEntry:\x02\x38\x01\"\xad\x01\n\x05Order\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05order\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0c\n\x04role\x18\x05 \x01(\t\x12\x0f\n\x07time_ms\x18\x06 \x01(\x03\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x17\n\x0fwindow_start_ms\x18\x08 \x01(\x03\x12\x15\n\rwindow_end_ms\x18\t \x01(\x03\"r\n\x0b\x44\x65ltaHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x15\n\rparent_sha256\x18\x03 \x01(\t\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\r\n\x05\x63hunk\x18\x05 \x01(\x05\x12\x0e\n\x06\x63hunks\x18\x06 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,25 +32,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MANIFEST_TENSORSENTRY']._loaded_options = None
   _globals['_MANIFEST_TENSORSENTRY']._serialized_options = b'8\001'
   _globals['_ANNOUNCEMENT']._serialized_start=44
-  _globals['_ANNOUNCEMENT']._serialized_end=412
-  _globals['_ANNOUNCEMENT_SAMPLEOFFSETSENTRY']._serialized_start=360
-  _globals['_ANNOUNCEMENT_SAMPLEOFFSETSENTRY']._serialized_end=412
-  _globals['_FILEENTRY']._serialized_start=414
-  _globals['_FILEENTRY']._serialized_end=470
-  _globals['_TENSORENTRY']._serialized_start=472
-  _globals['_TENSORENTRY']._serialized_end=515
-  _globals['_MANIFEST']._serialized_start=518
-  _globals['_MANIFEST']._serialized_end=1442
-  _globals['_MANIFEST_SAMPLEOFFSETSENTRY']._serialized_start=360
-  _globals['_MANIFEST_SAMPLEOFFSETSENTRY']._serialized_end=412
-  _globals['_MANIFEST_METRICSENTRY']._serialized_start=1238
-  _globals['_MANIFEST_METRICSENTRY']._serialized_end=1284
-  _globals['_MANIFEST_FILESENTRY']._serialized_start=1286
-  _globals['_MANIFEST_FILESENTRY']._serialized_end=1361
-  _globals['_MANIFEST_TENSORSENTRY']._serialized_start=1363
-  _globals['_MANIFEST_TENSORSENTRY']._serialized_end=1442
-  _globals['_ORDER']._serialized_start=1445
-  _globals['_ORDER']._serialized_end=1618
-  _globals['_DELTAHEADER']._serialized_start=1620
-  _globals['_DELTAHEADER']._serialized_end=1734
+  _globals['_ANNOUNCEMENT']._serialized_end=396
+  _globals['_ANNOUNCEMENT_SAMPLEOFFSETSENTRY']._serialized_start=338
+  _globals['_ANNOUNCEMENT_SAMPLEOFFSETSENTRY']._serialized_end=390
+  _globals['_FILEENTRY']._serialized_start=398
+  _globals['_FILEENTRY']._serialized_end=454
+  _globals['_TENSORENTRY']._serialized_start=456
+  _globals['_TENSORENTRY']._serialized_end=499
+  _globals['_MANIFEST']._serialized_start=502
+  _globals['_MANIFEST']._serialized_end=1426
+  _globals['_MANIFEST_SAMPLEOFFSETSENTRY']._serialized_start=338
+  _globals['_MANIFEST_SAMPLEOFFSETSENTRY']._serialized_end=390
+  _globals['_MANIFEST_METRICSENTRY']._serialized_start=1222
+  _globals['_MANIFEST_METRICSENTRY']._serialized_end=1268
+  _globals['_MANIFEST_FILESENTRY']._serialized_start=1270
+  _globals['_MANIFEST_FILESENTRY']._serialized_end=1345
+  _globals['_MANIFEST_TENSORSENTRY']._serialized_start=1347
+  _globals['_MANIFEST_TENSORSENTRY']._serialized_end=1426
+  _globals['_ORDER']._serialized_start=1429
+  _globals['_ORDER']._serialized_end=1602
+  _globals['_DELTAHEADER']._serialized_start=1604
+  _globals['_DELTAHEADER']._serialized_end=1718
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Announcement(_message.Message):
-    __slots__ = ("name", "version", "parent_version", "snapshot_uri", "manifest_sha256", "created_time_ms", "newest_event_time_ms", "newest_broker_time_ms", "sample_offsets", "gate", "gate_reason")
+    __slots__ = ("name", "version", "parent_version", "manifest_sha256", "created_time_ms", "newest_event_time_ms", "newest_broker_time_ms", "sample_offsets", "gate", "gate_reason")
     class SampleOffsetsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -17,7 +17,6 @@ class Announcement(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PARENT_VERSION_FIELD_NUMBER: _ClassVar[int]
-    SNAPSHOT_URI_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_SHA256_FIELD_NUMBER: _ClassVar[int]
     CREATED_TIME_MS_FIELD_NUMBER: _ClassVar[int]
     NEWEST_EVENT_TIME_MS_FIELD_NUMBER: _ClassVar[int]
@@ -28,7 +27,6 @@ class Announcement(_message.Message):
     name: str
     version: str
     parent_version: str
-    snapshot_uri: str
     manifest_sha256: str
     created_time_ms: int
     newest_event_time_ms: int
@@ -36,7 +34,7 @@ class Announcement(_message.Message):
     sample_offsets: _containers.ScalarMap[str, int]
     gate: str
     gate_reason: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., parent_version: _Optional[str] = ..., snapshot_uri: _Optional[str] = ..., manifest_sha256: _Optional[str] = ..., created_time_ms: _Optional[int] = ..., newest_event_time_ms: _Optional[int] = ..., newest_broker_time_ms: _Optional[int] = ..., sample_offsets: _Optional[_Mapping[str, int]] = ..., gate: _Optional[str] = ..., gate_reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., parent_version: _Optional[str] = ..., manifest_sha256: _Optional[str] = ..., created_time_ms: _Optional[int] = ..., newest_event_time_ms: _Optional[int] = ..., newest_broker_time_ms: _Optional[int] = ..., sample_offsets: _Optional[_Mapping[str, int]] = ..., gate: _Optional[str] = ..., gate_reason: _Optional[str] = ...) -> None: ...
 
 class FileEntry(_message.Message):
     __slots__ = ("path", "sha256", "bytes")

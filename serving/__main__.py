@@ -11,14 +11,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from features.config import ConfigError, load_app_config, load_endpoints, load_section
+from features.model_store_config import ModelStoreConfig
 from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
 from serving.errors import StartupError, WorkersLostError
 from serving.server_settings import ServerSettings
 
+_EPILOG = (
+    "Snapshots come from model_store.uri of headrace.yaml, else from model_store of the endpoints file; those of S3 "
+    "are copied to STATE/model_cache (docs/publishing.md)."
+)
+
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m serving", description=__doc__, epilog=_EPILOG)
     parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
     parser.add_argument("--endpoints", type=Path, required=True, help="addresses, as `headrace up` writes them")
     parser.add_argument("--address", help="Recommender's host:port; port 0 takes a free one")
@@ -49,6 +55,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         rules_path=arguments.config,
         is_worker=arguments.worker_socket is not None,
         request_tokens=load_section(arguments.config, "request_tokens", RequestTokensConfig),
+        model_store=load_section(arguments.config, "model_store", ModelStoreConfig),
     )
     num_workers = arguments.workers or serving.workers
     # Imported here: torch and grpc take seconds, a mistake in the configuration is told at once.

@@ -22,6 +22,7 @@ STATUS_OF: dict[type[errors.CallError], grpc.StatusCode] = {
     errors.NoModelError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.VersionUnknownError: grpc.StatusCode.NOT_FOUND,
     errors.VersionRefusedError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.StoreAwayError: grpc.StatusCode.UNAVAILABLE,
     errors.GivenUpError: grpc.StatusCode.UNAVAILABLE,
     errors.NothingHeldError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.CanaryError: grpc.StatusCode.FAILED_PRECONDITION,

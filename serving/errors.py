@@ -13,6 +13,7 @@ ServingError
 └── OrderError
     ├── VersionUnknownError no such version in the model store
     ├── VersionRefusedError the version is not fit to serve, or cannot be built just now
+    ├── StoreAwayError      the model store does not answer, and there is no copy here
     ├── GivenUpError        an order came first, or the server stops
     ├── NothingHeldError    release and reject need a version that a gate holds
     ├── CanaryError         a canary cannot begin as things are
@@ -81,6 +82,10 @@ class VersionUnknownError(OrderError):
 
 class VersionRefusedError(OrderError):
     """Expected: a version failed a check (digest, shape, canary ..) or cannot be read now; the old one still serves."""
+
+
+class StoreAwayError(OrderError):
+    """Expected: the model store does not answer, and there is no copy here; the version is not to blame."""
 
 
 class GivenUpError(OrderError):

@@ -11,22 +11,22 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 from features.item_table import ItemTable
 from serving.arms.fixed_version import FixedVersion
 from serving.avoided_versions import AvoidedVersions
 from serving.delta_reader import GIVEN_UP, DeltaReader, Received
-from serving.errors import GivenUpError, OrderError, VersionRefusedError, VersionUnknownError
+from serving.errors import GivenUpError, OrderError, StoreAwayError, VersionRefusedError, VersionUnknownError
 from serving.left_right import LeftRight, Prepared, TableRows
 from serving.load_turn import LoadTurn
 from serving.model_buffer import ModelLease, Readers
 from serving.model_builder import Built, ModelBuilder
 from serving.serving_model import ServingModel
+from serving.snapshots import Snapshots
 from serving.swap_stats import SwapStats
 from serving.version_records import VersionRecords, VersionState, VersionStatus
-from trainer.version_files import ModelVersion, VersionError, list_versions
+from trainer.version_files import ModelVersion, StoreError, VersionError
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _READER_WAIT_S = 5.0
 _MOST_DELTAS, _MOST_BYTES = 64, 16 << 20
 """Deltas that go live in one swap where a server is behind; the other buffer gets them from memory."""
 _MISSING = ("missing", "bad_version_name")
-_NOT_ITS_FAULT = (*_MISSING, "no_deltas", "too_slow")
+_NOT_ITS_FAULT = (*_MISSING, "no_deltas", "too_slow", "store_unreachable", "store_denied")
 """Reasons that say nothing of the version itself: it is not remembered as rejected."""
 
 
@@ -45,7 +45,7 @@ class LiveVersions:
     """Holds the live model and changes it.
 
     Args:
-        store_dir: directory of the model in the store.
+        snapshots: of the model.
         builder: reads and proves versions.
         items: the item table that models map their rows to.
         deltas: what comes in behind the live version.
@@ -55,7 +55,7 @@ class LiveVersions:
 
     def __init__(
         self,
-        store_dir: Path,
+        snapshots: Snapshots,
         builder: ModelBuilder,
         items: ItemTable,
         deltas: DeltaReader,
@@ -67,7 +67,7 @@ class LiveVersions:
         self.avoided = avoided
         self.next_offset = -1
         """Where the deltas go on behind the live version; -1 for not known."""
-        self._store_dir = store_dir
+        self._snapshots = snapshots
         self._builder = builder
         self._items = items
         self._deltas = deltas
@@ -110,7 +110,7 @@ class LiveVersions:
 
     def stored(self) -> list[str]:
         """Return the snapshots in the store, oldest first."""
-        return [str(version) for version in list_versions(self._store_dir)]
+        return [str(version) for version in self._snapshots.versions()]
 
     def base_of(self, version: str) -> str:
         """Return the snapshot in the store that a version rests on, empty where there is none.
@@ -119,7 +119,7 @@ class LiveVersions:
             VersionError: it is no version.
         """
         wanted = ModelVersion.parse(version)
-        below = [one for one in list_versions(self._store_dir) if one.epoch == wanted.epoch and one <= wanted]
+        below = [one for one in self._snapshots.versions() if one.epoch == wanted.epoch and one <= wanted]
         return str(below[-1]) if below else ""
 
     async def serve(self, version: str, manifest_sha256: str | None = None, reason: str = "") -> VersionStatus:
@@ -225,6 +225,8 @@ class LiveVersions:
                 f"version {version!r:.80} is not kept: neither in the model store nor by the deltas behind a snapshot; "
                 f"the newest kept are {kept}"
             )
+        if isinstance(error, StoreError):
+            return StoreAwayError(f"version {version} cannot be read ({error}); {serving} still serves")
         return VersionRefusedError(f"version {version} cannot serve ({error}); {serving} still serves")
 
     async def _build(
@@ -239,16 +241,31 @@ class LiveVersions:
     def _built(self, version: str, manifest_sha256: str | None) -> Built:
         """Build exactly one version; in the worker."""
         wanted = ModelVersion.parse(version)
-        base = self.base_of(version)
-        if not base:
-            raise VersionError("missing", f"no snapshot at or below {version} is kept")
+        base, away = self._base_by_now(version)
         built = self._builder.snapshot(base, manifest_sha256 if base == version else None)
         if built.buffer.version != wanted:
             self._builder.advance(built, wanted, self._may_go_on)
             if built.buffer.version != wanted:
                 end = f"the deltas behind {base} lead to {built.buffer.version}, not to {version}"
-                raise built.error or built.passed_over or VersionError("missing", end)
+                raise away or built.error or built.passed_over or VersionError("missing", end)
         return self._with_shared_rows(built)
+
+    def _base_by_now(self, version: str) -> tuple[str, StoreError | None]:
+        """Return the snapshot that a version rests on, and why the list that says so may be old.
+
+        Raises:
+            VersionError: there is none.
+        """
+        away = None
+        if self.base_of(version) != version:
+            try:
+                self._snapshots.look()
+            except StoreError as error:
+                away = error
+        base = self.base_of(version)
+        if not base:
+            raise away or VersionError("missing", f"no snapshot at or below {version} is kept")
+        return base, away
 
     def _snapshot_and_deltas(self, version: str, manifest_sha256: str | None) -> Built:
         built = self._builder.snapshot(version, manifest_sha256)
@@ -271,6 +288,7 @@ class LiveVersions:
         self._pair, self._live = pair, placed
         self.next_offset = built.next_offset
         self._deltas.read_from(built.next_offset)
+        self._snapshots.note_served(built.snapshot)
         logger.info("serving version %s (%d items)", placed.version, placed.num_items)
         return self.records.note_live(placed.manifest, time.time_ns() // 1_000_000, built.applied > 0, reason)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kafka.errors import KafkaError
@@ -14,8 +13,9 @@ from serving.delta_reader import GIVEN_UP, Received, deltas_from
 from serving.dense_weights import WeightsProof
 from serving.left_right import apply_all
 from serving.model_buffer import ModelBuffer, ProvenDelta
+from serving.snapshots import Snapshots
 from trainer.version_delta import decode_delta
-from trainer.version_files import ModelVersion, VersionError, read_version
+from trainer.version_files import ModelVersion, VersionError
 
 REBUILD_S = 45.0
 """Longest pass over the topic: an order must be carried out within 60 s."""
@@ -28,6 +28,8 @@ class Built:
     buffer: ModelBuffer
     next_offset: int
     """Where its next delta stands on the topic; -1 for not known."""
+    snapshot: str
+    """Which it was built from."""
     applied: int = 0
     error: VersionError | None = None
     """Why it came no further; None at the end of the topic."""
@@ -41,16 +43,16 @@ class ModelBuilder:
     """Reads and proves snapshots and deltas.
 
     Args:
-        store_dir: directory of the model in the store.
+        snapshots: of the model.
         name: of the model.
         features: the schema that this server computes inputs for.
         connect: makes a consumer of the deltas topic; None where there are no deltas.
     """
 
     def __init__(
-        self, store_dir: Path, name: str, features: FeaturesConfig, connect: Callable[[], Any] | None = None
+        self, snapshots: Snapshots, name: str, features: FeaturesConfig, connect: Callable[[], Any] | None = None
     ) -> None:
-        self._store_dir = store_dir
+        self._snapshots = snapshots
         self._name = name
         self._connect = connect
         self._proof = WeightsProof(features)
@@ -66,9 +68,9 @@ class ModelBuilder:
         Raises:
             VersionError: it is missing, or not as it must be.
         """
-        read = read_version(self._store_dir, version, manifest_sha256)
+        read = self._snapshots.read(version, manifest_sha256)
         weights = self._proof.prove(read.manifest, read.dense, read.canary_inputs, read.item_vectors.shape[1])
-        return Built(ModelBuffer.of_version(read, weights), read.manifest.delta_offset)
+        return Built(ModelBuffer.of_version(read, weights), read.manifest.delta_offset, version)
 
     def advance(
         self, built: Built, until: ModelVersion | None = None, may_go_on: Callable[[], bool] = lambda: True

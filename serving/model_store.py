@@ -10,7 +10,6 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 
 import msgspec
 
@@ -20,16 +19,17 @@ from serving.arms.beside import VersionsBeside
 from serving.arms.fixed_version import FixedVersion
 from serving.avoided_versions import AvoidedVersions
 from serving.delta_reader import DeltaReader
-from serving.errors import NoModelError, NothingHeldError, OrderError, VersionUnknownError
+from serving.errors import NoModelError, NothingHeldError, OrderError, StoreAwayError, VersionUnknownError
 from serving.live_versions import LiveVersions
 from serving.model_buffer import ModelLease
 from serving.model_builder import ModelBuilder
 from serving.serving_model import ServingModel
+from serving.snapshots import Snapshots
 from serving.standing_order import StandingOrder, StandingOrderFile
 from serving.swap_stats import SwapStats
 from serving.version_follower import VersionFollower
 from serving.version_records import VersionRecords, VersionState, VersionStatus
-from trainer.version_files import ModelVersion, VersionError, pin_version, read_manifest, unpin_version
+from trainer.version_files import ModelVersion, VersionError
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class ModelStore:
     the answer says. Orders that come together take their turns in the order in which they came.
 
     Args:
-        store_dir: directory of the model in the store.
+        snapshots: of the model, in the store.
         name: model name; announcements of others are not for us.
         builder: reads and proves versions.
         items: the item table that models map their rows to.
@@ -56,7 +56,7 @@ class ModelStore:
 
     def __init__(
         self,
-        store_dir: Path,
+        snapshots: Snapshots,
         name: str,
         builder: ModelBuilder,
         items: ItemTable,
@@ -64,7 +64,7 @@ class ModelStore:
         deltas: DeltaReader,
         reader_wait_s: float = 5.0,
     ) -> None:
-        self._store_dir = store_dir
+        self._snapshots = snapshots
         self._name = name
         self._order_file = order_file
         self.avoided = AvoidedVersions(order_file.path.with_suffix(".avoided.json"))
@@ -72,9 +72,9 @@ class ModelStore:
         self._order = self._without_canary(order_file.read())
         self._book = AnnouncementBook()
         self._reaching: asyncio.Task[None] | None = None
-        self._versions = LiveVersions(store_dir, builder, items, deltas, self.avoided, reader_wait_s)
+        self._versions = LiveVersions(snapshots, builder, items, deltas, self.avoided, reader_wait_s)
         arms_file = order_file.path.with_suffix(".arms.json")
-        self.beside = VersionsBeside(self._versions, store_dir, arms_file, self._is_ordered)
+        self.beside = VersionsBeside(self._versions, snapshots, arms_file, self._is_ordered)
         """Versions that serve arms."""
         self._follower = VersionFollower(self._versions, self._book, deltas, lambda: self._order is not None)
 
@@ -108,7 +108,8 @@ class ModelStore:
         return self._order is None and not self._follower.is_intact
 
     async def start(self, tries: int) -> None:
-        """Serve the ordered or the newest good version on disk, then follow; needs no Kafka."""
+        """Serve the ordered or the newest good version in the store or here, then follow; needs no Kafka."""
+        await self._snapshots.start()
         await self._serve_first(tries)
         self._follower.start()
         if self._order is not None:
@@ -124,6 +125,7 @@ class ModelStore:
             await asyncio.gather(self._reaching, return_exceptions=True)
         await self._follower.stop()
         await self._versions.close()
+        await self._snapshots.stop()
 
     def announce(self, announcements: Sequence[Announcement]) -> None:
         """Take announcements in order; the newest of this model that no gate holds is looked at next."""
@@ -139,6 +141,7 @@ class ModelStore:
                 self.records.note(announcement.version, VersionState.HELD, announcement.gate_reason)
                 logger.warning("version %s is held: %s", announcement.version, announcement.gate_reason)
             elif is_news:
+                self._snapshots.tell()
                 self._follower.tell()
 
     async def load(self, version: str) -> VersionStatus:
@@ -253,11 +256,21 @@ class ModelStore:
         return self.records.statuses(self._versions.stored())
 
     async def _serve_first(self, tries: int) -> None:
-        """Serve what is on disk: the ordered version, the snapshot that it rests on, the newest good one."""
+        """Serve what is there: the ordered version, the snapshot that it rests on, the newest good one.
+
+        A version that a store does not give just now is no try: an older one may have a copy here.
+        """
+        ordered = self._ordered()
         async with self._versions.turn.take():
-            for version in [*self._ordered(), *self._on_disk()[:tries]]:
-                with contextlib.suppress(OrderError):
+            for version in [*ordered, *self._on_disk()]:
+                try:
                     await self._versions.serve(version)
+                    return
+                except StoreAwayError:
+                    continue
+                except OrderError:
+                    tries -= version not in ordered
+                if tries <= 0:
                     return
 
     def _ordered(self) -> list[str]:
@@ -294,7 +307,7 @@ class ModelStore:
 
     def _created_ms(self, version: str) -> int | None:
         try:
-            return read_manifest(self._store_dir, version).created_time_ms
+            return self._snapshots.manifest(version).created_time_ms
         except VersionError:
             return None
 
@@ -326,9 +339,9 @@ class ModelStore:
         before, wanted = self._base_of(self._order), self._base_of(order)
         with contextlib.suppress(OSError):  # A store that we may only read cannot be told to keep files.
             if wanted:
-                pin_version(self._store_dir, wanted)
+                self._snapshots.pin(wanted)
             if before and before != wanted and not self.beside.needs(before):
-                unpin_version(self._store_dir, before)
+                self._snapshots.unpin(before)
         self._order = order
         self._order_file.write(order)
         if order is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from serving.arms.arm import Arm
 from serving.arms.arm_table import ArmTable
 from serving.arms.canary import Canaries
 from serving.arms.declared import DeclaredExperiment
+from serving.cached_snapshots import open_snapshots
 from serving.connections import Connections
 from serving.delta_reader import DeltaReader
 from serving.edge import Edge
@@ -46,6 +46,7 @@ from serving.servicer import RecommenderServicer
 from serving.stage_times import StageTimes
 from serving.standing_order import StandingOrderFile
 from serving.status_file import ServingStatus, write_status
+from serving.store_health import StoreHealth
 from serving.topic_reader import TopicReader
 
 logger = logging.getLogger(__name__)
@@ -76,10 +77,11 @@ class Server:
         self.items = ItemFeatures(connections.connect_consumer, app.features)
         self.writer = KafkaWriter(connections.connect_producer, serving.served_log_queue)
         order_file = StandingOrderFile(settings.state_dir / f"{settings.name}-order.json")
-        store_dir = Path(settings.endpoints.model_store) / app.name
-        builder = ModelBuilder(store_dir, app.name, app.features, connections.connect_consumer)
+        self.store_health = StoreHealth()
+        snapshots = open_snapshots(settings, self.store_health)
+        builder = ModelBuilder(snapshots, app.name, app.features, connections.connect_consumer)
         deltas = DeltaReader(connections.connect_consumer, app.name)
-        self.models = ModelStore(store_dir, app.name, builder, self.items.table, order_file, deltas)
+        self.models = ModelStore(snapshots, app.name, builder, self.items.table, order_file, deltas)
         self.arms = ArmTable(Arm.outside(self.models, serving))
         self.experiment = DeclaredExperiment(serving, self.models, self.arms)
         self.canaries = Canaries(app, serving, self.models, self.arms, connections.connect_consumer)
@@ -109,7 +111,15 @@ class Server:
         if self.request_tokens is not None:
             self.times.registry.register(self.request_tokens)
         experiments = (self.arms, self.canaries)
-        for collector in (self.rules, self.writer, self.admission, self.tokens, self.models.stats, *experiments):
+        for collector in (
+            self.rules,
+            self.writer,
+            self.admission,
+            self.tokens,
+            self.models.stats,
+            self.store_health,
+            *experiments,
+        ):
             self.times.registry.register(collector)
         self.health = Health()
         self._told = ServerStatus(
@@ -125,6 +135,7 @@ class Server:
             self.experiment,
             self.arms,
             self.canaries,
+            self.store_health,
         )
         self._edge = Edge(serving, self.tokens, shares_port=settings.is_worker)
         self._grpc = self._edge.make_server()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from features.config import AppConfig, Endpoints
+from features.model_store_config import ModelStoreConfig
 from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
 
@@ -26,6 +27,8 @@ class ServerSettings:
     """`headrace.yaml`, whose rules are followed; None for no rules."""
     request_tokens: RequestTokensConfig = field(default_factory=RequestTokensConfig)
     """Whether answers are signed."""
+    model_store: ModelStoreConfig = field(default_factory=ModelStoreConfig)
+    """Where snapshots are, and how they are reached."""
     is_worker: bool = False
     """Whether this is one of several processes on one port, whose parent tells of them (`serving/workers`)."""
 

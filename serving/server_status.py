@@ -18,6 +18,7 @@ from serving.model_store import ModelStore
 from serving.rules_file import RulesFile
 from serving.stage_times import StageTimes
 from serving.status_file import ServingStatus
+from serving.store_health import StoreHealth
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ServerStatus:
     experiment: DeclaredExperiment
     arms: ArmTable
     canaries: Canaries
+    store_health: StoreHealth
 
     @property
     def is_full_quality(self) -> bool:
@@ -61,6 +63,8 @@ class ServerStatus:
             refused=models.records.refused,
             is_behind=models.is_behind,
             last_refusal=models.records.last_refusal,
+            store_error=self.store_health.error,
+            cache_error=self.store_health.cache_error,
             deltas_applied=models.stats.deltas_applied,
             resyncs=models.stats.resyncs,
             delta_apply_ms=models.stats.apply_ms,

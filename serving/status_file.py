@@ -42,6 +42,10 @@ class ServingStatus(msgspec.Struct, kw_only=True):
     is_behind: bool
     """Whether the chain of deltas broke and the way back is still looked for."""
     last_refusal: str
+    store_error: str = ""
+    """Why the model store did not answer last; empty where it did, and where it is a directory."""
+    cache_error: str = ""
+    """Why the newest snapshot is not kept on this server's disk; empty where it is."""
     deltas_applied: int
     resyncs: int
     """Rebuilds from a snapshot because a delta did not fit."""

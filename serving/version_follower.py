@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from serving.announcements import AnnouncementBook
 from serving.delta_reader import DeltaReader
-from serving.errors import GivenUpError, OrderError
+from serving.errors import GivenUpError, OrderError, StoreAwayError
 from serving.left_right import Prepared
 from serving.live_versions import LiveVersions
 from serving.version_records import VersionState
@@ -51,6 +51,8 @@ class VersionFollower:
         self._has_news = asyncio.Event()
         self._passed_over = ""
         """Digest of the announced snapshot that was refused, or that an order turned away from."""
+        self._store_at_s, self._store_pause_s = float("-inf"), 0.0
+        """When a store that did not give the announced snapshot is asked again."""
         self._chained_epoch = -1
         """Of the deltas that were applied last."""
         self._resync_at_s: float | None = None
@@ -142,7 +144,7 @@ class VersionFollower:
         if newest is None or newest.manifest_sha256 == self._passed_over:
             return False
         version = ModelVersion.parse(newest.version)
-        if not self._live.may_serve(version):
+        if not self._live.may_serve(version) or time.monotonic() < self._store_at_s:
             return False
         is_chained = self.is_intact and version.epoch == self._chained_epoch
         return not is_chained or (not self._deltas.has_news and self._book.age_s >= _PATIENCE_S)
@@ -153,7 +155,7 @@ class VersionFollower:
             return None
         if not self._live.may_serve(ModelVersion.parse(newest.version)):
             return None
-        return max(self._book.heard_s + _PATIENCE_S, time.monotonic() + 0.05)
+        return max(self._book.heard_s + _PATIENCE_S, self._store_at_s, time.monotonic() + 0.05)
 
     async def _load_announced(self) -> None:
         newest = self._book.newest
@@ -162,9 +164,14 @@ class VersionFollower:
             await self._live.serve(newest.version, newest.manifest_sha256)
         except GivenUpError:
             raise
+        except StoreAwayError:
+            self._store_pause_s = min(max(_BACKOFF_S[0], 2.0 * self._store_pause_s), _BACKOFF_S[1])
+            self._store_at_s = time.monotonic() + self._store_pause_s
+            raise
         except OrderError:
             self._passed_over = newest.manifest_sha256
             raise
+        self._store_pause_s = 0.0
         self._chained_epoch = -1
         self._mend()
 

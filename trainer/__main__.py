@@ -12,10 +12,12 @@ from typing import IO, TYPE_CHECKING
 
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.label_config import Labels, load_labels
+from features.model_store_config import ModelStoreConfig
 from features.quality.config import load_quality_config
 from trainer.config import TrainerConfig
 from trainer.errors import CheckpointError, FencedError, StateBusyError
 from trainer.state_lock import lock_state
+from trainer.version_store import VersionStore, open_versions
 
 if TYPE_CHECKING:
     from trainer.sample_log import SampleLog
@@ -32,6 +34,8 @@ below the stack's state directory:
   trainer/batch_log/     which records were learnt in which batches since; *.damaged could not be followed
   trainer.json           status: lag, gaps, checkpoints, batch_log, replay, holds
   trainer.prom           the numbers for alarms, for a Prometheus textfile collector
+snapshots go to model_store.uri of headrace.yaml (/a/directory or s3://bucket/prefix, docs/publishing.md), else to
+model_store of the endpoints file
 
 exit codes: 0 stopped, 2 bad configuration, no checkpoint that verifies, or another trainer on this state
 docs/exactness.md says what is exact, and what is told where it cannot be.
@@ -64,8 +68,10 @@ def main() -> int:
         config = load_section(options.config, "trainer", TrainerConfig)
         endpoints = load_endpoints(options.endpoints)
         quality = load_quality_config(options.config)
+        where = load_section(options.config, "model_store", ModelStoreConfig)
+        store = open_versions(where.uri_of(endpoints), app.name, where)
         with _locked(Path(endpoints.state) / "trainer"):
-            _train(app, labels, config, endpoints, stop, quality.enabled)
+            _train(app, labels, config, endpoints, store, stop, quality.enabled)
     except FencedError as error:
         print(error, file=sys.stderr)
         return 3
@@ -89,6 +95,7 @@ def _train(
     labels: Labels,
     config: TrainerConfig,
     endpoints: Endpoints,
+    store: VersionStore,
     stop: threading.Event,
     follows_quality: bool,
 ) -> None:
@@ -105,7 +112,7 @@ def _train(
 
     torch.set_num_threads(config.num_threads)
     warm_up_trainer()
-    places = Places(Path(endpoints.state), Path(endpoints.model_store) / app.name)
+    places = Places(Path(endpoints.state), store)
     ready = threading.Event()
 
     def live() -> bool:

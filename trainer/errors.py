@@ -8,6 +8,7 @@ TrainerError
 ├── FencedError        another trainer publishes this model
 ├── StateBusyError     another process learns in this state directory
 └── VersionError       a version in the model store cannot be trusted; `reason` is a short code
+    └── StoreError     the store does not answer or refuses: no version is to blame
 """
 
 from __future__ import annotations
@@ -56,3 +57,7 @@ class VersionError(TrainerError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(f"{reason}: {message}")
         self.reason = reason
+
+
+class StoreError(VersionError):
+    """Expected: the model store does not answer, or refuses; what it was asked for is asked again."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from features.whole_file import replace_file
 from trainer.durable_files import delete_directory
 from trainer.errors import VersionError
 
 MANIFEST_NAME = "manifest.json"
 PINS_NAME = "pins"
+_LAST_GOOD = "last_good"
 _VERSION_PATTERN = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,11})")
 
 
@@ -40,7 +42,7 @@ class ModelVersion(NamedTuple):
 
 def list_versions(store_dir: Path) -> list[ModelVersion]:
     """List the versions in a store, oldest first; temporary and foreign names are passed over."""
-    return [version for version in _version_names(store_dir) if (store_dir / str(version) / MANIFEST_NAME).is_file()]
+    return [version for version in _listed(store_dir) if (store_dir / str(version) / MANIFEST_NAME).is_file()]
 
 
 def pin_version(store_dir: Path, version: str) -> None:
@@ -57,7 +59,12 @@ def unpin_version(store_dir: Path, version: str) -> None:
 
 def pinned_versions(store_dir: Path) -> list[ModelVersion]:
     """List the versions that are kept on purpose, oldest first."""
-    return _version_names(store_dir / PINS_NAME)
+    return _listed(store_dir / PINS_NAME)
+
+
+def note_good(store_dir: Path, version: str) -> None:
+    """Keep a version from being pruned, and no longer the one of which this was said before."""
+    replace_file(store_dir / _LAST_GOOD, str(ModelVersion.parse(version)).encode(), is_durable=True)
 
 
 def prune_versions(store_dir: Path, keep_newest: int, keep: Collection[ModelVersion] = ()) -> list[ModelVersion]:
@@ -66,22 +73,33 @@ def prune_versions(store_dir: Path, keep_newest: int, keep: Collection[ModelVers
     Args:
         store_dir: directory of the model in the store.
         keep_newest: this many newest versions stay.
-        keep: further ones that stay, beside the pinned.
+        keep: further ones that stay, beside the pinned and the last good one.
 
     Returns:
         What was deleted.
     """
     versions = list_versions(store_dir)
-    kept = {*versions[-max(1, keep_newest) :], *keep, *pinned_versions(store_dir)}
+    kept = {*versions[-max(1, keep_newest) :], *keep, *pinned_versions(store_dir), *_last_good(store_dir)}
     deleted = [version for version in versions if version not in kept]
     for version in deleted:
         delete_directory(store_dir / str(version))
     return deleted
 
 
-def _version_names(directory: Path) -> list[ModelVersion]:
+def version_names(names: Iterable[str]) -> list[ModelVersion]:
+    """Return the versions among names, oldest first."""
+    return sorted(ModelVersion.parse(name) for name in names if _VERSION_PATTERN.fullmatch(name))
+
+
+def _listed(directory: Path) -> list[ModelVersion]:
     try:
-        names = os.listdir(directory)
+        return version_names(os.listdir(directory))
     except FileNotFoundError:
         return []
-    return sorted(ModelVersion.parse(name) for name in names if _VERSION_PATTERN.fullmatch(name))
+
+
+def _last_good(store_dir: Path) -> list[ModelVersion]:
+    try:
+        return version_names([(store_dir / _LAST_GOOD).read_text(encoding="ascii", errors="replace")])
+    except OSError:
+        return []

@@ -34,8 +34,11 @@ from trainer.replay import Replay
 from trainer.sample_log import Log
 from trainer.status import StatusFile
 from trainer.trainer import Trainer
-from trainer.version_files import list_versions
+from trainer.version_files import ModelVersion, StoreError, VersionStore
 from trainer.version_topics import VersionTopics
+
+_STORE_PAUSE_S = (1.0, 30.0)
+_STOP_LOOK_S = 0.2
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +49,11 @@ class Places:
 
     Args:
         state: the stack's state directory.
-        store: of the model's versions.
+        store: the versions of the model.
     """
 
     state: Path
-    store: Path
+    store: VersionStore
 
     @property
     def checkpoints(self) -> Path:
@@ -97,13 +100,15 @@ class Startup:
         self._checkpoint = self._restored()
         self._batch_log = self._opened()
         self._rejected = self._went_back()
+        self._stored: list[ModelVersion] = []
+        """What was in the store at the start."""
         self.refused_batches = RefusedBatches(places.refused_batches)
         self.machine = _machine_at(self._checkpoint, learner, holds, Gate(config.gate), self.refused_batches)
 
     @property
     def is_anew(self) -> bool:
         """Whether what is learnt here was never published, beside versions of a trainer that knew more."""
-        return self.machine.cuts == 0 and bool(list_versions(self._places.store))
+        return self.machine.cuts == 0 and bool(self._stored)
 
     def open_trainer(
         self,
@@ -128,6 +133,8 @@ class Startup:
         if not replay.apply_all(self._batch_log.entries, self._checkpoint.position if self._checkpoint else 0):
             return None
         self._batch_log.entries = []
+        if not self._look_at_store(is_stopping):
+            return None
         if self.machine.needs_beginning and not self._begin_behind_history(log, is_stopping):
             return None
         while not log.start(self.machine.offsets, self.machine.topic_ids):
@@ -171,13 +178,34 @@ class Startup:
         logger.info("going on from the history %s at %s", base["digest"], offsets)
         return True
 
+    def _look_at_store(self, is_stopping: Callable[[], bool]) -> bool:
+        """Learn which versions there are; False where it was stopped.
+
+        A store that is away is waited for only where this state never published: then nothing else tells which epochs
+        there were, and whether another trainer knew more.
+        """
+        pause_s, has_said = _STORE_PAUSE_S[0], False
+        while True:
+            try:
+                self._stored = self._places.store.versions()
+                return True
+            except StoreError as error:
+                if self.machine.cuts:
+                    logger.warning("going on without the versions in the store: %s", error)
+                    return True
+                if not has_said:
+                    logger.warning("a first start waits for the store, for it must know what is there: %s", error)
+                has_said = True
+            if _is_stopped_within(pause_s, is_stopping):
+                return False
+            pause_s = min(2.0 * pause_s, _STORE_PAUSE_S[1])
+
     def _start_entry(self, log: Log, last_version: str) -> StartEntry:
-        epoch = max(next_epoch(self._places.store, last_version), self.machine.epoch + 1)
+        epoch = max(next_epoch(self._stored, last_version), self.machine.epoch + 1)
         return StartEntry(epoch, self._config_hash, environment_of(self._learner), dict(log.topic_ids))
 
     def _last_visible(self, last_version: str) -> str:
-        versions = list_versions(self._places.store)
-        return str(versions[-1]) if versions else last_version
+        return str(self._stored[-1]) if self._stored else last_version
 
     def _restored(self) -> Checkpoint | None:
         """Bring the learner to the newest good checkpoint of this configuration; one of another is set aside."""
@@ -273,6 +301,13 @@ def _machine_at(
     machine.base = dict(checkpoint.base)
     machine.gaps.restore(checkpoint.gaps)
     return machine
+
+
+def _is_stopped_within(pause_s: float, is_stopping: Callable[[], bool]) -> bool:
+    until_s = time.monotonic() + pause_s
+    while time.monotonic() < until_s and not is_stopping():
+        time.sleep(_STOP_LOOK_S)
+    return is_stopping()
 
 
 def _has_files(directory: Path) -> bool:

@@ -139,7 +139,8 @@ class Trainer:
         if now_s - self._published_s >= interval_s and not self._publisher.is_busy:
             self._published_s = now_s
             if self._publisher.needs_snapshot and self._gate.may_publish:
-                self.publish()
+                if self._publisher.snapshots.may_write:
+                    self.publish()
             elif self._publisher.has_unsent:
                 self._publisher.retry()
             elif self._has_news and self._gate.may_publish:

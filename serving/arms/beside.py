@@ -9,6 +9,7 @@ from pathlib import Path
 from serving.arms.fixed_version import FixedVersion
 from serving.arms.kept_snapshots import KeptSnapshots
 from serving.live_versions import LiveVersions
+from serving.snapshots import Snapshots
 from trainer.version_files import VersionError
 
 
@@ -17,14 +18,16 @@ class VersionsBeside:
 
     Args:
         versions: builds them, one at a time with all others.
-        store_dir: directory of the model in the store.
+        snapshots: of the model.
         path: remembers which marks in the store are those of arms.
         is_ordered: whether a person's pin rests on a snapshot.
     """
 
-    def __init__(self, versions: LiveVersions, store_dir: Path, path: Path, is_ordered: Callable[[str], bool]) -> None:
+    def __init__(
+        self, versions: LiveVersions, snapshots: Snapshots, path: Path, is_ordered: Callable[[str], bool]
+    ) -> None:
         self._versions = versions
-        self._kept = KeptSnapshots(store_dir, path, is_ordered)
+        self._kept = KeptSnapshots(snapshots, path, is_ordered)
 
     async def build(self, version: str) -> FixedVersion:
         """Build a version; the store keeps the snapshot that it rests on.

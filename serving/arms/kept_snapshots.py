@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from features.whole_file import replace_file
-from trainer.version_files import pin_version, unpin_version
+from serving.snapshots import Snapshots
 
 logger = logging.getLogger(__name__)
 
@@ -23,13 +23,13 @@ class KeptSnapshots:
     """Marks in the model store.
 
     Args:
-        store_dir: directory of the model in the store.
+        snapshots: of the model.
         path: the file that remembers which marks are ours.
         is_ordered: whether a person's pin rests on a snapshot, so that its mark must stay.
     """
 
-    def __init__(self, store_dir: Path, path: Path, is_ordered: Callable[[str], bool]) -> None:
-        self._store_dir = store_dir
+    def __init__(self, snapshots: Snapshots, path: Path, is_ordered: Callable[[str], bool]) -> None:
+        self._snapshots = snapshots
         self._path = path
         self._is_ordered = is_ordered
         self._kept = self._read()
@@ -41,7 +41,7 @@ class KeptSnapshots:
     def keep(self, snapshot: str) -> None:
         """Let the store keep a snapshot."""
         with contextlib.suppress(OSError):  # A store that we may only read cannot be told to keep files.
-            pin_version(self._store_dir, snapshot)
+            self._snapshots.pin(snapshot)
             self._write(self._kept | {snapshot})
 
     def keep_only(self, snapshots: Collection[str]) -> None:
@@ -55,7 +55,7 @@ class KeptSnapshots:
             return
         with contextlib.suppress(OSError):
             if not self._is_ordered(snapshot):
-                unpin_version(self._store_dir, snapshot)
+                self._snapshots.unpin(snapshot)
             self._write(self._kept - {snapshot})
 
     def _read(self) -> set[str]:

@@ -43,6 +43,8 @@ def merged_status(
         refused=_by_key(max, (one.refused for one in told)),
         is_behind=any(one.is_behind for one in told),
         last_refusal=_first(one.last_refusal for one in told),
+        store_error=_first(one.store_error for one in told),
+        cache_error=_first(one.cache_error for one in told),
         deltas_applied=max((one.deltas_applied for one in told), default=0),
         resyncs=max((one.resyncs for one in told), default=0),
         delta_apply_ms=_by_key(max, (one.delta_apply_ms for one in told)),

@@ -236,13 +236,13 @@ def publish(options: argparse.Namespace) -> None:
     from tests.bench.encoded_versions import EncodedVersions
     from trainer.config import LearnerConfig
     from trainer.publisher import Publisher as RealPublisher
-    from trainer.version_files import ModelVersion
+    from trainer.version_files import LocalVersions, ModelVersion
     from trainer.version_topics import KafkaVersionTopics
 
     app, endpoints = load_app_config(options.config), load_endpoints(options.endpoints)
     made = EncodedVersions(app.name, app.features, options.items, LearnerConfig().embedding_dim)
     topics = KafkaVersionTopics(endpoints.kafka, app.name)
-    publisher = RealPublisher(Path(endpoints.model_store) / app.name, topics, 2, float("inf"))
+    publisher = RealPublisher(LocalVersions(Path(endpoints.model_store) / app.name), topics, 2, float("inf"))
     for n, _ in enumerate(sys.stdin):
         version = ModelVersion(1 + n // options.snapshot_every, n)
         if n % options.snapshot_every == 0:

@@ -17,12 +17,17 @@ from compose.doctor import (
     check_jars,
     check_java,
     check_memory,
+    check_model_store,
     check_packages,
     check_ports,
     check_redis,
 )
 from compose.ports import HOST, free_ports
+from features.model_store_config import ModelStoreConfig
 from tests.compose.small_stack import ROOT
+from tests.store_places import switched_place
+from tests.trainer.conftest import make_version
+from trainer.version_files import write_version
 
 
 def free_ports_config(**taken: int) -> PortsConfig:
@@ -58,6 +63,26 @@ def test_taken_port_is_named() -> None:
         listener.listen()
         findings = check_ports(free_ports_config(redis=listener.getsockname()[1]))
     assert ["stack.ports.redis" in finding.mend for finding in findings] == [True]
+
+
+def test_model_store_is_asked(tmp_path: Path) -> None:
+    """Its versions are counted; without a section it lies in the state directory."""
+    write_version(tmp_path / "m" / "headrace", make_version("1.0"))
+    finding = check_model_store(ModelStoreConfig(uri=str(tmp_path / "m")), "headrace")
+    assert (finding.is_ok, finding.detail) == (True, f"1 snapshots in {tmp_path / 'm' / 'headrace'}")
+    assert check_model_store(ModelStoreConfig(), "headrace").is_ok
+
+
+def test_model_store_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So are a variable that is not set and whatever the store says, each with its mend."""
+    config = ModelStoreConfig(uri="s3://models", access_key_env="NO_SUCH_KEY", secret_key_env="NO_SUCH_SECRET")
+    finding = check_model_store(config, "headrace")
+    assert (finding.is_ok, "NO_SUCH_KEY that is not set" in finding.detail) == (False, True)
+    place, files = switched_place()
+    files.is_down = True
+    monkeypatch.setattr(doctor, "open_versions", lambda *_arguments: place.store)
+    finding = check_model_store(ModelStoreConfig(uri="s3://models"), "headrace")
+    assert ("nobody listens" in finding.detail, "start the store" in finding.mend) == (True, True)
 
 
 def test_free_ports_are_one_finding() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compose.event_counts import event_counts
-from compose.status import event_lines, experiment_lines, trainer_warnings
+from compose.status import event_lines, experiment_lines, store_warnings, trainer_warnings
 
 FINE = {
     "gaps": {"count": 0, "lost": 0, "recent": []},
@@ -31,6 +31,16 @@ def test_every_loss_is_a_sentence() -> None:
     warnings = trainer_warnings(bad)
     assert len(warnings) == 6
     assert warnings[0] == "40 records lost in 2 gaps"
+
+
+def test_a_model_store_that_fails_is_told_by_whom_it_fails() -> None:
+    """Nothing where all is well, and where nobody wrote a status yet."""
+    assert store_warnings({}, {}) == store_warnings({"store_error": ""}, {"store_error": "", "cache_error": ""}) == []
+    assert store_warnings({"store_error": "no room"}, {"store_error": "away", "cache_error": "full"}) == [
+        "trainer: snapshots are not written: no room",
+        "server: the model store does not answer: away",
+        "server: snapshots are not kept here: full",
+    ]
 
 
 def test_canary_and_experiment_are_a_line_each() -> None:

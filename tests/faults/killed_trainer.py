@@ -28,6 +28,7 @@ from trainer.online_learner import OnlineLearner
 from trainer.replay import Replay
 from trainer.sample_log import SAMPLES_TOPIC
 from trainer.startup import Places, Startup
+from trainer.version_files import LocalVersions
 
 
 class FailPoint(NamedTuple):
@@ -139,4 +140,4 @@ def digest_of(state: LearnerState, offsets: dict[str, int], holds: Holds) -> str
 
 def places_of(folder: Path) -> Places:
     """Return where the trainer keeps its state."""
-    return Places(folder, folder / "models")
+    return Places(folder, LocalVersions(folder / "models"))

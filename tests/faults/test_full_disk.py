@@ -21,7 +21,6 @@ from trainer.config import LearnerConfig
 from trainer.durable_files import write_directory
 from trainer.online_learner import OnlineLearner
 from trainer.trainer import Trainer
-from trainer.version_files import list_versions
 
 
 def refuse(*_arguments: Any, **_named: Any) -> Any:
@@ -47,7 +46,7 @@ def test_full_disk_keeps_the_last_good_checkpoint_and_is_told(life: Life, monkey
         learnt = life.learner.progress.samples
         trainer.publish()
         trainer.checkpoint()
-        assert list_versions(life.places.store) == []
+        assert life.places.store.versions() == []
         assert [path.name for path in life.places.checkpoints.iterdir()] == ["000000000001"]
     trainer._status._written_s = 0.0
     turns(trainer, 1)
@@ -68,12 +67,12 @@ def test_version_waits_for_the_batch_log(life: Life, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("trainer.batch_log.fsync_directory", refuse)
     trainer.publish()
     trainer._publisher.wait(10)
-    assert list_versions(life.places.store) == []
+    assert life.places.store.versions() == []
     monkeypatch.undo()
     trainer._published_s = float("-inf")
     turns(trainer, 1)
     trainer._publisher.wait(10)
-    assert [str(version) for version in list_versions(life.places.store)] == ["1.1"]
+    assert [str(version) for version in life.places.store.versions()] == ["1.1"]
     trainer.close()
 
 

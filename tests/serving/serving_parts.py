@@ -42,6 +42,7 @@ from serving.security.roles import Role
 from serving.security.token_file import Tokens
 from serving.served_log import ServedList
 from serving.servicer import RecommenderServicer
+from serving.snapshots import LocalSnapshots, Snapshots
 from serving.stage_times import StageTimes
 from serving.stages.by_arm import ArmStages
 from serving.standing_order import StandingOrderFile
@@ -132,11 +133,13 @@ class World:
     Args:
         directory: where the model store and the order file go.
         config: of the server; requests have long deadlines unless it says otherwise, as machines are busy.
+        snapshots: of the model; those in `store_dir` by default.
     """
 
-    def __init__(self, directory: Path, config: ServingConfig = PATIENT) -> None:
+    def __init__(self, directory: Path, config: ServingConfig = PATIENT, snapshots: Snapshots | None = None) -> None:
         self.directory = directory
         self.store_dir = directory / "models" / APP.name
+        self.snapshots = snapshots or LocalSnapshots(self.store_dir)
         self.items = ItemTable(APP.features)
         self.rows = FakeUserRows()
         self.users = UserFeatures(self.rows, APP, config)
@@ -145,9 +148,9 @@ class World:
         self.writer = KafkaWriter(lambda: self.producer, 100)
         order_file = StandingOrderFile(directory / "order.json")
         self.broker = FakeBroker([TOPIC, SAMPLES_TOPIC])
-        builder = ModelBuilder(self.store_dir, APP.name, APP.features, self.broker.connect)
+        builder = ModelBuilder(self.snapshots, APP.name, APP.features, self.broker.connect)
         deltas = DeltaReader(self.broker.connect, APP.name)
-        self.models = ModelStore(self.store_dir, APP.name, builder, self.items, order_file, deltas, READER_WAIT_S)
+        self.models = ModelStore(self.snapshots, APP.name, builder, self.items, order_file, deltas, READER_WAIT_S)
         self.config = config
         self.admission = Admission(config.overload, config.max_user_reads, lambda: self.recommender.cost_s)
         self.rules = RulesConfig()

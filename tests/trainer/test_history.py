@@ -26,6 +26,7 @@ from trainer.sample_log import SAMPLES_TOPIC, LogRecord
 from trainer.startup import Places, Startup
 from trainer.state_lock import lock_state
 from trainer.trainer import Trainer
+from trainer.version_files import LocalVersions
 
 _CUT = 60
 
@@ -42,7 +43,7 @@ class WarmStart:
         self.config = TrainerConfig(
             learner=LearnerConfig(embedding_dim=8, retrieval_negatives=16), min_batch_samples=5, batch_wait_ms=0
         )
-        self.places = Places(directory, directory / "models")
+        self.places = Places(directory, LocalVersions(directory / "models"))
         self.stream = sample_stream(OnlineLearner(app, self.config.learner), 120)
         self.history = [sample for sample in self.stream[:_CUT] if sample.kind == "organic"]
         self.cut_ms = self.stream[_CUT].event_time_ms
@@ -237,7 +238,7 @@ def test_nothing_tells_which_item_comes_next(app: AppConfig) -> None:
 
 def test_a_killed_first_write_is_no_use_of_a_state(tmp_path: Path) -> None:
     """What it left begins with a dot, and the next start takes it away."""
-    places = Places(tmp_path, tmp_path / "models")
+    places = Places(tmp_path, LocalVersions(tmp_path / "models"))
     (places.checkpoints / ".000000000001.1.tmp").mkdir(parents=True)
     assert not places.is_used
     (places.checkpoints / "000000000001").mkdir()

@@ -21,6 +21,7 @@ from trainer.sample_log import SAMPLES_TOPIC, LogRecord
 from trainer.samples import decode_sample
 from trainer.startup import Places, Startup
 from trainer.trainer import Trainer
+from trainer.version_files import LocalVersions
 
 WINDOW_MS = 2000
 HELD_START_MS = START_MS + 2000
@@ -121,7 +122,7 @@ class World:
         self.learner = OnlineLearner(self.app, self.config.learner)
         self.holds = Holds("test", self.hold_log, clock_s=iter(range(10**6)).__next__)
         self.feed = SampleFeed(self.records if records is None else records, self.records)
-        places = Places(self.directory, self.directory / "models")
+        places = Places(self.directory, LocalVersions(self.directory / "models"))
         startup = Startup(self.learner, self.config, places, self.holds)
         trainer = startup.open_trainer(self.feed, MemoryTopics(), reads_ahead=False)
         assert trainer is not None

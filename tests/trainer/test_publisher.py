@@ -19,7 +19,7 @@ from trainer.online_learner import OnlineLearner
 from trainer.publisher import Publisher, next_epoch
 from trainer.snapshot import VersionLabel, build_cut, build_version
 from trainer.version_delta import DTYPES
-from trainer.version_files import ModelVersion, list_versions, read_version, write_version
+from trainer.version_files import LocalVersions, ModelVersion, VersionStore, list_versions, read_version
 from trainer.version_image import VersionImage
 
 INTERVAL_S = 100.0
@@ -28,7 +28,9 @@ INTERVAL_S = 100.0
 class Desk:
     """A learner, its publisher, and the topics; versions are cut when a test says so, and the clock is the test's."""
 
-    def __init__(self, app: AppConfig, store: Path, max_users: int = 1000) -> None:
+    def __init__(
+        self, app: AppConfig, store: Path, max_users: int = 1000, versions: VersionStore | None = None
+    ) -> None:
         rows = UserRowsConfig(max_rows=max_users)
         self.learner = OnlineLearner(app, LearnerConfig(embedding_dim=8, retrieval_negatives=16, user_rows=rows))
         self.store = store
@@ -36,7 +38,12 @@ class Desk:
         self.now_s = 0.0
         self.durable: list[str] = []
         self.publisher = Publisher(
-            store, self.topics, 2, INTERVAL_S, lambda: self.durable.append("sync"), lambda: self.now_s
+            versions or LocalVersions(store),
+            self.topics,
+            2,
+            INTERVAL_S,
+            lambda: self.durable.append("sync"),
+            lambda: self.now_s,
         )
         self._seq = 0
         self._stream = iter(sample_stream(OnlineLearner(app, self.learner.config), 400))
@@ -110,7 +117,7 @@ def test_a_delta_holds_only_what_changed(desk: Desk) -> None:
     desk.publish()
     image = desk.topics.newest(desk.store)
     assert image.manifest.parent_version == "1.0"
-    assert 0 < desk.publisher.last_delta_bytes < desk.publisher.snapshot_bytes / 2
+    assert 0 < desk.publisher.last_delta_bytes < desk.publisher.snapshots.last_bytes / 2
 
 
 def test_a_chain_can_be_entered_at_a_later_snapshot(desk: Desk) -> None:
@@ -247,9 +254,18 @@ def test_a_fenced_publisher_says_so(desk: Desk) -> None:
     assert isinstance(desk.publisher.fence, FencedError)
 
 
-def test_every_start_opens_a_new_epoch(tmp_path: Path) -> None:
+def test_every_start_opens_a_new_epoch() -> None:
     """One above what the store and the checkpoint know, even where the store was emptied."""
-    assert next_epoch(tmp_path / "none", "") == 1
-    write_version(tmp_path, make_version("4.9"))
-    assert next_epoch(tmp_path, "3.2") == 5
-    assert next_epoch(tmp_path / "none", "7.1") == 8
+    assert next_epoch([], "") == 1
+    assert next_epoch([ModelVersion(3, 7), ModelVersion(4, 9)], "3.2") == 5
+    assert next_epoch([], "7.1") == 8
+
+
+def test_the_last_version_that_may_serve_outlives_any_number_of_held_ones(desk: Desk) -> None:
+    """Each start while a version is held writes one more: none of them pushes the good one out."""
+    desk.learn()
+    desk.publish()
+    for seq in range(1, 5):
+        desk.publisher.publish(make_version(f"1.{seq}"), "scores ran away")
+        desk.publisher.wait(10.0)
+    assert [str(version) for version in list_versions(desk.store)] == ["1.0", "1.3", "1.4"]

@@ -24,7 +24,7 @@ from trainer.replay import Replay
 from trainer.sample_log import SAMPLES_TOPIC, LogRecord
 from trainer.startup import Places, Startup
 from trainer.trainer import Trainer
-from trainer.version_files import write_version
+from trainer.version_files import LocalVersions, encode_version
 
 
 class Life:
@@ -50,7 +50,7 @@ class Life:
             publish_interval_s=3600.0,
             checkpoint_interval_s=3600.0,
         )
-        self.places = Places(directory, directory / "models")
+        self.places = Places(directory, LocalVersions(directory / "models"))
         stream = [msgspec.json.encode(s) for s in sample_stream(OnlineLearner(app, self.config.learner), size)]
         self.records = [LogRecord(SAMPLES_TOPIC, i % 2, i // 2, b"", raw, 0) for i, raw in enumerate(stream)]
         self.log = ListLog(self.records)
@@ -142,7 +142,7 @@ def _live_three_times(life: Life) -> None:
 
 def test_killed_while_catching_up_still_knows_too_little_to_publish(life: Life) -> None:
     """Beside versions of an earlier trainer, what was never published waits until the log is learnt; then no more."""
-    write_version(life.places.store, make_version("1.0"))
+    life.places.store.put(encode_version(make_version("1.0")))
     trainer = life.start()
     for _ in range(3):
         trainer._learn_when_due()

@@ -17,7 +17,7 @@ from trainer.online_learner import OnlineLearner
 from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
 from trainer.startup import Places, Startup
 from trainer.trainer import Trainer
-from trainer.version_files import list_versions, read_version
+from trainer.version_files import LocalVersions, list_versions, read_version
 
 
 class World:
@@ -35,7 +35,7 @@ class World:
         """Start a trainer as `__main__` does: from the newest checkpoint and batch log, in a new epoch."""
         self.learner = OnlineLearner(self.app, self.config.learner)
         self.log = ListLog(self.records)
-        places = Places(self.directory, self.directory / "models")
+        places = Places(self.directory, LocalVersions(self.directory / "models"))
         self.startup = Startup(self.learner, self.config, places, Holds("test"))
         trainer = self.startup.open_trainer(self.log, MemoryTopics(), reads_ahead=False)
         assert trainer is not None

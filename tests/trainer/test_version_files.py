@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.conftest import make_version
-from trainer import version_files
+from trainer import version_bytes
 from trainer.version_files import (
     ModelVersion,
     Version,
@@ -36,7 +36,7 @@ def _reason(store: Path, version: str = "1.0", digest: str | None = None) -> str
 
 def _rewrite(store: Path, change: Callable[[Version], Version]) -> None:
     """Write a version whose digests are right and whose content is wrong, as a broken writer would."""
-    files, manifest = version_files._files_and_manifest(change(make_version("1.0")))
+    files, manifest = version_bytes.files_and_manifest(change(make_version("1.0")))
     target = store / "1.0"
     target.mkdir(parents=True)
     for name, data in {**files, "manifest.json": manifest}.items():
