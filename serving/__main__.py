@@ -15,7 +15,7 @@ from features.model_store_config import ModelStoreConfig
 from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
 from serving.errors import StartupError, WorkersLostError
-from serving.server_settings import ServerSettings
+from serving.server_settings import QUOTA_FILE, ServerSettings
 
 _EPILOG = (
     "Snapshots come from model_store.uri of headrace.yaml, else from model_store of the endpoints file; those of S3 "
@@ -54,6 +54,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         name=arguments.name,
         rules_path=arguments.config,
         is_worker=arguments.worker_socket is not None,
+        quota_path=arguments.worker_socket and arguments.worker_socket.parent / QUOTA_FILE,
         request_tokens=load_section(arguments.config, "request_tokens", RequestTokensConfig),
         model_store=load_section(arguments.config, "model_store", ModelStoreConfig),
     )

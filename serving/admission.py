@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,38 +11,7 @@ from prometheus_client.registry import Collector
 from serving.budget import Budget
 from serving.config import OverloadConfig
 from serving.errors import OverloadedError, QuotaError
-
-_TOKENS_REMEMBERED = 10_000
-
-
-class Quota:
-    """A bucket of requests for every token, filled at an even rate.
-
-    Args:
-        per_s: requests a second; 0 is no quota.
-        burst_s: seconds of it that may be used at once.
-        clock_s: tells the monotonic time.
-    """
-
-    def __init__(self, per_s: float, burst_s: float, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._per_s = per_s
-        self._size = max(1.0, per_s * burst_s)
-        self._clock_s = clock_s
-        self._buckets: OrderedDict[bytes, tuple[float, float]] = OrderedDict()
-        """Hash of a token -> requests left and when that was so; the least lately seen is forgotten first."""
-
-    def take(self, token: str) -> float:
-        """Take one request of a token; return 0, or the seconds until there is one."""
-        if not self._per_s:
-            return 0.0
-        key, now_s = hashlib.sha256(token.encode()).digest()[:16], self._clock_s()
-        left, seen_s = self._buckets.pop(key, (self._size, now_s))
-        left = min(self._size, left + (now_s - seen_s) * self._per_s)
-        wait_s = 0.0 if left >= 1.0 else (1.0 - left) / self._per_s
-        self._buckets[key] = (left if wait_s else left - 1.0), now_s
-        if len(self._buckets) > _TOKENS_REMEMBERED:
-            self._buckets.popitem(last=False)
-        return wait_s
+from serving.quota import Quota
 
 
 class Admission(Collector):

@@ -32,6 +32,7 @@ from serving.kafka_writer import KafkaWriter
 from serving.model_builder import ModelBuilder
 from serving.model_orders import ModelOrders
 from serving.model_store import ModelStore
+from serving.quota import Quota
 from serving.recommender import Recommender
 from serving.rules_file import RulesFile
 from serving.security.metrics_port import MetricsPort, metrics_port
@@ -48,6 +49,7 @@ from serving.standing_order import StandingOrderFile
 from serving.status_file import ServingStatus, write_status
 from serving.store_health import StoreHealth
 from serving.topic_reader import TopicReader
+from serving.workers.shared_buckets import SharedBuckets
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +106,9 @@ class Server:
             arms=self.arms,
             are_items_current=lambda: self.items.is_connected,
         )
-        self.admission = Admission(serving.overload, serving.max_user_reads, lambda: self.recommender.cost_s)
+        buckets = SharedBuckets(settings.quota_path) if settings.quota_path else None
+        quota = Quota(serving.overload.quota_per_s, serving.overload.quota_burst_s, buckets)
+        self.admission = Admission(serving.overload, serving.max_user_reads, lambda: self.recommender.cost_s, quota)
         make_operator_tokens(settings.state_dir)
         self.tokens = Tokens(serving.security.tokens_path(settings.state_dir), operator_files(settings.state_dir))
         self.request_tokens = self._signer()

@@ -10,6 +10,9 @@ from features.model_store_config import ModelStoreConfig
 from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
 
+QUOTA_FILE = "quotas"
+"""Beside the sockets of a server's workers."""
+
 
 @dataclass(frozen=True)
 class ServerSettings:
@@ -31,6 +34,9 @@ class ServerSettings:
     """Where snapshots are, and how they are reached."""
     is_worker: bool = False
     """Whether this is one of several processes on one port, whose parent tells of them (`serving/workers`)."""
+
+    quota_path: Path | None = None
+    """File of the quotas' buckets that several workers share; None for buckets of this process alone."""
 
     @property
     def state_dir(self) -> Path:

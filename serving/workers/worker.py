@@ -19,7 +19,7 @@ from serving.admin import AdminServicer
 from serving.connections import Connections
 from serving.errors import StartupError
 from serving.server import Server
-from serving.server_settings import ServerSettings
+from serving.server_settings import QUOTA_FILE, ServerSettings
 from serving.workers.link import MESSAGE_BYTES, socket_address, worker_handlers
 
 
@@ -54,6 +54,7 @@ class WorkerDesk:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
             if os.getppid() != self._parent_pid:
+                (self._path.parent / QUOTA_FILE).unlink(missing_ok=True)
                 self._path.parent.rmdir()
 
     async def _open(self, request: bytes, context: Any) -> bytes:

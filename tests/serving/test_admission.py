@@ -12,11 +12,12 @@ import grpc
 import pytest
 
 from protos import serving_pb2 as pb
-from serving.admission import Admission, Quota
+from serving.admission import Admission
 from serving.budget import Budget
 from serving.call_errors import RETRY_KEY
 from serving.config import OverloadConfig, ServingConfig
 from serving.errors import OverloadedError, QuotaError
+from serving.quota import Quota
 from tests.serving.serving_parts import FakeUserRows, World
 
 LONG = Budget.of(1e6)
@@ -64,19 +65,9 @@ def test_what_would_wait_too_long_is_refused() -> None:
     assert admitted(admission, budget=Budget(0.0, lambda: clock_s)) == 2
 
 
-def test_quota_is_a_matter_of_the_token() -> None:
-    """Two at once, then one every half second; another token has its own."""
-    now_s = 0.0
-    quota = Quota(2.0, 1.0, lambda: now_s)
-    assert [quota.take("one"), quota.take("one"), quota.take("one")] == [0.0, 0.0, 0.5]
-    assert quota.take("two") == 0.0
-    now_s = 0.5
-    assert [quota.take("one"), quota.take("one") > 0.0] == [0.0, True]
-
-
 def test_used_up_quota_is_told_with_the_time_to_wait() -> None:
     """The sentence names the quota; nothing is counted as in work."""
-    admission = Admission(OverloadConfig(), 1, lambda: 0.0, Quota(2.0, 0.5, lambda: 0.0))
+    admission = Admission(OverloadConfig(), 1, lambda: 0.0, Quota(2.0, 0.5, clock_s=lambda: 0.0))
     with admission.admit("t", False, LONG):
         pass
     with pytest.raises(QuotaError, match="come again in 500 ms") as caught, admission.admit("t", False, LONG):
@@ -86,7 +77,7 @@ def test_used_up_quota_is_told_with_the_time_to_wait() -> None:
 
 def test_refusal_as_busy_costs_no_quota() -> None:
     """The one request of the bucket is still there when a place is free."""
-    admission = Admission(OverloadConfig(max_in_flight=1), 1, lambda: 0.0, Quota(1.0, 1.0, lambda: 0.0))
+    admission = Admission(OverloadConfig(max_in_flight=1), 1, lambda: 0.0, Quota(1.0, 1.0, clock_s=lambda: 0.0))
     with admission.admit("other", False, LONG), pytest.raises(OverloadedError), admission.admit("t", False, LONG):
         pass
     with admission.admit("t", False, LONG):
