@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from features.co_visitation import Pairs
 from features.compiled import compiled
-from features.model_inputs import NUM_VISITS, RECENT_VISITS
+from features.model_inputs import MARK, NUM_VISITS, RECENT_VISITS
 from features.title_index import NUM_BUCKETS, Titles, rarity
 from features.top_rows import top_places
 
@@ -193,6 +193,15 @@ def _touch_titles(
 
 
 @compiled
+def has_titles(history: NDArray[np.int64], titles: Titles) -> bool:
+    """Say whether the user's profile has any word."""
+    found = False
+    for row in history[:TITLE_WINDOW]:
+        found |= 0 <= row < len(titles.tokens) and titles.tokens[row, 0] >= 0
+    return found
+
+
+@compiled
 def touch_rows(found: NDArray[np.int64], source: int, num_items: int, scratch: Scratch, size: int) -> int:
     """Put what a further source found into the pool, -1 is passed over; return the size of the pool."""
     for row in found:
@@ -252,14 +261,14 @@ def cut_pool(
     stands, is_newest = np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
     stands[order] = True
     late, num_late = np.empty(min(num_newest, wanted), dtype=np.int64), 0
-    for index in range(len(newest)):
-        for place in range(size):
-            if rows[place] == newest[index]:
-                is_newest[place] = True
-                if not stands[place] and num_late < len(late):
-                    stands[place] = True
-                    late[num_late] = place
-                    num_late += 1
+    for place in _places_of(newest, rows, scratch.marks):
+        if place < 0:
+            continue
+        is_newest[place] = True
+        if not stands[place] and num_late < len(late):
+            stands[place] = True
+            late[num_late] = place
+            num_late += 1
     missing = num_late
     for rank in range(wanted - 1, -1, -1):  # The weakest of the others make room.
         if missing and not is_newest[order[rank]]:
@@ -274,6 +283,27 @@ def cut_pool(
     for rank in range(wanted):
         sources[rank] = scratch.marks[rows[chosen[rank]]]
     return chosen, sources
+
+
+@compiled
+def _places_of(wanted: NDArray[np.int64], rows: NDArray[np.int64], marks: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the places of some rows among many others, -1 for those that are not there; `marks` are left as they are.
+
+    One look at each of the many, instead of one for every row that is wanted.
+    """
+    places = np.full(len(wanted), -1)
+    for row in wanted:
+        if 0 <= row < len(marks):
+            marks[row] |= MARK
+    for place in range(len(rows)):
+        if marks[rows[place]] & MARK:
+            for index in range(len(wanted)):
+                if wanted[index] == rows[place]:
+                    places[index] = place
+    for row in wanted:
+        if 0 <= row < len(marks):
+            marks[row] &= 255 ^ MARK
+    return places
 
 
 @compiled

@@ -51,7 +51,7 @@ class CandidateList:
     pool_rows: NDArray[np.int64]
     """(m,) what the list was cut from; empty for given rows."""
     pool_inputs: NDArray[np.float32]
-    """(m, P)"""
+    """(m, P); (0, P) where they were not to be kept."""
 
     @property
     def pre_ranker_scores(self) -> NDArray[np.float32]:
@@ -168,6 +168,7 @@ def build_list(
     workspace: Workspace,
     given_rows: NDArray[np.int64] | None = None,
     is_allowed: NDArray[np.bool_] | None = None,
+    keeps_pool: bool = True,
 ) -> CandidateList:
     """Retrieve candidates and compute their ranker inputs.
 
@@ -182,6 +183,7 @@ def build_list(
         workspace: scratch memory of this thread.
         given_rows: when set, exactly these are the candidates.
         is_allowed: (N,) further limits (categories), None for none.
+        keeps_pool: whether the pre-ranker's inputs of the whole pool are wanted; only who learns needs them.
     """
     num_items = len(context.table_rows)
     workspace.reserve(num_items)
@@ -192,7 +194,7 @@ def build_list(
         _user_arrays(user, rows_of_user, context.table),
         rows_of_user.consumed,
         _closeness(tower, given_rows),
-        _wanted(features.candidates, given_rows, num_declared, now_ms),
+        _wanted(features.candidates, given_rows, num_declared, keeps_pool, now_ms),
         pre_ranker,
         workspace.scratch(),
     )
@@ -222,10 +224,19 @@ def _shared(context: ListContext, is_allowed: NDArray[np.bool_] | None) -> Share
     )
 
 
-def _wanted(config: CandidatesConfig, given: NDArray[np.int64] | None, num_declared: int, now_ms: int) -> Wanted:
-    rows = _NOTHING if given is None else given
+def _wanted(
+    config: CandidatesConfig, given: NDArray[np.int64] | None, num_declared: int, keeps_pool: bool, now_ms: int
+) -> Wanted:
     return Wanted(
-        rows, given is not None, config.total, config.categories, config.tower, config.fresh, num_declared, now_ms
+        _NOTHING if given is None else given,
+        given is not None,
+        config.total,
+        config.categories,
+        config.tower,
+        config.fresh,
+        num_declared,
+        keeps_pool,
+        now_ms,
     )
 
 

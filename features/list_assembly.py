@@ -17,6 +17,7 @@ from features.candidate_pool import (
     Scratch,
     clear_scratch,
     cut_pool,
+    has_titles,
     listable_pool,
     nearest_rows,
     touch_neighbours,
@@ -28,7 +29,7 @@ from features.count_tables import HISTORY_WINDOW
 from features.item_summary import most_popular
 from features.list_inputs import Pooled, fill_ranker_inputs
 from features.model_inputs import ItemArrays, UserArrays
-from features.pool_inputs import pool_inputs_of
+from features.pool_inputs import PoolSources, pool_scores
 from features.title_index import Titles
 
 
@@ -76,6 +77,8 @@ class Wanted(NamedTuple):
     """... and places for the newest."""
     num_declared: int
     """Inputs that are left 0 for the caller, before the last one."""
+    keeps_pool: bool
+    """Whether the pre-ranker's inputs of the whole pool are wanted, by who learns from them."""
     now_ms: int
 
 
@@ -88,6 +91,7 @@ class Assembled(NamedTuple):
     user_inputs: NDArray[np.float32]
     pool_rows: NDArray[np.int64]
     pool_inputs: NDArray[np.float32]
+    """Empty where the pool was not to be kept."""
 
 
 @compiled
@@ -121,27 +125,31 @@ def assemble_list(
     rows = wanted.given
     if not wanted.is_given:
         rows, touched = _pool(shared, user, len(consumed), closeness, wanted, scratch, touched)
-    pool_inputs, similarity, scores = pool_inputs_of(
-        rows,
+    sources = PoolSources(
         shared.table_rows,
         items,
-        user,
         shared.static,
         shared.popularity,
-        shared.category_shares,
+        model_inputs.category_leans(user, shared.category_shares),
+        model_inputs.mean_published_ms(user, shared.table_rows, items),
         shared.titles,
+        has_titles(history, shared.titles),
         shared.rarities,
         closeness,
         wanted.is_given,
-        pre_ranker,
-        scratch,
     )
+    keeps_inputs = wanted.is_given or wanted.keeps_pool
+    scores, pool_inputs, similarity = pool_scores(rows, sources, pre_ranker, scratch, keeps_inputs)
     if wanted.is_given:
-        kept, sources = np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
+        kept, found_by = np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
     else:
         newest = shared.fresh[: 2 * wanted.fresh]
-        kept, sources = cut_pool(rows, scores, wanted.total, newest, wanted.fresh, scratch)
-    pooled = Pooled(pool_inputs[kept], similarity[kept], scores[kept])
+        kept, found_by = cut_pool(rows, scores, wanted.total, newest, wanted.fresh, scratch)
+    if keeps_inputs:
+        pooled = Pooled(pool_inputs[kept], similarity[kept], scores[kept])
+    else:
+        kept_scores, kept_inputs, kept_similarity = pool_scores(rows[kept], sources, pre_ranker, scratch, True)
+        pooled = Pooled(kept_inputs, kept_similarity, kept_scores)
     spans = len(items.decay)
     num_inputs = model_inputs.num_fixed_inputs(spans) + wanted.num_declared + 1
     inputs = np.zeros((len(kept), num_inputs), dtype=np.float32)
@@ -150,7 +158,7 @@ def assemble_list(
         rows[kept], pooled, shared.table_rows, items, user, shared.seen_ms, wanted.now_ms, scratch, inputs, user_inputs
     )
     clear_scratch(scratch, touched, history, shared.titles)
-    return Assembled(rows[kept], sources, inputs, user_inputs, rows, pool_inputs)
+    return Assembled(rows[kept], found_by, inputs, user_inputs, rows, pool_inputs)
 
 
 @compiled

@@ -76,7 +76,7 @@ def fill_ranker_inputs(
         out[place, column] = pooled.inputs[place, POOL_GAP]
     column += 1
     column = model_inputs.fill_exposure_inputs(rows, table_rows, items, out, column)
-    column = model_inputs.fill_shown_inputs(rows, user, now_ms, out, column)
+    column = model_inputs.fill_shown_inputs(rows, user, now_ms, scratch.marks, out, column)
     limit = np.float32(model_inputs.CLIP)
     for place in range(size):
         for index in range(len(user_out)):

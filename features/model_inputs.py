@@ -32,6 +32,8 @@ TASTE_LENGTH = 20
 """Newest items of a user whose popularity, age and publication describe the user's taste."""
 SESSION_MS = 1_800_000
 """Events within half an hour before now are one session."""
+MARK = 64
+"""A bit of the scratch memory's marks, for passes that must know whether a row is among some others."""
 _SHARE_FLOOR = 1e-5
 """Smallest probability that a log is taken of."""
 
@@ -263,55 +265,57 @@ def fill_exposure_inputs(
 
 
 @compiled
-def fill_category_inputs(
-    rows: NDArray[np.int64],
-    table_rows: NDArray[np.int64],
-    items: ItemArrays,
-    user: UserArrays,
-    category_shares: NDArray[np.float64],
-    out: NDArray[np.float32],
-    column: int,
-) -> int:
-    """Write how much more than others the user leans to the candidates' categories, and the share never touched.
+def category_leans(user: UserArrays, category_shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how much more than others the user leans to each category: by positives, by events, and 1 if never seen.
 
-    Log of (the user's share of a category, with a prior of 5 events spread as everyone's, over everyone's share),
-    averaged over the item's categories: by positives and by events; 0 where nothing is known.
+    Log of (the user's share of a category, with a prior of 5 events spread as everyone's, over everyone's share);
+    (codes, 3), of no codes where nothing is known of the user.
     """
     num_codes = len(category_shares)
-    lean = np.zeros((num_codes, 2))
-    is_seen = np.zeros(num_codes)
     positives = events = 0.0
     for index in range(len(user.category_codes)):
         positives += user.category_counts[index, 1]
         events += user.category_counts[index, 0]
-    for code in range(num_codes):
-        lean[code, 0] = fast_log(5.0 / (positives + 5.0))
-        lean[code, 1] = fast_log(5.0 / (events + 5.0))
+    leans = np.empty((num_codes if events > 0.0 else 0, 3))
+    of_nothing = fast_log(5.0 / (positives + 5.0)), fast_log(5.0 / (events + 5.0))
+    for code in range(len(leans)):
+        leans[code, 0], leans[code, 1], leans[code, 2] = of_nothing[0], of_nothing[1], 1.0
     for index in range(len(user.category_codes)):
         code = user.category_codes[index]
-        if code >= num_codes:
+        if code >= len(leans):
             continue
-        is_seen[code] = 1.0
+        leans[code, 2] = 0.0
         for kind in range(2):
             share = category_shares[code, kind] + 1e-4
             total = positives if kind == 0 else events
             count = user.category_counts[index, 1 - kind]
-            lean[code, kind] = fast_log((count + 5.0 * share) / ((total + 5.0) * share))
+            leans[code, kind] = fast_log((count + 5.0 * share) / ((total + 5.0) * share))
+    return leans
+
+
+@compiled
+def fill_category_inputs(
+    rows: NDArray[np.int64],
+    table_rows: NDArray[np.int64],
+    categories: NDArray[np.int32],
+    leans: NDArray[np.float64],
+    out: NDArray[np.float32],
+    column: int,
+) -> None:
+    """Write what `category_leans` says of the items' categories, (any, n): their mean, 0 where nothing is known."""
     for place in range(len(rows)):
         row, known, unseen, by_positives, by_events = table_rows[rows[place]], 0, 0.0, 0.0, 0.0
-        for slot in range(items.categories.shape[1]):
-            code = items.categories[row, slot]
-            if code < 0 or code >= num_codes:
+        for slot in range(categories.shape[1]):
+            code = categories[row, slot]
+            if code < 0 or code >= len(leans):
                 break
             known += 1
-            by_positives += lean[code, 0]
-            by_events += lean[code, 1]
-            unseen += 1.0 - is_seen[code]
-        if known and events > 0.0:
-            out[place, column] = by_positives / known
-            out[place, column + 1] = by_events / known
-            out[place, column + 2] = unseen / known
-    return column + 3
+            by_positives += leans[code, 0]
+            by_events += leans[code, 1]
+            unseen += leans[code, 2]
+        out[column, place] = by_positives / known if known else 0.0
+        out[column + 1, place] = by_events / known if known else 0.0
+        out[column + 2, place] = unseen / known if known else 0.0
 
 
 @compiled
@@ -354,19 +358,35 @@ def fill_age_inputs(
 
 @compiled
 def fill_shown_inputs(
-    rows: NDArray[np.int64], user: UserArrays, now_ms: int, out: NDArray[np.float32], column: int
+    rows: NDArray[np.int64],
+    user: UserArrays,
+    now_ms: int,
+    marks: NDArray[np.uint8],
+    out: NDArray[np.float32],
+    column: int,
 ) -> int:
-    """Write how often the user was shown each candidate, and log hours since the last time; both 0 where never."""
-    if len(user.shown_rows):
+    """Write how often the user was shown each candidate, and log hours since the last time; both 0 where never.
+
+    `marks` (N,) is left as it is: a bit of it tells for the time of this call which rows are candidates.
+    """
+    for row in rows:
+        marks[row] |= MARK
+    for index in range(len(user.shown_rows)):
+        row = user.shown_rows[index]
+        if not (0 <= row < len(marks) and marks[row] & MARK):
+            continue
+        marks[row] ^= MARK  # An item is counted where it stands first.
+        times, newest_ms = 0, 0
+        for later in range(index, len(user.shown_rows)):
+            if user.shown_rows[later] == row:
+                times += 1
+                newest_ms = max(newest_ms, user.shown_times_ms[later])
         for place in range(len(rows)):
-            times, newest_ms = 0, 0
-            for index in range(len(user.shown_rows)):
-                if user.shown_rows[index] == rows[place]:
-                    times += 1
-                    newest_ms = max(newest_ms, user.shown_times_ms[index])
-            if times:
+            if rows[place] == row:
                 out[place, column] = fast_log(1.0 + times)
                 out[place, column + 1] = fast_log(1.0 + max(now_ms - newest_ms, 0) / 3.6e6)
+    for row in rows:
+        marks[row] &= 255 ^ MARK
     return column + 2
 
 

@@ -1,11 +1,13 @@
 """The pre-ranker's inputs of a pool, and its scores: one compiled pass over what the sources touched.
 
-Letters: `N` items in the caller's row space, `m` items of the pool, `H` half-lives, `P` pre-ranker inputs.
+Letters: `N` items in the caller's row space, `m` items of the pool, `H` half-lives, `P` pre-ranker inputs,
+`C` categories.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +15,15 @@ from numpy.typing import NDArray
 from features import model_inputs
 from features.candidate_pool import Scratch
 from features.compiled import compiled
-from features.model_inputs import RECENT_VISITS, ItemArrays, UserArrays
+from features.model_inputs import RECENT_VISITS, ItemArrays
 from features.title_index import Titles, rarity
 
 _PRE_RANKER_VISITS = (RECENT_VISITS, 1, 5, 6)
 """Columns of the visits that the pre-ranker looks at."""
 CO_VISITATION_SHARE = 0.5
 """Weight of co-visitation over the last 5 against popularity in the hand score."""
+_BLOCK = 64
+"""Rows that are filled and scored at once."""
 POOL_TITLE, POOL_TOWER, POOL_GAP = 4, 5, 6
 """Columns of the pool's inputs that the ranker sees too, as are the last three, of categories."""
 
@@ -78,62 +82,106 @@ def fill_static_inputs(
         model_inputs.fill_ages(published_ms[table_row], row, seen_ms, now_ms, out, row, spans)
 
 
-@compiled
-def pool_inputs_of(
-    rows: NDArray[np.int64],
-    table_rows: NDArray[np.int64],
-    items: ItemArrays,
-    user: UserArrays,
-    static: NDArray[np.float32],
-    popularity: NDArray[np.float32],
-    category_shares: NDArray[np.float64],
-    titles: Titles,
-    rarities: NDArray[np.float64],
-    closeness: NDArray[np.float32],
-    is_given: bool,
-    pre_ranker: NDArray[np.float32],
-    scratch: Scratch,
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
-    """Return the pre-ranker's inputs in the order of `pre_ranker_input_names`, (m, P), title similarities and scores.
+class PoolSources(NamedTuple):
+    """What the pre-ranker's inputs of one list are computed from."""
 
-    `closeness` holds tower scores by row, by place where rows are given; `pre_ranker` (P,) are the weights.
+    table_rows: NDArray[np.int64]
+    """(N,)"""
+    items: ItemArrays
+    static: NDArray[np.float32]
+    """(N, H + 5)"""
+    popularity: NDArray[np.float32]
+    """(N,)"""
+    leans: NDArray[np.float64]
+    """(C, 3) of the user, see `model_inputs.category_leans`."""
+    taste_published_ms: float
+    """Mean publication time of the user's newest items."""
+    titles: Titles
+    has_profile: bool
+    """Whether the titles of the user's newest items have words: else nothing is like them."""
+    rarities: NDArray[np.float64]
+    closeness: NDArray[np.float32]
+    """Tower scores by row, by place where rows are given."""
+    is_given: bool
+
+
+@compiled
+def pool_scores(
+    rows: NDArray[np.int64], sources: PoolSources, pre_ranker: NDArray[np.float32], scratch: Scratch, keeps_inputs: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    """Return the pre-ranker's scores of a pool (m,), and where wanted its inputs (m, P) and title similarities (m,).
+
+    The inputs are in the order of `pre_ranker_input_names`. A block at a time, columns side by side: what nobody keeps
+    never leaves the processor's nearest cache, and sums are made of many rows at once.
     """
-    taste_published_ms = model_inputs.mean_published_ms(user, table_rows, items)
-    spans, num_items = len(items.decay), len(table_rows)
-    out = np.zeros((len(rows), model_inputs.num_pre_ranker_inputs(spans)), dtype=np.float32)
-    similarity = np.empty(len(rows))
-    nothing = model_inputs.log_share(0.0)
+    size, num_inputs = len(rows), len(pre_ranker)
+    kept = size if keeps_inputs else 0
+    inputs, similarity = np.empty((kept, num_inputs), dtype=np.float32), np.empty(kept)
+    scores = np.empty(size, dtype=np.float32)
+    block, block_similarity = np.empty((num_inputs, _BLOCK), dtype=np.float32), np.empty(_BLOCK)
+    sums = np.empty((4, _BLOCK), dtype=np.float32)
+    for first in range(0, size, _BLOCK):
+        end = min(first + _BLOCK, size)
+        _fill_block(rows[first:end], first, sources, scratch, block, block_similarity)
+        _weighted_sums(block, pre_ranker, sums, scores[first:end])
+        for place in range(first, end if keeps_inputs else first):
+            similarity[place] = block_similarity[place - first]
+            for column in range(num_inputs):
+                inputs[place, column] = block[column, place - first]
+    return scores, inputs, similarity
+
+
+@compiled
+def _fill_block(
+    rows: NDArray[np.int64],
+    first: int,
+    sources: PoolSources,
+    scratch: Scratch,
+    out: NDArray[np.float32],
+    similarity: NDArray[np.float64],
+) -> None:
+    """Write the inputs of some rows, (P, any); `first` is the place of `rows[0]` among the given ones."""
+    # Arrays by names of their own: what lies in a tuple is counted anew by every pass of the loop.
+    static, visits, closeness, is_given = sources.static, scratch.visits, sources.closeness, sources.is_given
+    table_rows, published_ms, popularity = sources.table_rows, sources.items.published_ms, sources.popularity
+    titles, profile, rarities, tokens = sources.titles, scratch.profile, sources.rarities, sources.titles.tokens
+    has_profile, taste_ms, num_items = sources.has_profile, sources.taste_published_ms, len(table_rows)
+    for place in range(len(rows)):
+        row = rows[place]
+        for index in range(static.shape[1]):
+            out[7 + index, place] = static[row, index]
+        at = first + place if is_given else row
+        out[POOL_TOWER, place] = closeness[at] if at < len(closeness) else 0.0
+        out[POOL_GAP, place] = model_inputs.age_gap(published_ms[table_rows[row]], taste_ms)
+    nothing, unlike = model_inputs.log_share(0.0), model_inputs.log_similarity(0.0)
     for place in range(len(rows)):
         row = rows[place]
         for column in range(4):
-            chance = scratch.visits[row, _PRE_RANKER_VISITS[column]]
-            out[place, column] = model_inputs.log_share(chance) if chance > 0.0 else nothing
-        similarity[place] = title_similarity(row, titles, scratch.profile, num_items, rarities)
-        out[place, POOL_TITLE] = model_inputs.log_similarity(similarity[place])
-        at = place if is_given else row
-        out[place, POOL_TOWER] = closeness[at] if at < len(closeness) else 0.0
-        published_ms = items.published_ms[table_rows[row]]
-        out[place, POOL_GAP] = model_inputs.age_gap(published_ms, taste_published_ms)
-        for index in range(static.shape[1]):
-            out[place, 7 + index] = static[row, index]
-        if scratch.visits[row, 1] > 0.0:
-            out[place, 7] = hand_score(scratch.visits[row, 1], popularity[row])
-    model_inputs.fill_category_inputs(rows, table_rows, items, user, category_shares, out, 7 + static.shape[1])
-    return out, similarity, _weighted_sums(out, pre_ranker)
+            chance = visits[row, _PRE_RANKER_VISITS[column]]
+            out[column, place] = model_inputs.log_share(chance) if chance > 0.0 else nothing
+        if visits[row, 1] > 0.0:
+            out[7, place] = hand_score(visits[row, 1], popularity[row])
+        similarity[place], out[POOL_TITLE, place] = 0.0, unlike
+        if has_profile and row < len(tokens):
+            similarity[place] = title_similarity(row, titles, profile, num_items, rarities)
+            out[POOL_TITLE, place] = model_inputs.log_similarity(similarity[place])
+    categories = sources.items.categories
+    model_inputs.fill_category_inputs(rows, table_rows, categories, sources.leans, out, 7 + static.shape[1])
 
 
 @compiled
-def _weighted_sums(inputs: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (m, P) times (P,), four sums at a time: one alone would wait for itself at every addition."""
-    scores, size = np.empty(len(inputs), dtype=np.float32), len(weights)
-    for place in range(len(inputs)):
-        first = second = third = fourth = np.float32(0.0)
-        for column in range(0, size - 3, 4):
-            first += inputs[place, column] * weights[column]
-            second += inputs[place, column + 1] * weights[column + 1]
-            third += inputs[place, column + 2] * weights[column + 2]
-            fourth += inputs[place, column + 3] * weights[column + 3]
-        for column in range(size - size % 4, size):
-            first += inputs[place, column] * weights[column]
-        scores[place] = (first + second) + (third + fourth)
-    return scores
+def _weighted_sums(
+    inputs: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    sums: NDArray[np.float32],
+    scores: NDArray[np.float32],
+) -> None:
+    """Write (P, >= m) times (P,), (m,), in four sums of every fourth input each; `sums` (4, any) are scratch memory."""
+    size, whole = len(scores), len(weights) - len(weights) % 4
+    sums[:, :size] = 0.0
+    for column in range(len(weights)):
+        one, weight = column % 4 if column < whole else 0, weights[column]
+        for place in range(size):
+            sums[one, place] += inputs[column, place] * weight
+    for place in range(size):
+        scores[place] = (sums[0, place] + sums[1, place]) + (sums[2, place] + sums[3, place])

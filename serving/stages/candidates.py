@@ -42,6 +42,7 @@ class CandidateFinder:
             self._workspace,
             limits.given,
             limits.is_allowed,
+            keeps_pool=False,
         )
 
     def _features_for(self, features: FeaturesConfig, num_items: int, is_short: bool) -> FeaturesConfig:

@@ -54,6 +54,7 @@ class Shop:
         given: NDArray[np.int64] | None = None,
         rows: NDArray[np.int64] | None = None,
         allowed: NDArray[np.bool_] | None = None,
+        keeps_pool: bool = True,
     ) -> CandidateList:
         """Build a list; `rows` are those of a version that knows them in this order."""
         self.counts.reserve(len(self.items))
@@ -65,7 +66,7 @@ class Shop:
         history, shown = self.items.rows_of(user.history_item_ids), self.items.rows_of(user.shown_item_ids)
         user_rows, weights = UserRows(history, consumed, shown), first_pre_ranker_weights(self.features)
         return build_list(
-            user, user_rows, context, NOW_MS, tower, self.features, weights, self.workspace, given, allowed
+            user, user_rows, context, NOW_MS, tower, self.features, weights, self.workspace, given, allowed, keeps_pool
         )
 
 
@@ -138,6 +139,19 @@ def test_pre_ranker_inputs_lie_where_they_are_named(shop: Shop) -> None:
         np.testing.assert_allclose(
             pool[:, pre_names.index(name)], found.inputs[:, names.index(name)], rtol=1e-5, atol=1e-6, err_msg=name
         )
+
+
+def test_a_list_is_the_same_whether_its_pool_is_kept_or_not() -> None:
+    """A server lists what the trainer lists, to the last bit, with more items than are scored at a time."""
+    shop = Shop(FEATURES.model_copy(update={"candidates": CandidatesConfig(total=40, tower=3, fresh=2)}))
+    for k in range(20, 200):
+        shop.items.set_item(f"i{k}", ["a", "c"][: k % 3], published_time_ms=NOW_MS - k * 86_400_000)
+    tower = TowerQuery(np.ones(1, np.float32), np.random.default_rng(1).normal(size=(200, 1)).astype(np.float32))
+    user = shop.users.state("u", NOW_MS)
+    kept, cut = (shop.list_for(user, np.array([0, 1]), tower, keeps_pool=keeps) for keeps in (True, False))
+    for name in ("rows", "source_codes", "inputs", "user_inputs", "pool_rows"):
+        np.testing.assert_array_equal(getattr(kept, name), getattr(cut, name), err_msg=name)
+    assert (len(kept.pool_inputs), len(cut.pool_inputs)) == (len(kept.pool_rows), 0)
 
 
 def test_what_is_copied_from_the_pool_belongs_to_its_item(shop: Shop) -> None:

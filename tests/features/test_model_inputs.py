@@ -14,6 +14,7 @@ from features.model_inputs import (
     ItemArrays,
     UserArrays,
     age_gap,
+    category_leans,
     feature_schema_hash,
     fill_category_inputs,
     fill_exposure_inputs,
@@ -71,7 +72,9 @@ def exposure_inputs(exposure: NDArray[np.float64]) -> NDArray[np.float32]:
 def shown_inputs(rows: list[int], user: UserArrays) -> NDArray[np.float32]:
     """Fill the columns of some items."""
     out = np.zeros((len(rows), 2), dtype=np.float32)
-    fill_shown_inputs(np.array(rows), user, NOW_MS, out, 0)
+    marks = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0], dtype=np.uint8)
+    fill_shown_inputs(np.array(rows), user, NOW_MS, marks, out, 0)
+    assert marks.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
     return out
 
 
@@ -118,19 +121,20 @@ def test_who_was_shown_nothing_has_zeros() -> None:
 def test_category_inputs_say_how_much_more_than_others_the_user_leans() -> None:
     """Category 0 is everyone's half and this user's all; category 1 was never touched by the user."""
     user = user_with(category_counts=[[20.0, 10.0, 0.0]])
-    out = np.zeros((2, 3), dtype=np.float32)
+    out = np.zeros((3, 2), dtype=np.float32)
     rows, shares = np.arange(2), np.full((2, 2), 0.5)
-    fill_category_inputs(rows, rows, items_with(categories=[[0, -1], [1, -1]]), user, shares, out, 0)
+    fill_category_inputs(rows, rows, np.array([[0, -1], [1, -1]], np.int32), category_leans(user, shares), out, 0)
     expected = math.log((10 + 5 * 0.5001) / (15 * 0.5001)), math.log(5 / 15)
-    assert out[:, 0].tolist() == pytest.approx(expected, rel=1e-5)
-    assert out[:, 2].tolist() == [0.0, 1.0]
+    assert out[0].tolist() == pytest.approx(expected, rel=1e-5)
+    assert out[2].tolist() == [0.0, 1.0]
 
 
 def test_category_inputs_of_a_new_user_are_zero() -> None:
     """Nothing known leans nowhere."""
-    out = np.zeros((1, 3), dtype=np.float32)
+    out = np.ones((3, 1), dtype=np.float32)
     rows = np.arange(1)
-    fill_category_inputs(rows, rows, items_with(categories=[[0]]), user_with(), np.full((1, 2), 1.0), out, 0)
+    leans = category_leans(user_with(), np.full((1, 2), 1.0))
+    fill_category_inputs(rows, rows, np.array([[0]], np.int32), leans, out, 0)
     assert not out.any()
 
 

@@ -15,6 +15,19 @@ def test_top_places_are_the_first_of_a_stable_sort(size: int) -> None:
     assert top_places(scores, size).tolist() == np.argsort(-scores, kind="stable")[:size].tolist()
 
 
+@pytest.mark.parametrize("strange", [(), (1e30,), (-1e30, 1e30), (np.inf,), (-np.inf, 3.4e38, -3.4e38), (1e-45,)])
+def test_the_largest_of_many_are_the_first_of_a_stable_sort(strange: tuple[float, ...]) -> None:
+    """Also where one score lies far from all others, and all of those in one bin."""
+    scores = np.random.default_rng(3).normal(size=5000).astype(np.float32).round(2)
+    scores[: len(strange)] = strange
+    assert top_places(scores, 200).tolist() == np.argsort(-scores, kind="stable")[:200].tolist()
+
+
+def test_of_equal_scores_the_first_are_the_largest() -> None:
+    """A pool that nothing is known of has one score."""
+    assert top_places(np.zeros(1000, dtype=np.float32), 3).tolist() == [0, 1, 2]
+
+
 def test_of_no_scores_there_are_no_places() -> None:
     """An empty pool is a pool."""
     assert top_places(np.zeros(0, dtype=np.float32), 3).tolist() == []
