@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from serving.errors import RequestError
 
 MAX_ID_BYTES = 128
-_FIRST_PRINTABLE, _DELETE = 32, 127
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def check_id(field: str, value: str) -> None:
@@ -17,5 +19,5 @@ def check_id(field: str, value: str) -> None:
     size = len(value.encode())
     if not 1 <= size <= MAX_ID_BYTES:
         raise RequestError(f"{field} has {size} bytes; send 1 to {MAX_ID_BYTES}")
-    if any(ord(char) < _FIRST_PRINTABLE or ord(char) == _DELETE for char in value):
+    if _CONTROL.search(value):
         raise RequestError(f"{field} {value!r:.80} has control characters; send printable UTF-8")

@@ -26,6 +26,8 @@ class DenseWeights:
     ranker: NumpyRanker
     pre_ranker: NDArray[np.float32]
     """(P,)"""
+    projection: tuple[NDArray[np.float32], NDArray[np.float32]]
+    """Of histories, (D, D) and (D,): to take it out of the network for every list costs more than to use it."""
 
 
 class WeightsProof:
@@ -85,7 +87,7 @@ class WeightsProof:
         ranker = NumpyRanker(dense)
         _check_canary(manifest, ranker, canary_inputs)
         # A copy owns its memory: one kind of array for compiled code, whatever the weights were read from.
-        return DenseWeights(network, ranker, np.array(dense["pre_ranker"]))
+        return DenseWeights(network, ranker, np.array(dense["pre_ranker"]), network.tower.projection())
 
 
 def _check_canary(manifest: Manifest, ranker: NumpyRanker, inputs: NDArray[np.float32]) -> None:

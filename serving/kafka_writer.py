@@ -67,7 +67,8 @@ class KafkaWriter(Collector):
 
     def __init__(self, connect: Callable[[], Producer], queue_size: int) -> None:
         self._connect = connect
-        self._queue: queue.Queue[Record | None] = queue.Queue(maxsize=queue_size)
+        self._queue: queue.SimpleQueue[Record | None] = queue.SimpleQueue()
+        self._queue_size = queue_size
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kafka writer", daemon=True)
         self._counting = threading.Lock()
@@ -98,18 +99,18 @@ class KafkaWriter(Collector):
 
     def put(self, record: Record) -> None:
         """Queue one record, or drop and count it where the queue is full; never waits."""
-        try:
-            self._queue.put_nowait(record)
-        except queue.Full:
+        # A queue with a bound of its own takes two locks and a condition, and a request pays for them.
+        if self._queue.qsize() < self._queue_size:
+            self._queue.put(record)
+        else:
             self._count(dropped=1)
 
     def stop(self, timeout_s: float) -> None:
         """Write what is queued and end the thread; what is left after `timeout_s` is lost."""
         self._is_stopping.set()
-        try:
-            self._queue.put_nowait(None)  # Wakes a waiting thread; a full queue needs no waking.
-        except queue.Full:
-            logger.warning("stopping with %d records queued", self._queue.qsize())
+        if (waiting := self._queue.qsize()) >= self._queue_size:
+            logger.warning("stopping with %d records queued", waiting)
+        self._queue.put(None)  # Wakes a waiting thread.
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 

@@ -166,6 +166,7 @@ class ModelBuffer:
             network=self.weights.network,
             ranker=self.weights.ranker,
             pre_ranker=self.weights.pre_ranker,
+            projection=self.weights.projection,
             feature_schema_hash=schema_hash,
             table_rows=table_rows,
         )

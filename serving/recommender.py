@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 from features.candidates import SOURCES
 from features.config import AppConfig
@@ -299,18 +300,17 @@ def _items_of(catalog: Catalog, ranking: Ranking, shown: Shown, pins: Mapping[in
     """Return the items of a list with their scores, sources and chances, top first."""
     item_ids, places = catalog.model.item_ids, shown.places
     pinned = set(pins.values())
-    columns = (ranking.rows, ranking.scores, ranking.source_codes)
-    rows, scores, codes = (column[places].tolist() for column in columns)
-    return tuple(
-        RankedItem(
-            item_ids[rows[place]],
-            scores[place],
-            PINNED if one in pinned else SOURCES[codes[place]],
-            shown.propensities.get(place, 1.0),
-            place in shown.explored,
-        )
-        for place, one in enumerate(places)
-    )
+    ids = [item_ids[row] for row in ranking.rows[places].tolist()]
+    scores = ranking.scores[places].tolist()
+    sources = [SOURCES[code] for code in ranking.source_codes[places].tolist()]
+    if pinned:
+        sources = [PINNED if one in pinned else source for one, source in zip(places, sources, strict=True)]
+    chances: Iterable[float] = repeat(1.0)
+    explored: Iterable[bool] = repeat(False)
+    if shown.propensities:
+        chances = (shown.propensities.get(place, 1.0) for place in range(len(places)))
+        explored = (place in shown.explored for place in range(len(places)))
+    return tuple(map(RankedItem, ids, scores, sources, chances, explored))
 
 
 def _with_missing(ranked: RankedList, item_ids: Sequence[str]) -> RankedList:

@@ -22,6 +22,7 @@ from serving.arms.arm_table import ArmTable
 from serving.arms.canary import Canaries
 from serving.arms.declared import DeclaredExperiment
 from serving.cached_snapshots import open_snapshots
+from serving.calm_collector import calm_collector
 from serving.connections import Connections
 from serving.delta_reader import DeltaReader
 from serving.edge import Edge
@@ -275,6 +276,7 @@ async def run_server(settings: ServerSettings, is_stopping: asyncio.Event) -> No
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
+            calm_collector()
             print("READY server", flush=True)
             await stopping
     finally:

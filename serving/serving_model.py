@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from features.count_tables import CountTables
 from features.user_state import UserState
 from serving.numpy_ranker import NumpyRanker
 from trainer.id_map import IdMap
-from trainer.model import Model
+from trainer.model import Model, user_vector
 from trainer.version_files import Manifest
 
 _CO_VISITATION_WEIGHT = 4.0
@@ -43,6 +44,8 @@ class ServingModel:
     """The network's ranker: what answers are scored by."""
     pre_ranker: NDArray[np.float32]
     """(P,) weights that cut the pool to a list."""
+    projection: tuple[NDArray[np.float32], NDArray[np.float32]]
+    """Of histories into user vectors, (D, D) and (D,)."""
     feature_schema_hash: str
     table_rows: NDArray[np.int64]
     """(N,) row in this process's item table; empty until placed."""
@@ -63,7 +66,7 @@ class ServingModel:
 
     def rows_of(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the rows of items, -1 for unknown ones, shape (len(item_ids),)."""
-        return np.fromiter((self.item_rows.get(i, -1) for i in item_ids), dtype=np.int64, count=len(item_ids))
+        return np.fromiter(map(self.item_rows.get, item_ids, repeat(-1)), dtype=np.int64, count=len(item_ids))
 
     def known_rows(self, item_ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the rows of those items that this version knows, in order."""
@@ -74,7 +77,8 @@ class ServingModel:
         """Return the user's vector beside every item's; history_rows (L,) of the newest items, -1 unknown."""
         is_known = history_rows >= 0
         user_row = self.user_rows.row_of(user.user_id)
-        vector = self.network.user_vector(
+        vector = user_vector(
+            self.projection,
             None if user_row < 0 else self.user_embedding[user_row],
             self.item_vectors[history_rows[is_known]],
             user.history_outcomes[: len(history_rows)][is_known],

@@ -295,15 +295,6 @@ class Model(nn.Module):
             raise VersionError("dense_tensors", f"dense weights do not fit this model: {error}") from error
         return model.requires_grad_(False).eval()
 
-    def user_vector(
-        self,
-        user_row: NDArray[np.float32] | None,
-        history: NDArray[np.float32],
-        outcomes: NDArray[np.integer[Any]],
-    ) -> NDArray[np.float32]:
-        """Return the vector of one user; see the function of the same name."""
-        return user_vector(self.tower.projection(), user_row, history, outcomes)
-
     @torch.inference_mode()
     def rank(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of a positive for candidates; (..., F) float32 -> (...,)."""

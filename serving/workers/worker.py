@@ -16,6 +16,7 @@ from prometheus_client import generate_latest
 
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer
+from serving.calm_collector import calm_collector
 from serving.connections import Connections
 from serving.errors import StartupError
 from serving.server import Server
@@ -86,6 +87,7 @@ async def run_worker(settings: ServerSettings, socket_path: Path, is_stopping: a
         await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()
+            calm_collector()
             await desk.start()
             await stopping
     finally:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from trainer.model import Model
+from trainer.model import Model, user_vector
 from trainer.version_files import VersionError
 
 
@@ -65,12 +65,14 @@ def test_one_user_in_numpy_equals_the_batch_in_torch() -> None:
     is_used = torch.from_numpy((outcomes >= 0).astype(np.float32))[None]
     weights, has_history = model.tower.history_weights(is_used)
     batch = torch.from_numpy(row) + has_history * model.tower.history_projection(weights @ torch.from_numpy(history))
-    np.testing.assert_allclose(model.user_vector(row, history, outcomes), batch[0].detach().numpy(), rtol=1e-5)
+    vector = user_vector(model.tower.projection(), row, history, outcomes)
+    np.testing.assert_allclose(vector, batch[0].detach().numpy(), rtol=1e-5)
 
 
 def test_cold_user_without_history_has_a_zero_vector() -> None:
     """Nothing known means nothing claimed."""
-    vector = _model().user_vector(None, np.zeros((0, 6), dtype=np.float32), np.zeros(0, dtype=np.int8))
+    projection, nothing = _model().tower.projection(), np.zeros((0, 6), dtype=np.float32)
+    vector = user_vector(projection, None, nothing, np.zeros(0, dtype=np.int8))
     assert vector.tolist() == [0.0] * 6
 
 
