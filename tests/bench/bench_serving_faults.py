@@ -39,8 +39,8 @@ from compose.headrace_parts import all_parts  # noqa: E402
 from compose.local_stack import LocalStack  # noqa: E402
 from compose.part import Part, StackLayout  # noqa: E402
 from features.config import Endpoints, load_endpoints  # noqa: E402
-from tests.bench.bench_serving import fill_items, fill_model_store, fill_users  # noqa: E402
 from tests.bench.open_loop import Call, OpenLoop, answers_per_s  # noqa: E402
+from tests.bench.served_world import fill_items, fill_model_store, fill_users  # noqa: E402
 from tests.faults.tcp_proxy import ProxyProcess  # noqa: E402
 
 PEAK_S, STEADY_S, HEALED_S = 4.0, 3.0, 6.0

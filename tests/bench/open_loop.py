@@ -1,4 +1,4 @@
-"""Asks `Recommend` at a fixed rate, whatever becomes of the answers: `open_loop.py ADDRESS RATE SECONDS`.
+"""Asks `Recommend` at a fixed rate, whatever becomes of the answers: `open_loop.py ADDRESS,... RATE SECONDS`.
 
 Every call has the moment at which it is due, and its latency counts from there: a server that stalls is not asked less
 (no coordinated omission). One JSON line a call on the output, times on the machine's monotonic clock.
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,11 @@ async def ask(stub: Any, number: int, due_s: float) -> Call:
     return Call(due_s, (sent_s - due_s) * 1e3, (time.monotonic() - due_s) * 1e3, code, is_valid, is_ranked, reasons)
 
 
-async def ask_all(address: str, rate: float, seconds: float) -> list[Call]:
-    """Ask at an even rate; calls without an answer five seconds after the last was due count as lost."""
+async def ask_all(addresses: str, rate: float, seconds: float) -> list[Call]:
+    """Ask all addresses in turn, at an even rate; what has no answer five seconds after the last was due is lost."""
     options = [("grpc.use_local_subchannel_pool", 1)]
-    channels = [grpc.aio.insecure_channel(address, options=options) for _ in range(_CHANNELS)]
+    in_turn = islice(cycle(addresses.split(",")), _CHANNELS)
+    channels = [grpc.aio.insecure_channel(address, options=options) for address in in_turn]
     stubs: list[Any] = [serving_pb2_grpc.RecommenderStub(channel) for channel in channels]  # type: ignore[no-untyped-call]
     await asyncio.gather(*(ask(stub, 0, time.monotonic()) for stub in stubs))
     started_s, calls = time.monotonic() + 0.05, []
@@ -108,13 +110,13 @@ class OpenLoop:
     """The same in a process of its own.
 
     Args:
-        address: whom to ask.
+        addresses: whom to ask, with commas between them.
         rate: calls a second.
         seconds: for how long.
     """
 
-    def __init__(self, address: str, rate: float, seconds: float) -> None:
-        command = [sys.executable, __file__, address, str(rate), str(seconds)]
+    def __init__(self, addresses: str, rate: float, seconds: float) -> None:
+        command = [sys.executable, __file__, addresses, str(rate), str(seconds)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self._process.stdout.readline()  # It begins.
@@ -135,12 +137,12 @@ class OpenLoop:
 def main() -> None:
     """Ask, then tell."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("address")
+    parser.add_argument("addresses")
     parser.add_argument("rate", type=float)
     parser.add_argument("seconds", type=float)
     options = parser.parse_args()
     print("BEGINS", flush=True)
-    for call in asyncio.run(ask_all(options.address, options.rate, options.seconds)):
+    for call in asyncio.run(ask_all(options.addresses, options.rate, options.seconds)):
         print(json.dumps(asdict(call)))
 
 
