@@ -138,13 +138,14 @@ class FeaturesConfig(StrictConfig):
     service_version: int = Field(2, ge=1)
     """Ends the names of the Feast services (`ranker_user_v2`): raise it to remove a declared feature."""
     declared: dict[str, DeclaredFeature] = Field(default_factory=dict)
-    """Features of the app's own, by name; see `docs/features.md`."""
+    """Features of the app's own, by name and in the order of their names; see `docs/features.md`."""
 
     @field_validator("declared")
     @classmethod
     def _names_say_entities(cls, declared: dict[str, DeclaredFeature]) -> dict[str, DeclaredFeature]:
         check_names(declared)
-        return declared
+        # Inputs, rows and weights stand in this order: moving a line of the file must not give them another meaning.
+        return dict(sorted(declared.items()))
 
     @field_validator("half_lives_s")
     @classmethod

@@ -238,5 +238,7 @@ def config_hash(app: AppConfig, learner: LearnerConfig, labels: Labels) -> str:
     """
     weights = [[rule.head, rule.value, rule.weight] for rule in labels.rules]
     described = app.model_dump(mode="json", exclude={"surfaces": True, "features": _NOT_LEARNT})
-    text = json.dumps([described, learner.model_dump(mode="json"), weights], sort_keys=True)
+    # Columns of weights and tables stand in the order of declared features, which `sort_keys` does not tell.
+    order = [list(app.features.declared)] if app.features.declared else []
+    text = json.dumps([described, learner.model_dump(mode="json"), weights, *order], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

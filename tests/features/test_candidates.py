@@ -20,7 +20,7 @@ from features.model_inputs import (
     user_input_names,
 )
 from features.user_state import UserState, UserTable, cold_user_state
-from tests.features.declared import DECLARING, feature
+from tests.features.declared import DECLARED, DECLARING, feature
 from tests.features.feature_records import counted
 
 FEATURES = FeaturesConfig()
@@ -219,6 +219,13 @@ def test_the_schema_hash_changes_with_what_a_declared_feature_means() -> None:
     assert len({feature_schema_hash(config) for config in [FEATURES, *configs]}) == 4
     said = feature("user", "count", actions=["view"], description="What was viewed.")
     assert feature_schema_hash(FeaturesConfig(declared={"user_seen": said})) == feature_schema_hash(configs[0])
+
+
+def test_the_order_of_declarations_means_nothing() -> None:
+    """Moving a line of the file gives no column another place: weights are by place."""
+    turned = FeaturesConfig(declared=dict(reversed(DECLARED.items())))
+    assert ranker_input_names(turned) == ranker_input_names(DECLARING)
+    assert feature_schema_hash(turned) == feature_schema_hash(DECLARING)
 
 
 def test_no_two_inputs_share_a_name() -> None:

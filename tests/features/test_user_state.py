@@ -115,7 +115,7 @@ def test_a_misshapen_declared_feature_counts_as_nothing(bad: list[float] | None)
     """Its neighbours keep their places."""
     row = {"user_views": bad, "user_last_rating": [NOW_MS, 4.0]}
     state = user_state_from_row("u", row, set(), NOW_MS, DECLARING)
-    assert state.declared.tolist() == [0.0] * 9 + [NOW_MS, 4.0]
+    assert state.declared.tolist() == [NOW_MS, 4.0] + [0.0] * 9
 
 
 def test_shown_items_without_times_are_old_ones() -> None:

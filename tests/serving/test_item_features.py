@@ -80,11 +80,11 @@ def test_exposure_row_is_read_as_of_now(items: ItemFeatures) -> None:
 
 
 def test_declared_features_arrive_with_their_rows(items: ItemFeatures) -> None:
-    """The item's end to end in the order of declaration, zeros for those the job does not know yet."""
+    """The item's end to end in the order of their names, zeros for those the job does not know yet."""
     features = {"item_rating": [9.0, 2.0], "item_audience": [3.0], "item_like_share": [1.0], "item_silence": None}
     feed(items, row(ITEM_ACTIVITY, "a", item_value("a", features=features)))
     feed(items, row(GLOBAL_ACTIVITY, "all", global_value(global_likes=[8.0])))
-    assert items.table.declared.row(0).tolist() == [9.0, 2.0, 0.0, 0.0, 3.0, *[0.0] * 6]
+    assert items.table.declared.row(0).tolist() == [3.0, *[0.0] * 7, 9.0, 2.0, 0.0]
     assert items.table.global_declared.row(0).tolist() == [8.0]
     assert items.table.item_ids == ["a"]
 

@@ -10,13 +10,15 @@ import msgspec
 import pytest
 
 from features.config import AppConfig, SurfaceConfig
+from features.declared_features import DeclaredFeature
+from features.label_config import derived_labels
 from tests.faults.killed_trainer import digest_of
 from tests.trainer.conftest import ListLog, make_version, sample_stream
 from tests.trainer.memory_topics import MemoryTopics
 from trainer.batch_log import read_log
 from trainer.batch_machine import BatchMachine
 from trainer.batch_records import BatchEntry, StartEntry
-from trainer.config import LearnerConfig, TrainerConfig, UserRowsConfig
+from trainer.config import LearnerConfig, TrainerConfig, UserRowsConfig, config_hash
 from trainer.gaps import CHANGED, MISSING, RECREATED, RETENTION, Gap
 from trainer.holds import Holds
 from trainer.online_learner import OnlineLearner
@@ -249,6 +251,17 @@ def test_other_configuration_sets_the_batch_log_aside_too(life: Life) -> None:
     life.start()
     assert life.learner.progress.samples == 0
     assert (life.places.batch_log.with_name("batch_log.old-1")).is_dir()
+
+
+def test_columns_in_another_order_are_another_configuration(life: Life) -> None:
+    """Weights are by place: a checkpoint of features in their former order must not be taken for one of these."""
+    declared = {f"user_{name}": DeclaredFeature(entity="user", aggregation="count") for name in "ab"}
+    apps = []
+    for order in (declared, dict(reversed(declared.items()))):
+        features = life.app.features.model_copy(update={"declared": order})
+        apps.append(life.app.model_copy(update={"features": features}))
+    labels = derived_labels(life.app)
+    assert len({config_hash(app, life.config.learner, labels) for app in (life.app, *apps)}) == 3
 
 
 def test_settings_that_no_weight_depends_on_keep_the_model(life: Life) -> None:
