@@ -1,7 +1,8 @@
-"""Co-visitation: which item follows which, as the strongest neighbours of every item row.
+"""Co-visitation: which item goes with which, as the strongest neighbours of every item row.
 
-A pair (a, b) gains weight when a user who lately had an event with `a` has a positive event with `b`; divided by how
-often `a` stood before a positive event it is P(b | a), the strongest simple method on both data sets at hand.
+A pair (a, b) gains weight when a user who lately had an event with `a` has one with `b` that is not negative, and
+where pairs count both ways (b, a) does too. Divided by the weight of all pairs that begin with `a` it is P(b | a), the
+strongest simple method on both data sets at hand.
 Letters: `N` items, `K` neighbours.
 """
 
@@ -25,7 +26,7 @@ class Pairs(NamedTuple):
     weights: NDArray[np.float32]
     """(N, K)"""
     totals: NDArray[np.float32]
-    """(N,) times an item stood before a positive event."""
+    """(N,) weight of all pairs that begin with an item, those that gave way too."""
 
 
 class CoVisitation:
@@ -82,10 +83,17 @@ class CoVisitation:
         """Times an item stood before a positive event, shape (N,)."""
         return self.pairs.totals
 
-    def add(self, previous_rows: NDArray[np.int64], row: int) -> None:
-        """Count a positive event on `row` by a user whose latest items are `previous_rows` (each counts once)."""
+    def add(self, previous_rows: NDArray[np.int64], row: int, backward: float = 0.0) -> None:
+        """Count an event on `row` by a user whose latest items are `previous_rows` (each counts once).
+
+        Args:
+            previous_rows: newest first, -1 is passed over.
+            row: what came next.
+            backward: what the same pair counts the other way round, as one that begins with `row`.
+        """
         self.reserve(max(row, int(previous_rows.max(initial=-1))) + 1)
-        _add_pairs(self._neighbours, self._weights, self._totals, self.touched.marks, previous_rows, row)
+        tables = self._neighbours, self._weights, self._totals, self.touched.marks
+        _add_pairs(*tables, previous_rows, row, np.float32(backward))
 
     def similar(self, row: int, num_items: int) -> NDArray[np.float64]:
         """Return P(next item | `row`), shape (num_items,)."""
@@ -115,6 +123,7 @@ def _add_pairs(
     marks: NDArray[np.bool_],
     previous_rows: NDArray[np.int64],
     row: int,
+    backward: np.float32,
 ) -> None:
     for place in range(len(previous_rows)):
         previous = previous_rows[place]
@@ -123,17 +132,32 @@ def _add_pairs(
             is_repeated |= previous_rows[earlier] == previous
         if previous < 0 or previous == row or is_repeated:
             continue
-        totals[previous] += 1.0
-        marks[previous] = True
-        slot, weakest = -1, 0
-        for k in range(neighbours.shape[1]):
-            if neighbours[previous, k] == row or neighbours[previous, k] < 0:
-                slot = k
-                break
-            if weights[previous, k] < weights[previous, weakest]:
-                weakest = k
-        if slot < 0:
-            slot = weakest
-        kept = weights[previous, slot] if neighbours[previous, slot] == row else np.float32(0.0)
-        neighbours[previous, slot] = row
-        weights[previous, slot] = kept + np.float32(1.0)
+        _add_pair(neighbours, weights, totals, marks, previous, row, np.float32(1.0))
+        if backward > 0.0:
+            _add_pair(neighbours, weights, totals, marks, row, previous, backward)
+
+
+@compiled
+def _add_pair(
+    neighbours: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    totals: NDArray[np.float32],
+    marks: NDArray[np.bool_],
+    first: int,
+    second: int,
+    weight: np.float32,
+) -> None:
+    totals[first] += weight
+    marks[first] = True
+    slot, weakest = -1, 0
+    for k in range(neighbours.shape[1]):
+        if neighbours[first, k] == second or neighbours[first, k] < 0:
+            slot = k
+            break
+        if weights[first, k] < weights[first, weakest]:
+            weakest = k
+    if slot < 0:
+        slot = weakest
+    kept = weights[first, slot] if neighbours[first, slot] == second else np.float32(0.0)
+    neighbours[first, slot] = second
+    weights[first, slot] = kept + weight

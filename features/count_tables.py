@@ -19,19 +19,21 @@ from features.title_index import MAX_TOKENS, TitleIndex
 from features.touched_rows import TouchedRows
 
 PAIR_WINDOW = 20
-"""Newest items of a user that a positive event is paired with."""
+"""Newest items of a user that an event is paired with."""
+BACKWARD_PAIRS = 0.5
+"""What a pair counts the other way round: less, for what comes after says more of what comes next."""
 HISTORY_WINDOW = 20
 """Newest items of a user that candidates are compared with."""
 
 
 @dataclass
 class CountTables:
-    """Which item follows which, which titles share words, and when each item was first and last touched."""
+    """Which items go together, which titles share words, and when each item was first and last touched."""
 
     pairs: CoVisitation
-    """Positives after any of the user's last `PAIR_WINDOW` items."""
+    """Events and any of the user's last `PAIR_WINDOW` items before them, both ways."""
     successors: CoVisitation
-    """Positives right after the user's last item."""
+    """Events right after the user's last item."""
     titles: TitleIndex
     seen_ms: NDArray[np.int64]
     """(capacity, 2) time of the first and the last event, 0 before any."""
@@ -63,9 +65,9 @@ class CountTables:
         self.seen_ms[row, 1] = max(last, event_time_ms)
         self.seen.marks[row] = True
 
-    def count_positive(self, previous_rows: NDArray[np.int64], row: int) -> None:
-        """Count a positive event of a user whose items before are `previous_rows`, newest first."""
-        self.pairs.add(previous_rows[:PAIR_WINDOW], row)
+    def count_following(self, previous_rows: NDArray[np.int64], row: int) -> None:
+        """Count an event, not a negative one, of a user whose items before are `previous_rows`, newest first."""
+        self.pairs.add(previous_rows[:PAIR_WINDOW], row, BACKWARD_PAIRS)
         self.successors.add(previous_rows[:1], row)
 
     def arrays(self, num_items: int) -> dict[str, NDArray[Any]]:

@@ -34,7 +34,7 @@ def warm_up() -> None:
         items.set_item(item_id, ["x"], published_time_ms=_NOW_MS)
         counts.titles.set_title(row, "one title")
         counts.count_event(row, _NOW_MS)
-        counts.count_positive(np.arange(row, dtype=np.int64), row)
+        counts.count_following(np.arange(row, dtype=np.int64), row)
         event = CountedEvent(item_id, "u", item_id, "", None, _NOW_MS)
         items.add_event(row, event, 1)
         users.add_event(event, ["x"], 1)

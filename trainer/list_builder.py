@@ -23,7 +23,7 @@ from features.candidates import (
     list_context,
     with_more_rows,
 )
-from features.config import POSITIVE, FeaturesConfig
+from features.config import NEGATIVE, POSITIVE, FeaturesConfig
 from features.count_tables import PAIR_WINDOW, CountTables
 from features.declared_table import CountedEvent
 from features.item_summary import ItemSummary
@@ -144,9 +144,9 @@ class ListBuilder:
         """Feed one event to all tables; call it only after everything that predicts this event is computed."""
         row = self.items.ensure_row(event.item_id)
         self.counts.count_event(row, event.event_time_ms)
-        if event.outcome == POSITIVE:
+        if event.outcome != NEGATIVE:
             previous = self.users.newest_item_ids(event.user_id, PAIR_WINDOW)
-            self.counts.count_positive(self.items.rows_of(previous), row)
+            self.counts.count_following(self.items.rows_of(previous), row)
         counted = CountedEvent(
             event.event_id, event.user_id, event.item_id, event.action, event.value, event.event_time_ms
         )

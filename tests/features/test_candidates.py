@@ -44,7 +44,7 @@ class Shop:
                 self.items.add_event(k, counted(f"i{k}", NOW_MS), 1)
         for k in (0, 1):
             self.users.add_event(counted(f"i{k}", NOW_MS + k, f"e{k}"), ["b"], 1)
-        self.counts.count_positive(np.array([1]), 7)
+        self.counts.count_following(np.array([1]), 7)
 
     def list_for(
         self,

@@ -45,6 +45,15 @@ def test_an_item_that_stands_twice_in_a_history_counts_once() -> None:
     assert pairs.totals.tolist() == [1.0, 0.0, 1.0]
 
 
+def test_a_pair_can_count_both_ways() -> None:
+    """Who wanted 1 after 0 and 2 says what goes with 1 too, at the weight that is asked for."""
+    pairs = CoVisitation(4)
+    pairs.add(rows(0, 2, -1, 1), 1, backward=0.5)
+    assert pairs.totals.tolist() == [1.0, 1.0, 1.0]
+    assert pairs.similar(1, 3).tolist() == [0.5, 0.0, 0.5]
+    assert pairs.touched.take().tolist() == [0, 1, 2]
+
+
 def test_tables_grow_and_keep_what_they_hold() -> None:
     """A far row takes the capacity with it."""
     pairs = CoVisitation(4)
