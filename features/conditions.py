@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 from typing import Literal
@@ -38,6 +39,6 @@ def parse_condition(text: str) -> Condition:
         ValueError: `text` is anything else.
     """
     match = _CONDITION.match(text)
-    if match is None:
+    if match is None or not math.isfinite(float(match[2])):
         raise ValueError(f"{text!r} is not a condition; write for example 'value >= 4'")
     return Condition.model_validate({"operator": match[1], "bound": float(match[2])})

@@ -31,6 +31,7 @@ def declare(name: str, **fields: Any) -> AppConfig:
         ({"actions": ["lke"]}, r"user_x: unknown action 'lke' \(did you mean 'like'\?\)"),
         ({"aggregation": "ratio", "positives": ["veiw"]}, r"unknown action 'veiw' \(did you mean 'view'\?\)"),
         ({"when": "value = 4"}, r"'value = 4' is not a condition; write for example 'value >= 4'"),
+        ({"when": f"value >= {'9' * 400}"}, r"999' is not a condition; write for example 'value >= 4'"),
         ({"aggregation": "max", "window_s": 60}, r"max takes neither half_lives_s nor window_s; only count, sum"),
         ({"window_s": 60, "half_lives_s": [60]}, r"exclude each other; declare two features"),
         ({"half_lives_s": [60, 10]}, r"half_lives_s must ascend .* not \[60\.0, 10\.0\]"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ def _outcome(action: Json, value: float | None) -> int:
 
 def holds(condition: str, value: float | None) -> bool:
     """Say whether a value meets `value >= 4` or the like; a missing one never does."""
-    _, operator, bound = condition.split()
+    _, operator, bound = re.split(r"\s*([<>=]+)\s*", condition)
     if value is None:
         return False
     limit = float(bound)
