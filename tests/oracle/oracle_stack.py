@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
+from kafka.errors import RetriableError
 from redis import Redis
 
 from compose.local_stack import LocalStack
@@ -171,7 +172,10 @@ def wait_committed(stack: OracleStack, group: str, topics: Sequence[str], timeou
 
 
 def _is_committed(admin: Any, endpoints: Endpoints, group: str, topics: Sequence[str]) -> bool:
-    committed = admin.list_group_offsets({group: None})[group]
+    try:
+        committed = admin.list_group_offsets({group: None})[group]
+    except RetriableError:  # Nobody has committed yet, and the broker is about to make the topic of commits.
+        return False
     return all(part in committed and committed[part].offset >= end for part, end in _ends(endpoints, topics).items())
 
 
