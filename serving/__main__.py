@@ -16,6 +16,7 @@ from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
 from serving.errors import StartupError, WorkersLostError
 from serving.server_settings import QUOTA_FILE, ServerSettings
+from trainer.version_files import open_versions
 
 _EPILOG = (
     "Snapshots come from model_store.uri of headrace.yaml, else from model_store of the endpoints file; those of S3 "
@@ -58,6 +59,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
         request_tokens=load_section(arguments.config, "request_tokens", RequestTokensConfig),
         model_store=load_section(arguments.config, "model_store", ModelStoreConfig),
     )
+    # A store that cannot be opened is told here, once, and not by every worker again and again.
+    open_versions(settings.model_store.uri_of(endpoints), app.name, settings.model_store)
     num_workers = arguments.workers or serving.workers
     # Imported here: torch and grpc take seconds, a mistake in the configuration is told at once.
     if settings.is_worker:
