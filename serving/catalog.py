@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,10 @@ _SHARE_OF_TIME = 0.05
 
 _FIRST_S = 0.001
 """What making one is believed to take before it was measured."""
-_OLDEST_MS = 1000.0
-"""Items that may no longer be shown are gone after this even where a summary takes long."""
+_OLDEST_MS = 30_000.0
+"""However long a summary takes, its sums are no older."""
+_OLDEST_LISTED_MS = 1000.0
+"""Items that may no longer be shown are gone after this: to look at that alone takes a hundredth of a summary."""
 _CLOCK_SET_BACK_MS = 60_000
 """A request that waited is a little older than the summary, which serves it as well; this far back a clock was set."""
 
@@ -42,19 +44,33 @@ class SummaryKeeper:
         self._items = items
         self._max_age_ms = max_age_ms
         self._kept: ItemSummary | None = None
+        self._listed_ms = 0
+        """When it was last looked at which items may be shown."""
         self._cost = CostEstimate(_FIRST_S)
         self._cost_behind = CostEstimate(_FIRST_S)
 
     def at(self, now_ms: int, num_items: int = 0) -> ItemSummary:
-        """Return the sums as of about now, over the first `num_items` of the table at least."""
+        """Return the sums as of about now, over the first `num_items` of the table at least.
+
+        Where they take long, summaries of the same sums differ in which items may be shown.
+        """
         kept = self._kept
-        cost_ms = 1000.0 * (self._cost.mean_s + self._cost_behind.mean_s)
-        max_age_ms = max(self._max_age_ms, min(cost_ms / _SHARE_OF_TIME, _OLDEST_MS))
-        if kept is None or not -_CLOCK_SET_BACK_MS < now_ms - kept.now_ms < max_age_ms or kept.num_items < num_items:
+        if kept is None or not self._are_young(kept, now_ms) or kept.num_items < num_items:
             started_s = time.perf_counter()
             kept = self._kept = ItemSummary.of_table(self._items, now_ms)
+            self._listed_ms = now_ms
             self._cost.add(time.perf_counter() - started_s)
+        elif now_ms - self._listed_ms >= _OLDEST_LISTED_MS:
+            is_listable = ItemSummary.listable(self._items, now_ms, only_seen=False)[: kept.num_items]
+            kept = self._kept = replace(kept, is_listable=is_listable)
+            self._listed_ms = now_ms
         return kept
+
+    def _are_young(self, kept: ItemSummary, now_ms: int) -> bool:
+        """Say whether sums are good enough: they may be the older the more of the time they take."""
+        cost_ms = 1000.0 * (self._cost.mean_s + self._cost_behind.mean_s)
+        max_age_ms = max(self._max_age_ms, min(cost_ms / _SHARE_OF_TIME, _OLDEST_MS))
+        return -_CLOCK_SET_BACK_MS < now_ms - kept.now_ms < max_age_ms
 
     def took(self, seconds: float) -> None:
         """Say how long it took to make what hangs on a summary."""
@@ -107,7 +123,11 @@ class CatalogKeeper:
         rules, kept = self._rules(), self._kept
         is_kept = kept is not None and kept.model is model and self._kept_rules is rules
         summary = self._summaries.at(now_ms, 0 if is_kept else int(model.table_rows.max()) + 1)
-        if kept is None or not is_kept or kept.context.summary is not summary:
+        if kept is not None and is_kept and kept.context.summary.totals is summary.totals:
+            if kept.context.summary is not summary:
+                listable = summary.is_listable[model.table_rows]
+                self._kept = kept = replace(kept, context=kept.context._replace(summary=summary, is_listable=listable))
+        else:
             started_s = time.perf_counter()
             kept, self._kept_rules = self._made(model, summary, rules), rules
             self._kept = kept

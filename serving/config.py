@@ -162,7 +162,8 @@ class ServingConfig(StrictConfig):
     """User reads in flight; further requests queue before theirs. One core ranks: more would only wait behind it."""
     catalog_ms: int = Field(50, ge=0, le=10_000)
     """Requests share item counters this old; decaying every item anew for each would cost a third of the request. On
-    large catalogues they are older, a second at most, as no more than a twentieth of the time goes into them."""
+    large catalogues they are older, half a minute at most, as no more than a twentieth of the time goes into them;
+    items that may no longer be shown are gone within a second all the same."""
     breaker_after_ms: float = Field(100.0, ge=0)
     """Time without a successful read, counted from the first failure, after which the store is left alone."""
     breaker_pause_ms: float = Field(250.0, gt=0)

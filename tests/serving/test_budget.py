@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from protos import serving_pb2 as pb
@@ -199,6 +200,34 @@ def test_request_that_waited_takes_the_newer_summary(world: World) -> None:
     kept = summaries.at(1_000_000)
     assert summaries.at(999_940) is kept
     assert summaries.at(900_000) is not kept
+
+
+async def test_removed_item_is_gone_within_a_second_however_long_sums_take(timed: World) -> None:
+    """The sums of a large catalogue are kept for longer: to make them takes a share of the time, and no more."""
+    catalogs, now_ms = timed.stages.catalogs, 1_000_000
+    with timed.models.take() as model:
+        assert model is not None
+        before = catalogs.at(model, now_ms)
+        catalogs._summaries._cost_behind = CostEstimate(60.0)
+        timed.items.remove_item(ITEM_IDS[7])
+        assert catalogs.at(model, now_ms + 999) is before
+        after = catalogs.at(model, now_ms + 1000)
+        assert (after.context.static is before.context.static, catalogs.at(model, now_ms + 1001) is after) == (
+            True,
+        ) * 2
+        assert before.context.is_listable[7]
+        assert np.flatnonzero(~after.context.is_listable).tolist() == [7]
+
+
+async def test_sums_that_took_long_are_made_anew_all_the_same(timed: World) -> None:
+    """Half a minute is the longest."""
+    catalogs = timed.stages.catalogs
+    with timed.models.take() as model:
+        assert model is not None
+        before = catalogs.at(model, 1_000_000)
+        catalogs._summaries._cost_behind = CostEstimate(1e6)
+        assert catalogs.at(model, 1_029_999).context.static is before.context.static
+        assert catalogs.at(model, 1_030_000).context.static is not before.context.static
 
 
 class SlowRows(FakeUserRows):
