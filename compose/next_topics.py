@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import GroupIdNotFoundError, KafkaError, UnknownTopicOrPartitionError
+from kafka.errors import GroupIdNotFoundError, KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from compose.errors import StackError
 from compose.topics import TopicSpec
 
 _WAIT_S = 30.0
+_PAUSE_S = 0.2
 
 
 class NextTopics:
@@ -37,7 +39,8 @@ class NextTopics:
         # Dead letters have no key, which a compacted topic refuses.
         specs = [TopicSpec(name, is_compacted=name.startswith("headrace.features.")) for name in self._names]
         new = [NewTopic(spec.name, spec.partitions, 1, topic_configs=spec.settings()) for spec in specs]
-        self._ask(lambda admin: admin.create_topics(new, timeout_ms=10_000))
+        with contextlib.suppress(TopicAlreadyExistsError):  # Made by a try whose answer was lost.
+            self._ask(lambda admin: admin.create_topics(new, timeout_ms=10_000))
 
     def delete(self) -> None:
         """Delete those that exist and wait until they are gone.
@@ -85,13 +88,26 @@ class NextTopics:
             return
 
     def _ask(self, question: Any) -> Any:
+        """Ask, and again while the broker says that it may yet answer: an upgrade of an hour must not end for a moment.
+
+        Raises:
+            StackError: Kafka refuses, or does not answer within `_WAIT_S`.
+        """
+        deadline = time.monotonic() + _WAIT_S
+        while True:
+            try:
+                return self._ask_once(question)
+            except (UnknownTopicOrPartitionError, GroupIdNotFoundError, TopicAlreadyExistsError):
+                raise
+            except KafkaError as error:
+                if not error.retriable or time.monotonic() > deadline:
+                    raise StackError(f"Kafka at {self._bootstrap} refuses: {error}") from error
+            time.sleep(_PAUSE_S)
+
+    def _ask_once(self, question: Any) -> Any:
         admin = KafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=10_000)
         try:
             return question(admin)
-        except (UnknownTopicOrPartitionError, GroupIdNotFoundError):
-            raise
-        except KafkaError as error:
-            raise StackError(f"Kafka at {self._bootstrap} refuses: {error}") from error
         finally:
             admin.close()
 

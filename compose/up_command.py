@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from compose.config import load_headrace_config
 from compose.daemon import run_stack, start_daemon
-from compose.errors import StackRunningError
+from compose.errors import StackError, StackRunningError
 from compose.local_stack import is_stack_running
 from compose.ports import PortMode, choose_ports
 from features.config import Endpoints, load_endpoints
@@ -33,6 +34,8 @@ def bring_up(
         StackError: the stack did not come up.
     """
     config = load_headrace_config(config_path)
+    if endpoints_to is not None:
+        _check_writable(endpoints_to)
     if is_stack_running(state_dir):
         raise StackRunningError(f"a stack already runs in {state_dir}; `headrace down --state {state_dir}` ends it")
     if ports == "default":
@@ -53,6 +56,17 @@ def bring_up(
     start_daemon(config_path, state_dir, ports, changed_jobs, show)
     say_up(load_endpoints(state_dir / "endpoints.json"))
     return 0
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written before anything is started.
+
+    Raises:
+        StackError: it cannot.
+    """
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise StackError(f"--endpoints {path} cannot be written; name a file in a folder that exists and is yours")
 
 
 class _Progress:
