@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from compose.local_stack import LocalStack
+from tests.kafka_sockets import close_failed_attempts
 from tests.running_stack import ROOT, RunningStack
+
+close_failed_attempts()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,12 +23,7 @@ from tests.streams.event_maker import event, unique
 from tests.streams.topic_io import DEAD_LETTERS as LETTERS
 from tests.streams.topic_io import EVENTS, SAMPLES, TopicIo
 
-pytestmark = [
-    pytest.mark.stack,
-    pytest.mark.timeout(1800),
-    # On a busy machine one of many short-lived Kafka clients left a socket to the collector; not tested here.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 PARTS = ["kafka", "redis", "jobmanager", "taskmanager-1", "topics", "features-apply", "jobs", "ingester"]
 DECLARED = {"user_likes": {"entity": "user", "aggregation": "count", "actions": ["like"]}}
 CART = {"cart": {"outcome": "positive", "reward": 3.0}}
