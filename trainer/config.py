@@ -151,9 +151,9 @@ class GateConfig(StrictConfig):
     A measure fails where it fell by more than its margin and chance does not tell so: `level`.
     """
 
-    is_enabled: bool = False
+    is_enabled: bool = True
     """Whether versions are judged by how well they predict; weights and scores that are not finite are always held.
-    Off until the false alarms of these bounds are counted on real streams (docs/publishing.md)."""
+    False alarms on real streams are counted in docs/publishing.md."""
     window_lists: int = Field(2000, ge=200, le=1_000_000)
     """Judged things (organic and settled lists, labelled events) of the trailing window, and of what it is held
     against: the window before it."""
