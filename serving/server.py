@@ -11,6 +11,7 @@ import torch
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from features.blas_threads import limit_blas_threads
 from features.model_inputs import feature_schema_hash
 from features.warm_up import warm_up
 from protos import serving_pb2_grpc
@@ -269,6 +270,7 @@ async def run_server(settings: ServerSettings, is_stopping: asyncio.Event) -> No
         StartupError: the server cannot start as told.
     """
     torch.set_num_threads(1)  # Lists are small: more threads only fight the event loop for the cores.
+    limit_blas_threads(1)
     server = Server(settings, Connections.of(settings))
     stopping = asyncio.create_task(is_stopping.wait())
     starting = asyncio.create_task(server.start())

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from features.blas_threads import limit_blas_threads
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.label_config import Labels, load_labels
 from features.model_store_config import ModelStoreConfig
@@ -111,6 +112,7 @@ def _train(
     from trainer.warm_up import warm_up_trainer
 
     torch.set_num_threads(config.num_threads)
+    limit_blas_threads(config.num_threads)
     warm_up_trainer()
     places = Places(Path(endpoints.state), store)
     ready = threading.Event()

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import torch
 
+from features.blas_threads import limit_blas_threads
 from features.config import AppConfig
 from features.label_config import Labels
 from trainer.checkpoint import Checkpoint, CheckpointStore
@@ -99,6 +100,7 @@ class HistoryItems:
 def new_learner(app: AppConfig, config: TrainerConfig, labels: Labels) -> OnlineLearner:
     """Return the learner of the live trainer, which knows nothing yet, in a process that computes as that one does."""
     torch.set_num_threads(config.num_threads)
+    limit_blas_threads(config.num_threads)
     warm_up_trainer()
     return OnlineLearner(app, config.learner, device_of(config), labels=labels, slices=config.slices)
 

@@ -14,6 +14,7 @@ import msgspec
 import torch
 from prometheus_client import generate_latest
 
+from features.blas_threads import limit_blas_threads
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer
 from serving.calm_collector import calm_collector
@@ -79,6 +80,7 @@ async def run_worker(settings: ServerSettings, socket_path: Path, is_stopping: a
         StartupError: the server cannot start as told.
     """
     torch.set_num_threads(1)
+    limit_blas_threads(1)
     server = Server(settings, Connections.of(settings))
     desk = WorkerDesk(server, settings.app.name, socket_path)
     stopping = asyncio.create_task(_wait_for_the_end(is_stopping))

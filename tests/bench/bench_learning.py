@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
+from features.blas_threads import limit_blas_threads  # noqa: E402
 from features.config import AppConfig, nearest_name, validate  # noqa: E402
 from features.label_config import derived_labels  # noqa: E402
 from tests.bench.ingredients import FAMILIES, INGREDIENTS, Ingredient, hide_inputs  # noqa: E402
@@ -80,6 +81,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
+    limit_blas_threads(1)
     verdicts: list[tuple[str, bool]] = []
     for name in options.data.split(","):
         try:

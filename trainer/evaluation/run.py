@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from features.blas_threads import limit_blas_threads
 from features.config import AppConfig, load_app_config, load_section
 from features.label_config import Labels, load_labels
 from trainer.config import TrainerConfig, config_hash
@@ -75,6 +76,7 @@ def evaluate(options: EvaluateOptions, bar: Bar) -> Evaluation:
             f"--score-from {options.score_from_ms} is later than the last event ({last_ms}); lower it"
         )
     torch.set_num_threads(config.num_threads)
+    limit_blas_threads(config.num_threads)
     learner = make_learner(app, config, labels)
     replay_options = ReplayOptions(options.score_from_ms, options.delay_s)
     with bar("headrace", len(stream.entries)) as progress:
