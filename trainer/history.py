@@ -102,7 +102,8 @@ def new_learner(app: AppConfig, config: TrainerConfig, labels: Labels) -> Online
     torch.set_num_threads(config.num_threads)
     limit_blas_threads(config.num_threads)
     warm_up_trainer()
-    return OnlineLearner(app, config.learner, device_of(config), labels=labels, slices=config.slices)
+    device = device_of(config)
+    return OnlineLearner(app, config.learner, device, labels=labels, slices=config.slices, gate=config.gate)
 
 
 def learn_history(

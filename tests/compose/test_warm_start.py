@@ -28,7 +28,7 @@ from trainer.batch_log import read_log
 from trainer.batch_machine import BatchMachine
 from trainer.batch_records import BaseEntry
 from trainer.checkpoint import Checkpoint, CheckpointStore
-from trainer.config import LearnerConfig
+from trainer.config import GateConfig, LearnerConfig
 from trainer.history import HistoryItems, learn_history
 from trainer.holds import Holds
 from trainer.online_learner import OnlineLearner
@@ -86,7 +86,8 @@ def test_live_goes_on_where_the_history_ends(kafka_only: RunningStack, tmp_path:
 
 def one_run(stack: RunningStack, config: Path, past: list[Sample], checkpoint: Checkpoint, state: Path) -> str:
     """Learn history and live batches in one learner and return its digest."""
-    learner = OnlineLearner(load_app_config(config), LearnerConfig(embedding_dim=8, retrieval_negatives=16))
+    parts = LearnerConfig(embedding_dim=8, retrieval_negatives=16)
+    learner = OnlineLearner(load_app_config(config), parts, gate=GateConfig())
     trained_ms = checkpoint.base["trained_time_ms"]
     known = [
         Sample(

@@ -88,7 +88,7 @@ def test_killed_trainer_over_kafka_ends_where_one_run_does(config_path: Path, tm
 def _learner(config_path: Path) -> OnlineLearner:
     app = load_app_config(config_path)
     config = load_section(config_path, "trainer", TrainerConfig)
-    return OnlineLearner(app, config.learner, labels=load_labels(config_path, app))
+    return OnlineLearner(app, config.learner, labels=load_labels(config_path, app), gate=config.gate)
 
 
 def _learnt(state_dir: Path) -> int:
