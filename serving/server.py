@@ -108,9 +108,10 @@ class Server:
             arms=self.arms,
             are_items_current=lambda: self.items.is_connected,
         )
-        buckets = SharedBuckets(settings.quota_path) if settings.quota_path else None
-        quota = Quota(serving.overload.quota_per_s, serving.overload.quota_burst_s, buckets)
-        self.admission = Admission(serving.overload, serving.max_user_reads, lambda: self.recommender.cost_s, quota)
+        overload = serving.overload
+        buckets = SharedBuckets(settings.quota_path) if settings.quota_path and overload.quota_per_s else None
+        quota = Quota(overload.quota_per_s, overload.quota_burst_s, buckets)
+        self.admission = Admission(overload, serving.max_user_reads, lambda: self.recommender.cost_s, quota)
         make_operator_tokens(settings.state_dir)
         self.tokens = Tokens(serving.security.tokens_path(settings.state_dir), operator_files(settings.state_dir))
         self.request_tokens = self._signer()

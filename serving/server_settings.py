@@ -34,7 +34,6 @@ class ServerSettings:
     """Where snapshots are, and how they are reached."""
     is_worker: bool = False
     """Whether this is one of several processes on one port, whose parent tells of them (`serving/workers`)."""
-
     quota_path: Path | None = None
     """File of the quotas' buckets that several workers share; None for buckets of this process alone."""
 

@@ -153,10 +153,11 @@ def reach_faults(
     if min(users, users_before) < config.min_aged_listed:
         return
     blocks = [*reference, *window]
+    everything = choices(blocks)
     for row in np.flatnonzero(now - before > config.item_growth).tolist():
         accepted = max(before[row], released.get(item_ids[row], 0.0))
         chose = choosers(blocks, row)
-        if now[row] - accepted > config.item_growth and not _is_wanted(config, chose, choices(blocks)):
+        if now[row] - accepted > config.item_growth and not _is_wanted(config, chose, everything):
             yield (
                 f"item {item_ids[row]!r:.80} reaches {now[row]:.0%} of aged users, {accepted:.0%} before, and"
                 f" {chose.aged} of them chose it, of {chose.all} users; the bounds are {config.item_growth:.0%} more,"

@@ -2,7 +2,6 @@
 
 A key belongs to a set of slots; a full set forgets the one least lately seen. The lock is the kernel's (`fcntl`), so it
 ends with a worker that is killed while it holds it; what such a worker left half written is taken for a full bucket.
-Letters: `S` sets of `W` slots.
 """
 
 from __future__ import annotations
