@@ -69,7 +69,7 @@ def recommend(
     from compose.serving_access import ServingAccess
     from compose.serving_client import recommend as ask
     from compose.serving_tables import print_recommendations, to_json
-    from serving.security.roles import Role
+    from features.security.role import Role
 
     where = addresses(state, endpoints)
     answer = ask(where.serving, ServingAccess.of(where, Role.RECOMMEND, token_file), user, num, surface, heads)

@@ -13,10 +13,10 @@ from compose.cli_options import DEFAULT_CONFIG, DEFAULT_STATE, ConfigOption, Jso
 from features.config import ConfigError, load_section
 from features.request_keys import add_request_key
 from features.request_token_config import RequestTokensConfig
+from features.security.role import Role
+from features.security.tokens import Token
 from serving.config import ServingConfig
-from serving.security.roles import Role
 from serving.security.token_keeper import TokenKeeper
-from serving.security.tokens import Token
 
 _DAY_S = 86400.0
 

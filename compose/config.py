@@ -38,6 +38,16 @@ class PortsConfig(StrictConfig):
     """Recommender."""
     admin: int = Field(50052, ge=1, le=65535)
     """ModelAdmin."""
+    metrics_serving: int = Field(9401, ge=1, le=65535)
+    """Prometheus' port of the server."""
+    metrics_ingester: int = Field(9402, ge=1, le=65535)
+    """Of the ingester with the feature log."""
+    metrics_quality: int = Field(9403, ge=1, le=65535)
+    """Of the quality job."""
+    metrics_trainer: int = Field(9404, ge=1, le=65535)
+    """Of the trainer."""
+    metrics_exporter: int = Field(9405, ge=1, le=65535)
+    """Of the exporter, which tells of Kafka, Flink, Redis and the stack's own processes."""
 
 
 class StackConfig(StrictConfig):

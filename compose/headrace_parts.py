@@ -33,6 +33,7 @@ def all_parts(stack: StackConfig) -> list[Part]:
         Part("ingester", python_module("features"), probe=said_ready, needs=("topics", "features-apply")),
         Part("quality", python_module("features.quality"), probe=said_ready, needs=("topics",)),
         Part("trainer", python_module("trainer"), probe=said_ready, needs=("topics",)),
+        Part("exporter", python_module("compose.exporter"), probe=said_ready),
         Part("server", _server_command, probe=_server_is_ready, needs=("topics", "features-apply")),
     ]
 
@@ -44,7 +45,7 @@ def extra_server_part(name: str, arguments: Sequence[str]) -> Part:
     """
 
     def command(layout: StackLayout) -> Sequence[str]:
-        endpoints = layout.endpoints.model_copy(update={"serving": layout.address(name), "admin": ""})
+        endpoints = layout.endpoints.model_copy(update={"serving": layout.address(name), "admin": "", "metrics": {}})
         path = layout.state_dir / f"endpoints-{name}.json"
         path.write_text(endpoints.model_dump_json(indent=2), encoding="utf-8")
         return python_module("serving", "--name", name, *arguments, endpoints=path)(layout)

@@ -12,6 +12,7 @@ from typing import Literal
 from compose.config import StackConfig
 from compose.ports import HOST, free_ports
 from features.config import AppConfig, ClientTls, Endpoints
+from features.metrics_config import PARTS
 from streams.job_start import ChangedJobs
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -54,6 +55,7 @@ class StackLayout:
             serving=self.address("serving"),
             admin=self.address("admin"),
             tls=self.serving_tls,
+            metrics={part: self.address(f"metrics_{part}") for part in PARTS},
             model_store=self.model_store or str(self.state_dir / "models"),
             state=str(self.state_dir),
         )

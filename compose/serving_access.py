@@ -10,11 +10,11 @@ import grpc
 
 from compose.errors import StackError
 from features.config import ClientTls, Endpoints
+from features.security.role import Role
 from headrace_client import Tls
 from headrace_client.calls import token_metadata
 from headrace_client.tls import open_channel
 from serving.security.operator_tokens import read_operator_token
-from serving.security.roles import Role
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import grpc
 from compose.errors import AdminError, StackNotRunningError
 from compose.serving_access import ServingAccess, open_grpc_channel
 from features.config import Endpoints
+from features.security.role import Role
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
-from serving.security.roles import Role
 
 _TIMEOUT_S = 10.0
 _ORDER_S = 120.0

@@ -16,14 +16,19 @@ from redis import Redis
 
 from features.column_fingerprint import column_fingerprint
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints
+from features.errors import StartupError
 from features.feast_rows import FeastRows, feast_project
 from features.feature_log import FeatureLog
 from features.feature_log_files import LOG_FOLDER
 from features.ingester import MAX_POLL_RECORDS, Ingester, backoff_s
+from features.ingester_metrics import IngesterMetrics
 from features.ingester_stats import IngesterStats
 from features.ingester_warm_up import warm_up_ingester
+from features.metrics_config import load_metrics_config
 from features.online_writer import OnlineWriter, clock_ms
 from features.record_reader import FeatureConsumer
+from features.security.config import load_security_config
+from features.security.metrics_port import start_part_metrics
 
 REDIS_TIMEOUT_S = 2.0
 """Of one call. Far above the server's 30 ms: a full transaction on a busy machine must not be cut off."""
@@ -43,7 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("kafka").setLevel(logging.ERROR)
     try:
         app, endpoints = load_app_config(options.config), load_endpoints(options.endpoints)
-        host, port = parse_address(endpoints.redis)
+        host, port_number = parse_address(endpoints.redis)
+        address = load_metrics_config(options.config).address("ingester", endpoints)
+        security = load_security_config(options.config)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
@@ -54,9 +61,18 @@ def main(arguments: list[str] | None = None) -> int:
     if consumer is not None:
         warm_up_ingester()
         tune_collector()
-        store = Redis(host, port, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
-        build_ingester(app, endpoints, consumer, store, stop).run()
+        store = Redis(host, port_number, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
+        ingester = build_ingester(app, endpoints, consumer, store, stop)
+        metrics = [IngesterMetrics(ingester.stats)]
+        try:
+            port = start_part_metrics(address, metrics, security, Path(endpoints.state))
+        except (ConfigError, StartupError) as error:
+            print(error, file=sys.stderr)
+            return 2
+        ingester.run()
         consumer.close()
+        if port is not None:
+            port.stop()
     return 0
 
 

@@ -31,6 +31,7 @@ SECTIONS = (
     "request_tokens",
     "model_store",
     "quality",
+    "metrics",
     "imports",
     "rules",
     "streams",
@@ -222,6 +223,8 @@ class Endpoints(StrictConfig):
     """gRPC address of ModelAdmin, `host:port`."""
     tls: ClientTls | None = None
     """How to connect to both; None: plain text."""
+    metrics: dict[str, str] = Field(default_factory=dict)
+    """Part -> `host:port` of its Prometheus port; a part without one listens as `metrics` of `headrace.yaml` says."""
     model_store: str
     """Where the snapshots are, directory or URI; `model_store.uri` of `headrace.yaml` comes first."""
     state: str

@@ -8,10 +8,15 @@
         ├── TakenOverError   a newer writer claimed the store
         └── WentBackError    the store lost writes (flushed, restored, started empty)
 
-`features.config.ConfigError` stands beside them: bad configuration never reaches the ingester.
+`features.config.ConfigError` stands beside them: bad configuration never reaches the ingester. So does `StartupError`,
+of every part that listens somewhere.
 """
 
 from __future__ import annotations
+
+
+class StartupError(Exception):
+    """Expected: a server cannot start as told; the message names the value and the mend."""
 
 
 class FeaturesError(Exception):

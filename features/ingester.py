@@ -177,7 +177,7 @@ class Ingester:
         self._consumer = consumer
         self._writer = writer
         self._config = config
-        self._stats = stats
+        self.stats = stats
         self._stop = stop
         self._on_ready: Callable[[], None] | None = on_ready
         self._log = log
@@ -231,7 +231,7 @@ class Ingester:
             self._keep_alive()
             if self._log is not None:
                 self._log.tick(self._writer.noted_round)
-            self._stats.report("ingesting", self.lag)
+            self.stats.report("ingesting", self.lag)
             if prepared is not None:
                 self._start_write(*prepared)
         self._finish_write()
@@ -255,7 +255,7 @@ class Ingester:
         if not self._persist(lambda: self._writer.write(written.rows, written.offsets)):
             return False
         self._open = None
-        self._stats.count_write(written.rows.rows, (time.perf_counter() - written.started_s) * 1000)
+        self.stats.count_write(written.rows.rows, (time.perf_counter() - written.started_s) * 1000)
         self._poll_size = next_poll_size(self._poll_size, self._writer.exchange_ms)
         return True
 
@@ -275,7 +275,7 @@ class Ingester:
             except BadRowError as error:
                 bad += 1
                 self._note_bad(topic, record, str(error))
-        self._stats.count_records(len(records), bad)
+        self.stats.count_records(len(records), bad)
         return rows[::-1]
 
     def _note_bad(self, topic: str, record: Any, reason: str) -> None:
@@ -297,8 +297,8 @@ class Ingester:
                 if attempt:
                     _log.info("the store answers again after %d tries", attempt)
                 return True
-            self._stats.count_retry()
-            self._stats.report("waiting for the store", self.lag)
+            self.stats.count_retry()
+            self.stats.report("waiting for the store", self.lag)
             if self._stop.wait(backoff_s(attempt)):
                 return False
             attempt += 1
@@ -326,7 +326,7 @@ class Ingester:
             if waits == 0:
                 _log.warning("another ingester writes this store; waiting until it ends")
             waits += 1
-            self._stats.report("standby", dict)
+            self.stats.report("standby", dict)
             self._stop.wait(_MAX_BACKOFF_S)
         return None
 

@@ -12,10 +12,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from features.durations import FRESHNESS_S, Durations
 from features.feature_topics import FEATURE_TOPICS
 from features.whole_file import replace_file
 
 FILE_EVERY_MS = 1000
+WRITE_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 LOG_EVERY_MS = 10_000
 _WINDOW_MS = 30_000
 """Percentiles are over this much of the past, so that they say how it is now."""
@@ -53,10 +55,16 @@ class IngesterStats:
         self._records = 0
         self._bad_records = 0
         self._retries = 0
+        self.write_s = Durations(WRITE_S)
+        """From the start of a round to the store's answer."""
+        self.event_to_feature_s = Durations(FRESHNESS_S)
+        """From events' own times until their rows could be read."""
         self._write_ms = _RecentTimes()
         self._event_to_feature_ms = _RecentTimes()
         self._last_file_ms = self._last_log_ms = 0
         self._last_log_rows = 0
+        self.last: Mapping[str, Any] = self._summary("starting", self._started_ms, {})
+        """What was reported last, for other threads."""
 
     def count_records(self, records: int, bad: int) -> None:
         """Count what was read."""
@@ -72,9 +80,11 @@ class IngesterStats:
         now_ms = self._now_ms()
         self._rows.update(row.view for row in rows)
         self._write_ms.add(now_ms, wall_ms)
-        for row in rows:
-            if row.view == _LATENCY_VIEW and row.event_time_ms:
-                self._event_to_feature_ms.add(now_ms, now_ms - row.event_time_ms)
+        self.write_s.add(wall_ms / 1000.0)
+        ages_ms = [now_ms - row.event_time_ms for row in rows if row.view == _LATENCY_VIEW and row.event_time_ms]
+        for age_ms in ages_ms:
+            self._event_to_feature_ms.add(now_ms, age_ms)
+        self.event_to_feature_s.add_many([age_ms / 1000.0 for age_ms in ages_ms])
 
     def report(self, state: str, lag: Callable[[], Mapping[str, int]]) -> None:
         """Write the file and the log line where they are due; `lag` is asked only then."""
@@ -82,7 +92,7 @@ class IngesterStats:
         if now_ms - self._last_file_ms < FILE_EVERY_MS:
             return
         self._last_file_ms = now_ms
-        summary = self._summary(state, now_ms, lag())
+        summary = self.last = self._summary(state, now_ms, lag())
         try:
             replace_file(self._path, json.dumps(summary).encode())
         except OSError as error:  # A full disk must not stop the features.

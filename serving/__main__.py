@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from features.config import ConfigError, load_app_config, load_endpoints, load_section
+from features.errors import StartupError
+from features.metrics_config import load_metrics_config
 from features.model_store_config import ModelStoreConfig
 from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
-from serving.errors import StartupError, WorkersLostError
+from serving.errors import WorkersLostError
 from serving.server_settings import QUOTA_FILE, ServerSettings
 from trainer.version_files import open_versions
 
@@ -52,6 +54,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         endpoints,
         address=arguments.address or endpoints.serving or serving.address,
         admin_address=arguments.admin_address,
+        metrics_address=load_metrics_config(arguments.config).address("serving", endpoints),
         name=arguments.name,
         rules_path=arguments.config,
         is_worker=arguments.worker_socket is not None,

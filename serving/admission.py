@@ -53,10 +53,10 @@ class Admission(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""
-        refused = CounterMetricFamily("headrace_refused", "Requests refused.", labels=["reason"])
+        refused = CounterMetricFamily("headrace_serving_refused", "Requests refused.", labels=["reason"])
         for reason, count in self.refused.items():
             refused.add_metric([reason], count)
-        yield from (refused, GaugeMetricFamily("headrace_in_flight", "Requests in work.", value=self.in_flight))
+        yield from (refused, GaugeMetricFamily("headrace_serving_in_flight", "Requests in work.", value=self.in_flight))
 
     def _check_quota(self, token: str) -> None:
         wait_s = self._quota.take(token)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from features.config import StrictConfig
-from serving.security.config import SecurityConfig
+from features.security.config import SecurityConfig
 
 _LONGEST_LIST = 500
 _ROUNDING = 1e-9
@@ -179,10 +179,6 @@ class ServingConfig(StrictConfig):
     models and bounds: what stands in this section holds for each."""
     drain_s: float = Field(5.0, ge=0)
     """How long calls in flight may still run after SIGTERM."""
-    metrics_port: int = Field(0, ge=0, le=65535)
-    """Prometheus port; 0 is off."""
-    metrics_host: str = "127.0.0.1"
-    """Where it listens; other machines reach it only with TLS and a token of role `metrics`."""
     reflection: bool = False
     """Offer gRPC server reflection, to callers with a token of role `admin`. Channelz is not there at all."""
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import grpc
 
+from features.errors import StartupError
+from features.security.listening import check_public, checked_address
+from features.security.role import Role
+from features.security.token_file import Tokens
 from serving.config import ServingConfig
-from serving.errors import StartupError
+from serving.security.connection import connection_options, server_credentials
 from serving.security.guard import Guard
-from serving.security.listening import check_public, checked_address, connection_options, server_credentials
-from serving.security.roles import Role
-from serving.security.token_file import Tokens
 
 
 class Edge:

@@ -1,7 +1,6 @@
 """Everything that serving raises on purpose.
 
 ServingError
-├── StartupError                the process cannot start; one sentence, exit code 2
 ├── WorkersLostError            no worker process is left; one sentence, exit code 1
 └── CallError                   answers a call; `call_errors.STATUS_OF` holds the gRPC codes
 ├── RequestError            a value in the request is out of bounds
@@ -25,10 +24,6 @@ from __future__ import annotations
 
 class ServingError(Exception):
     """Expected: base of the errors that serving raises on purpose."""
-
-
-class StartupError(ServingError):
-    """Expected: the server cannot start as told; the message names the value and the mend."""
 
 
 class WorkersLostError(ServingError):

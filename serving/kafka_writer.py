@@ -87,10 +87,12 @@ class KafkaWriter(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""
-        records = CounterMetricFamily("headrace_served_log_records", "Records for Kafka.", labels=["result"])
+        records = CounterMetricFamily("headrace_serving_written_records", "Records for Kafka.", labels=["result"])
         records.add_metric(["sent"], self._sent)
         records.add_metric(["dropped"], self._dropped)
-        waiting = GaugeMetricFamily("headrace_served_log_waiting", "Records in the buffer.", value=self._queue.qsize())
+        waiting = GaugeMetricFamily(
+            "headrace_serving_waiting_records", "Records in the buffer.", value=self._queue.qsize()
+        )
         yield from (records, waiting)
 
     def start(self) -> None:

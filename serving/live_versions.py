@@ -199,7 +199,9 @@ class LiveVersions:
         self.next_offset = prepared.next_offset
         now_ms = time.time_ns() // 1_000_000
         self.records.note_live(newest, now_ms, is_delta=True)
-        self.stats.note_applied(len(prepared.applied), seconds, (now_ms - newest.created_time_ms) / 1000.0)
+        event_age_s = (now_ms - newest.newest_broker_time_ms) / 1000.0 if newest.newest_broker_time_ms else 0.0
+        behind_s = (now_ms - newest.created_time_ms) / 1000.0
+        self.stats.note_applied(len(prepared.applied), seconds, behind_s, event_age_s)
         return prepared
 
     def make_room(self) -> None:

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from features.config import AppConfig, ConfigError
-from serving.file_stamp import FileStamp, check_every, stamp_of
+from features.file_stamp import FileStamp, check_every, stamp_of
 from serving.rules import RulesConfig, load_rules
 
 logger = logging.getLogger(__name__)
@@ -66,11 +66,11 @@ class RulesFile(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""
-        reads = CounterMetricFamily("headrace_rules_reads", "Reads of changed rules.", labels=["result"])
+        reads = CounterMetricFamily("headrace_serving_rules_reads", "Reads of changed rules.", labels=["result"])
         reads.add_metric(["loaded"], self.loaded)
         reads.add_metric(["refused"], self.refused)
-        rules = GaugeMetricFamily("headrace_rules", "Rules that hold.", value=len(self.current.rules))
-        stale = GaugeMetricFamily("headrace_rules_stale", "1 while the file is refused.", value=bool(self.refusal))
+        rules = GaugeMetricFamily("headrace_serving_rules", "Rules that hold.", value=len(self.current.rules))
+        stale = GaugeMetricFamily("headrace_serving_rules_stale", "1 while the file is bad.", value=bool(self.refusal))
         yield from (reads, rules, stale)
 
     def _refuse(self, reason: str) -> None:

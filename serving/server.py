@@ -13,6 +13,9 @@ from grpc_reflection.v1alpha import reflection
 
 from features.blas_threads import limit_blas_threads
 from features.model_inputs import feature_schema_hash
+from features.security.metrics_port import MetricsPort, open_metrics_port
+from features.security.role import Role
+from features.security.token_file import Tokens
 from features.warm_up import warm_up
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer
@@ -37,11 +40,8 @@ from serving.model_store import ModelStore
 from serving.quota import Quota
 from serving.recommender import Recommender
 from serving.rules_file import RulesFile
-from serving.security.metrics_port import MetricsPort, metrics_port
 from serving.security.operator_tokens import make_operator_tokens, operator_files
 from serving.security.request_tokens import RequestTokens
-from serving.security.roles import Role
-from serving.security.token_file import Tokens
 from serving.served_log import ServedLog
 from serving.server_settings import ServerSettings
 from serving.server_status import ServerStatus
@@ -150,7 +150,9 @@ class Server:
         self.address = "" if settings.is_worker else self._listen()
         self.metrics: MetricsPort | None = None
         if not settings.is_worker:
-            self.metrics = metrics_port(serving, self.times.registry, self.tokens)
+            self.metrics = open_metrics_port(
+                settings.metrics_address, self.times.registry, self.tokens, serving.security.tls
+            )
         self.admin_address = ""
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -24,6 +24,8 @@ class ServerSettings:
     address: str
     admin_address: str = ""
     """Empty: no ModelAdmin."""
+    metrics_address: str = ""
+    """Prometheus' `host:port`; empty: nobody is answered."""
     name: str = "serving"
     """Names the status and order files, so that servers can share a state directory."""
     rules_path: Path | None = None

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from features.config import AppConfig, nearest_name
+from features.security.tokens import token_of
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
 from serving import errors
@@ -18,7 +19,6 @@ from serving.checked_id import MAX_ID_BYTES, check_id
 from serving.config import ServingConfig
 from serving.recommender import Recommender
 from serving.security.request_tokens import RequestTokens
-from serving.security.tokens import token_of
 
 DEFAULT_NUM_ITEMS = 10
 MAX_NUM_ITEMS = 500

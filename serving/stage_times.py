@@ -85,7 +85,9 @@ class StageTimes(Collector):
         self.requests = 0
         self.degraded: dict[str, int] = {}
         self._stages = {stage: _Stage() for stage in STAGES}
-        self._degraded = Counter("headrace_degraded", "Answers below full quality.", ["reason"], registry=self.registry)
+        self._degraded = Counter(
+            "headrace_serving_degraded", "Answers below full quality.", ["reason"], registry=self.registry
+        )
         self.registry.register(self)
 
     def start(self) -> StageClock:
@@ -116,10 +118,12 @@ class StageTimes(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""
-        requests = CounterMetricFamily("headrace_requests", "Requests answered.")
+        requests = CounterMetricFamily("headrace_serving_requests", "Requests answered.")
         requests.add_metric([], self.requests)
-        histogram = HistogramMetricFamily("headrace_stage_seconds", "Time per stage of a request.", labels=["stage"])
-        cpu = CounterMetricFamily("headrace_stage_cpu_seconds", "CPU time per stage.", labels=["stage"])
+        histogram = HistogramMetricFamily(
+            "headrace_serving_stage_seconds", "Time per stage of a request.", labels=["stage"]
+        )
+        cpu = CounterMetricFamily("headrace_serving_stage_cpu_seconds", "CPU time per stage.", labels=["stage"])
         bounds = [*map(str, _BUCKETS_S), "+Inf"]
         for name, stage in self._stages.items():
             counts = np.cumsum(stage.buckets).tolist()

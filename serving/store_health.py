@@ -33,7 +33,9 @@ class StoreHealth(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""
-        yield GaugeMetricFamily("headrace_model_store_away", "1 while it does not answer.", value=bool(self.error))
-        yield CounterMetricFamily("headrace_model_store_failures", "Calls that failed.", value=self.failures)
+        yield GaugeMetricFamily(
+            "headrace_serving_model_store_away", "1 while it does not answer.", value=bool(self.error)
+        )
+        yield CounterMetricFamily("headrace_serving_model_store_failures", "Calls that failed.", value=self.failures)
         told = "1 while verified snapshots cannot be kept on this server's disk."
-        yield GaugeMetricFamily("headrace_snapshot_cache_refused", told, value=bool(self.cache_error))
+        yield GaugeMetricFamily("headrace_serving_snapshot_cache_refused", told, value=bool(self.cache_error))

@@ -12,12 +12,17 @@ from typing import IO, TYPE_CHECKING
 
 from features.blas_threads import limit_blas_threads
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
+from features.errors import StartupError
 from features.label_config import Labels, load_labels
+from features.metrics_config import load_metrics_config
 from features.model_store_config import ModelStoreConfig
 from features.quality.config import load_quality_config
+from features.security.config import load_security_config
+from features.security.metrics_port import start_part_metrics
 from trainer.config import TrainerConfig
 from trainer.errors import CheckpointError, FencedError, StateBusyError
 from trainer.state_lock import lock_state
+from trainer.trainer_metrics import TrainerMetrics
 from trainer.version_store import VersionStore, open_versions
 
 if TYPE_CHECKING:
@@ -70,13 +75,19 @@ def main() -> int:
         endpoints = load_endpoints(options.endpoints)
         quality = load_quality_config(options.config)
         where = load_section(options.config, "model_store", ModelStoreConfig)
+        address = load_metrics_config(options.config).address("trainer", endpoints)
+        security = load_security_config(options.config)
         store = open_versions(where.uri_of(endpoints), app.name, where)
         with _locked(Path(endpoints.state) / "trainer"):
-            _train(app, labels, config, endpoints, store, stop, quality.enabled)
+            metrics = TrainerMetrics()
+            port = start_part_metrics(address, [metrics], security, Path(endpoints.state))
+            _train(app, labels, config, endpoints, store, stop, quality.enabled, metrics)
+            if port is not None:
+                port.stop()
     except FencedError as error:
         print(error, file=sys.stderr)
         return 3
-    except (ConfigError, CheckpointError, StateBusyError) as error:
+    except (ConfigError, StartupError, CheckpointError, StateBusyError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
@@ -99,6 +110,7 @@ def _train(
     store: VersionStore,
     stop: threading.Event,
     follows_quality: bool,
+    metrics: TrainerMetrics,
 ) -> None:
     """Restore, connect, run."""
     # Imported here: torch takes seconds, a mistake in the configuration is told at once.
@@ -122,7 +134,7 @@ def _train(
         device = device_of(config)
         learner = OnlineLearner(app, config.learner, device, labels=labels, slices=config.slices, gate=config.gate)
         hold_log = HoldLog(endpoints.kafka, follows_quality)
-        startup = Startup(learner, config, places, Holds(app.name, hold_log))
+        startup = Startup(learner, config, places, Holds(app.name, hold_log), metrics)
         log = _connect_log(endpoints, config, stop)
         if log is None:
             return False

@@ -34,6 +34,7 @@ from trainer.replay import Replay
 from trainer.sample_log import Log
 from trainer.status import StatusFile
 from trainer.trainer import Trainer
+from trainer.trainer_metrics import TrainerMetrics
 from trainer.version_files import ModelVersion, StoreError, VersionStore
 from trainer.version_topics import VersionTopics
 
@@ -89,9 +90,18 @@ class Startup:
         config: of the trainer.
         places: its directories.
         holds: windows that must not teach; knows nothing yet.
+        metrics: told to Prometheus, over several starts of one process.
     """
 
-    def __init__(self, learner: OnlineLearner, config: TrainerConfig, places: Places, holds: Holds) -> None:
+    def __init__(
+        self,
+        learner: OnlineLearner,
+        config: TrainerConfig,
+        places: Places,
+        holds: Holds,
+        metrics: TrainerMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics
         self._learner = learner
         self._config = config
         self._places = places
@@ -157,7 +167,7 @@ class Startup:
                 self._batch_log.sync,
             ),
             checkpoints=self._checkpoints,
-            status=StatusFile(self._places.status, self.refused_batches),
+            status=StatusFile(self._places.status, self.refused_batches, self._metrics),
             config=self._config,
             start=self._start_entry(log, last_version),
             parent_version=self._last_visible(last_version),

@@ -7,7 +7,6 @@ collector reads. A disk that refuses them does not stop the trainer.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -24,41 +23,9 @@ from trainer.read_ahead import PolledLog
 from trainer.refused_batches import RefusedBatches
 from trainer.replay import ReplayReport
 from trainer.sample_log import SAMPLES_TOPIC
+from trainer.trainer_metrics import TrainerMetrics
 
 INTERVAL_S = 1.0
-_GAUGES = {
-    "headrace_trainer_gaps_total": "Ranges of offsets that topics lacked.",
-    "headrace_trainer_lost_records_total": "Records that were gone before they could be learnt.",
-    "headrace_trainer_checkpoint_age_seconds": "Since the newest checkpoint; -1 where this start has written none.",
-    "headrace_trainer_failed_checkpoints_total": "Checkpoints that the disk refused.",
-    "headrace_trainer_refused_checkpoints_total": "Bad checkpoints that were not resumed from.",
-    "headrace_trainer_batch_log_unwritten": "1 where the batch log cannot be written.",
-    "headrace_trainer_batch_log_damaged": "1 where this start could not follow the log to its end.",
-    "headrace_trainer_replay_inexact": "1 where records of the log to repeat were gone or others.",
-    "headrace_trainer_too_old_samples_total": "Samples of which nobody knows any more whether they were learnt.",
-    "headrace_trainer_non_finite_steps_total": "Steps that were not taken; STATE/trainer/refused_batches keeps them.",
-    "headrace_trainer_clipped_steps_total": "Steps whose update was made smaller.",
-    "headrace_trainer_capped_samples_total": "Samples that taught nothing, as their user had taught enough.",
-    "headrace_trainer_deltas_total": "Deltas sent.",
-    "headrace_trainer_delta_bytes_total": "Bytes of these deltas, uncompressed.",
-    "headrace_trainer_delta_seconds": "From the newest delta's cut to the broker's word.",
-    "headrace_trainer_snapshots_total": "Snapshots written.",
-    "headrace_trainer_snapshot_bytes": "Of the newest snapshot.",
-    "headrace_trainer_held_versions_total": "Versions that the gate held.",
-    "headrace_trainer_gate_held": "1 while a version is held and nothing is published; STATE/trainer.json says why.",
-    "headrace_trainer_store_failures_total": "Snapshots that the model store did not take.",
-    "headrace_trainer_store_away": "1 while the newest snapshot could not be written; STATE/trainer.json says why.",
-    "headrace_trainer_failed_publishes_total": "Tries to write or send a version that ended in an error.",
-    "headrace_trainer_unsent": "1 where a version waits for Kafka.",
-    "headrace_trainer_lag_samples": "Samples that wait.",
-    "headrace_trainer_samples_total": "Samples taken.",
-    "headrace_trainer_user_rows": "Users with an embedding row of their own.",
-    "headrace_trainer_waiting_users": "Users seen of late that must still earn their row; an estimate.",
-    "headrace_trainer_admitted_users_total": "Users that got a row.",
-    "headrace_trainer_expired_users_total": "Rows that went because their user stayed away.",
-    "headrace_trainer_evicted_users_total": "Rows that went because the table was full.",
-}
-
 logger = logging.getLogger(__name__)
 
 
@@ -108,10 +75,12 @@ class StatusFile:
     Args:
         path: the first.
         refused_batches: counted in it.
+        metrics: told to Prometheus.
     """
 
-    def __init__(self, path: Path, refused_batches: RefusedBatches) -> None:
+    def __init__(self, path: Path, refused_batches: RefusedBatches, metrics: TrainerMetrics | None = None) -> None:
         self._path = path
+        self.metrics = metrics or TrainerMetrics()
         self._refused_batches = refused_batches
         self._written_s = 0.0
         self._samples = 0
@@ -137,9 +106,10 @@ class StatusFile:
         content |= _model_status(machine, publisher) | _lag(machine.offsets, log.end_offsets())
         content |= {"refused_batches": self._refused_batches.status()}
         content |= {"gaps": machine.gaps.saved(), "batch_log": batch_log.status()} | report.status()
+        self.metrics.content = content
         try:
             replace_file(self._path, msgspec.json.encode(content))
-            replace_file(self._path.with_suffix(".prom"), _exposition(content))
+            replace_file(self._path.with_suffix(".prom"), self.metrics.exposition())
         except OSError as error:
             if not self._has_failed:
                 logger.error("the status file cannot be written (%s); further errors are not told", error)
@@ -187,50 +157,3 @@ def _lag(offsets: Mapping[str, int], ends: Mapping[str, int]) -> dict[str, Any]:
     lag = {name: max(0, end - offsets.get(name, 0)) for name, end in ends.items()}
     of_samples = sum(count for name, count in lag.items() if name.startswith(SAMPLES_TOPIC))
     return {"lag_samples": of_samples, "lag": lag}
-
-
-def _exposition(content: Mapping[str, Any]) -> bytes:
-    """Return the numbers that alarms are made of, in Prometheus' text format."""
-    values = (
-        content["gaps"]["count"],
-        content["gaps"]["lost"],
-        content["checkpoints"]["age_s"],
-        content["checkpoints"]["failed"],
-        len(content["checkpoints"]["refused"]),
-        int(bool(content["batch_log"]["write_error"])),
-        int(bool(content["batch_log"]["damage"])),
-        int(not content["replay"]["is_exact"]),
-        content["progress"]["refused"].get("too_old", 0),
-        content["progress"]["non_finite_steps"],
-        content["progress"]["clipped_steps"],
-        content["progress"]["capped"],
-        content["publishing"]["deltas"],
-        content["publishing"]["total_delta_bytes"],
-        content["publishing"]["delta_ms"] / 1000.0,
-        content["publishing"]["snapshots"],
-        content["publishing"]["snapshot_bytes"],
-        content["publishing"]["held"],
-        int(content["gate"]["state"] == "HELD"),
-        content["publishing"]["store_failed"],
-        int(bool(content["publishing"]["store_error"])),
-        content["publishing"]["failed"],
-        int(not content["is_announced"]),
-        content["lag_samples"],
-        content["progress"]["samples"],
-        *(content["user_rows"][name] for name in ("rows", "waiting", "admitted", "expired", "evicted")),
-    )
-    lines = []
-    for (name, meaning), value in zip(_GAUGES.items(), values, strict=True):
-        kind = "counter" if name.endswith("_total") else "gauge"
-        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}", f"{name} {value}"]
-    lines += ["# HELP headrace_trainer_metric Rolling metrics, prequential.", "# TYPE headrace_trainer_metric gauge"]
-    for name, value in content["metrics"].items():
-        metric, _, slice_name = name.removesuffix("]").partition("[")
-        if not name.endswith("_overall") and math.isfinite(value):
-            told = f'name="{_escaped(metric)}",slice="{_escaped(slice_name)}"'
-            lines.append(f"headrace_trainer_metric{{{told}}} {value}")
-    return ("\n".join(lines) + "\n").encode()
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -266,6 +266,7 @@ class Trainer:
         entry = BatchEntry(runs, self._stream_clock.now_ms(offsets, self._log.end_offsets()))
         self._batch_log.append(entry)
         self._machine.learn_batch(entry, batch)
+        self._status.metrics.note_learnt(batch)
         self._has_news = True
 
     def _begin_checkpoint(self) -> None:

@@ -25,8 +25,8 @@ from compose.demo.view import DemoView
 from compose.demo.visitors import VisitorTraffic
 from compose.serving_access import ServingAccess
 from features.config import NEUTRAL, AppConfig, Endpoints
+from features.security.role import Role
 from headrace_client import Event, Item
-from serving.security.roles import Role
 
 SHOW_EVERY_S = 0.5
 QUIET_AFTER_S = 0.03

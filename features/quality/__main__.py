@@ -11,7 +11,13 @@ import time
 from pathlib import Path
 
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints
+from features.errors import StartupError
+from features.metrics_config import load_metrics_config
 from features.quality.config import QualityConfig, load_quality_config
+from features.quality.quality_metrics import QualityMetrics
+from features.quality.quality_stats import QualityStats
+from features.security.config import load_security_config
+from features.security.metrics_port import start_part_metrics
 
 _BACKOFF_S = (0.05, 1.0)
 
@@ -32,11 +38,21 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         app, config = load_app_config(options.config), load_quality_config(options.config)
         endpoints = load_endpoints(options.endpoints)
+        address = load_metrics_config(options.config).address("quality", endpoints)
+        security = load_security_config(options.config)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     if config.enabled:
-        _watch(app, config, endpoints, stop)
+        stats = QualityStats(Path(endpoints.state) / "quality.json", lambda: time.time_ns() // 1_000_000)
+        try:
+            port = start_part_metrics(address, [QualityMetrics(stats)], security, Path(endpoints.state))
+        except (ConfigError, StartupError) as error:
+            print(error, file=sys.stderr)
+            return 2
+        _watch(app, config, endpoints, stats, stop)
+        if port is not None:
+            port.stop()
     else:  # The supervisor expects a server: it says so and waits.
         logging.getLogger(__name__).info("quality.enabled is false: nothing is watched, nothing is held")
         _say_ready()
@@ -44,18 +60,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _watch(app: AppConfig, config: QualityConfig, endpoints: Endpoints, stop: threading.Event) -> None:
+def _watch(
+    app: AppConfig, config: QualityConfig, endpoints: Endpoints, stats: QualityStats, stop: threading.Event
+) -> None:
     """Connect and run."""
     from features.quality.job import QualityJob  # Kafka and safetensors only where they are used.
     from features.quality.memory_file import MemoryFile
     from features.quality.quality_log import connect
-    from features.quality.quality_stats import QualityStats
 
     log = connect(endpoints.kafka, stop, lambda attempt: min(_BACKOFF_S[0] * 2.0 ** min(attempt, 16), _BACKOFF_S[1]))
     if log is None:
         return
     state = Path(endpoints.state)
-    stats = QualityStats(state / "quality.json", lambda: time.time_ns() // 1_000_000)
     memory_file = MemoryFile(state / "quality" / "memory.safetensors")
     QualityJob(app, config, log, memory_file, stats, stop, _say_ready).run()
     log.close()

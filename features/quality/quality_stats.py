@@ -37,8 +37,12 @@ class QualityStats:
         self._states: dict[str, int] = {}
         self._records = 0
         self._last_window: Profile | None = None
+        self.dead_letters: Counter[str] = Counter()
+        """Of windows closed by this process, by reason."""
         self._with_letters: deque[Profile] = deque()
         """Closed windows of the last day in which records were rejected, oldest first."""
+        self.last: Mapping[str, Any] = self._summary("starting", self._started_ms, {}, 0)
+        """What was reported last, for other threads."""
 
     def recall(self, profile: Profile) -> None:
         """Take in a window that was closed before this process began."""
@@ -50,6 +54,7 @@ class QualityStats:
         self._states[profile.state] = self._states.get(profile.state, 0) + 1
         self._records += profile.records
         self._last_window = profile
+        self.dead_letters.update(profile.dead_letters)
         self.recall(profile)
 
     def report(self, state: str, held: Callable[[], Mapping[int, Profile]], lag: Callable[[], int]) -> None:
@@ -58,8 +63,9 @@ class QualityStats:
         if now_ms - self._last_file_ms < FILE_EVERY_MS:
             return
         self._last_file_ms = now_ms
+        self.last = self._summary(state, now_ms, held(), lag())
         try:
-            replace_file(self._path, msgspec.json.encode(self._summary(state, now_ms, held(), lag())))
+            replace_file(self._path, msgspec.json.encode(self.last))
         except OSError as error:  # A full disk must not stop the watch.
             _log.warning("cannot write %s: %s", self._path, error.strerror)
 
@@ -71,7 +77,7 @@ class QualityStats:
             "time_ms": now_ms,
             "started_ms": self._started_ms,
             "pid": os.getpid(),
-            "windows": self._states,
+            "windows": dict(self._states),
             "records": self._records,
             "last_window_start_ms": last.window_start_ms if last else 0,
             "last_window_state": last.state if last else "",

@@ -60,14 +60,14 @@ class ArmTable(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""
-        lists = CounterMetricFamily("headrace_arm_lists", "Lists answered by an arm.", labels=["experiment", "arm"])
+        lists = CounterMetricFamily("headrace_serving_arm_lists", "Lists by arm.", labels=["experiment", "arm"])
         counts = dict(self._ended)
         running = self._running
         for arm in () if running is None else running.arms.values():
             counts[arm.key] = counts.get(arm.key, 0) + arm.lists
         for key, count in counts.items():
             lists.add_metric(list(key), count)
-        is_running = GaugeMetricFamily("headrace_experiment_running", "1 while it runs.", labels=["experiment"])
+        is_running = GaugeMetricFamily("headrace_serving_experiment_running", "1 while it runs.", labels=["experiment"])
         if running is not None:
             is_running.add_metric([running.name], 1)
         yield from (lists, is_running)

@@ -223,22 +223,21 @@ class Canaries(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""
-        ended = CounterMetricFamily("headrace_canaries", "Canaries that ended.", labels=["result"])
+        ended = CounterMetricFamily("headrace_serving_canaries", "Canaries that ended.", labels=["result"])
         for how, count in self.ended.items():
             ended.add_metric([how], count)
         report = self.report
-        share = GaugeMetricFamily("headrace_canary_share", "Share of the canary that runs; 0 for none.")
+        share = GaugeMetricFamily("headrace_serving_canary_share", "Share of the canary that runs; 0 for none.")
         share.add_metric([], 0.0 if report is None else report.share)
         yield from (ended, share)
-        if report is None:
-            return
-        for name, text, values in (
-            ("headrace_canary_users", "Users who got a list.", report.users),
-            ("headrace_canary_failed_users", "Users who got a list that could not be ranked.", report.failed_users),
-            ("headrace_canary_ranking_ms", "Geometric mean of a ranking.", report.ranking_ms),
-            ("headrace_canary_reward", "Reward a list.", report.reward),
+        took_s = {} if report is None else {arm: ms / 1000.0 for arm, ms in report.ranking_ms.items()}
+        for what, text, values in (
+            ("users", "Users who got a list.", report.users if report else {}),
+            ("failed_users", "Users who got a list that could not be ranked.", report.failed_users if report else {}),
+            ("ranking_seconds", "Geometric mean of a ranking.", took_s),
+            ("reward", "Reward a list.", report.reward if report else {}),
         ):
-            metric = GaugeMetricFamily(name, text, labels=["arm"])
+            metric = GaugeMetricFamily(f"headrace_serving_canary_{what}", text, labels=["arm"])
             for arm, value in values.items():
                 metric.add_metric([arm], value)
             yield metric

@@ -8,9 +8,10 @@ from typing import Any
 
 import grpc
 
-from serving.security.roles import ROLE_OF, Role
-from serving.security.token_file import Tokens
-from serving.security.tokens import token_of
+from features.security.role import Role
+from features.security.token_file import Tokens
+from features.security.tokens import token_of
+from serving.security.roles import ROLE_OF
 
 _NO_METHOD = (grpc.StatusCode.PERMISSION_DENIED, "no role may call this method")
 

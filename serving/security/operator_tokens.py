@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from serving.security.roles import Role
-from serving.security.tokens import new_token
+from features.security.role import Role
+from features.security.tokens import new_token
 
 OPERATOR_ROLES = (Role.ADMIN, Role.RECOMMEND)
 

@@ -20,8 +20,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from features.config import ConfigError
+from features.file_stamp import check_every, stamp_of
 from features.request_keys import RequestKey, make_request_keys, read_request_keys
-from serving.file_stamp import check_every, stamp_of
 
 ITEM_BYTES = 8
 _VERSION = "1"
@@ -79,7 +79,7 @@ class RequestTokens(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""
         help_text = "1 while the file of request keys is refused."
-        yield GaugeMetricFamily("headrace_request_keys_stale", help_text, value=bool(self.refusal))
+        yield GaugeMetricFamily("headrace_serving_request_keys_stale", help_text, value=bool(self.refusal))
 
     def _use(self, key: RequestKey) -> None:
         self._key_id, self._secret = key.id, key.secret_bytes()

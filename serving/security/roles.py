@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
-
-class Role(StrEnum):
-    """What a token is good for; one role a token."""
-
-    RECOMMEND = "recommend"
-    """Ask for lists."""
-    ADMIN = "admin"
-    """Look at versions and order the server."""
-    METRICS = "metrics"
-    """Read the metrics port."""
-
+from features.security.role import Role
 
 RECOMMENDER = "headrace.serving.v1.Recommender"
 MODEL_ADMIN = "headrace.serving.v1.ModelAdmin"

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from features.config import ConfigError
-from serving.security.roles import Role
-from serving.security.token_records import read_tokens, write_tokens
-from serving.security.tokens import TOKENS_AT_ONCE, Token, new_token
+from features.security.role import Role
+from features.security.token_records import read_tokens, write_tokens
+from features.security.tokens import TOKENS_AT_ONCE, Token, new_token
 
 MAX_NAME_CHARS = 64
 

@@ -58,17 +58,22 @@ class MergedMetrics(Collector):
             told = {}
         told[PARENT] = generate_latest(self._own).decode()
         yield from merged_families(told)
-        states = GaugeMetricFamily("headrace_workers", "Worker processes by state.", labels=["state"])
-        for state in WorkerState:
-            states.add_metric([state], sum(worker.state is state for worker in self._workers))
-        restarts = CounterMetricFamily("headrace_worker_restarts", "Workers started again.", labels=["worker"])
-        for worker in self._workers:
-            restarts.add_metric([str(worker.number)], worker.restarts)
-        yield from (states, restarts)
+        yield from worker_families(self._workers)
 
     def describe(self) -> Iterator[Metric]:
         """Return nothing: names are known only when workers answer."""
         return iter(())
+
+
+def worker_families(workers: Sequence[WorkerProcess]) -> Iterator[Metric]:
+    """Yield what a parent tells of its workers."""
+    states = GaugeMetricFamily("headrace_serving_workers", "Worker processes by state.", labels=["state"])
+    for state in WorkerState:
+        states.add_metric([state], sum(worker.state is state for worker in workers))
+    restarts = CounterMetricFamily("headrace_serving_worker_restarts", "Workers started again.", labels=["worker"])
+    for worker in workers:
+        restarts.add_metric([str(worker.number)], worker.restarts)
+    yield from (states, restarts)
 
 
 def merged_families(texts: Mapping[str, str]) -> Iterator[Metric]:

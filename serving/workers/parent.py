@@ -16,17 +16,17 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from features.security.listening import check_public
+from features.security.metrics_port import MetricsPort, open_metrics_port
+from features.security.role import Role
+from features.security.token_file import Tokens
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer
 from serving.edge import Edge
 from serving.errors import WorkersLostError
 from serving.health import Health
 from serving.kafka_writer import KafkaWriter, connect_producer
-from serving.security.listening import check_public
-from serving.security.metrics_port import MetricsPort, metrics_port
 from serving.security.operator_tokens import make_operator_tokens, operator_files
-from serving.security.roles import Role
-from serving.security.token_file import Tokens
 from serving.server_settings import ServerSettings
 from serving.status_file import ServingStatus, WorkerEntry, write_status
 from serving.workers.merged_metrics import MergedMetrics
@@ -178,7 +178,8 @@ class Parent:
         for collector in (self.tokens, self.writer):
             own.register(collector)
         all_of_them.register(MergedMetrics(self.workers, self._scrape, own, asyncio.get_running_loop()))
-        return metrics_port(self._settings.serving, all_of_them, self.tokens)
+        settings = self._settings
+        return open_metrics_port(settings.metrics_address, all_of_them, self.tokens, settings.serving.security.tls)
 
     async def _scrape(self) -> Mapping[str, str]:
         serving = [worker for worker in self.workers if worker.is_serving]

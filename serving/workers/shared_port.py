@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from serving.errors import StartupError
-from serving.security.listening import checked_address
+from features.errors import StartupError
+from features.security.listening import checked_address
 
 
 class SharedPort:

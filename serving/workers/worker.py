@@ -15,11 +15,11 @@ import torch
 from prometheus_client import generate_latest
 
 from features.blas_threads import limit_blas_threads
+from features.errors import StartupError
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer
 from serving.calm_collector import calm_collector
 from serving.connections import Connections
-from serving.errors import StartupError
 from serving.server import Server
 from serving.server_settings import QUOTA_FILE, ServerSettings
 from serving.workers.link import MESSAGE_BYTES, socket_address, worker_handlers

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 
-from serving.errors import StartupError
+from features.errors import StartupError
 from serving.workers.link import WorkerLink
 
 logger = logging.getLogger(__name__)

@@ -38,10 +38,10 @@ from compose.local_stack import LocalStack  # noqa: E402
 from features.config import AppConfig, Endpoints, load_app_config, load_endpoints  # noqa: E402
 from features.feast_rows import FeastRows, feast_project  # noqa: E402
 from features.feature_topics import FeatureRow  # noqa: E402
+from features.security.role import Role  # noqa: E402
 from protos import serving_pb2 as pb  # noqa: E402
 from protos import serving_pb2_grpc  # noqa: E402
 from serving.security.operator_tokens import read_operator_token  # noqa: E402
-from serving.security.roles import Role  # noqa: E402
 from tests.bench.version_code import USERS, is_of_one_version, row_of  # noqa: E402
 
 LIST_LENGTH = 20

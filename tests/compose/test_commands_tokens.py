@@ -12,8 +12,8 @@ from compose.errors import StackError
 from compose.serving_access import ServingAccess
 from features.config import ClientTls, Endpoints
 from features.request_keys import read_request_keys
-from serving.security.roles import Role
-from serving.security.token_file import Tokens
+from features.security.role import Role
+from features.security.token_file import Tokens
 from tests.compose.small_stack import ROOT
 from tests.compose.test_cli import run
 

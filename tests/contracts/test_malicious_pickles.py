@@ -27,10 +27,10 @@ from features.quality.config import QualityConfig
 from features.quality.memory_file import MemoryFile
 from features.quality.window_counts import IdMemory
 from features.request_keys import read_request_keys
+from features.security.token_records import read_tokens
 from serving.announcements import decode_announcement
 from serving.avoided_versions import AvoidedVersions
 from serving.rules import load_rules
-from serving.security.token_records import read_tokens
 from serving.standing_order import StandingOrderFile
 from tests.contracts.pickle_bombs import KINDS, bomb
 from tests.fakes import FakeRecord

@@ -16,6 +16,8 @@ import numpy as np
 from features.config import ActionConfig, AppConfig, SurfaceConfig
 from features.item_table import ItemTable
 from features.model_inputs import feature_schema_hash, pre_ranker_input_names, ranker_input_names
+from features.security.role import Role
+from features.security.token_file import Tokens
 from features.title_index import MAX_TOKENS
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer
@@ -38,8 +40,6 @@ from serving.rules import RulesConfig
 from serving.security.guard import Guard
 from serving.security.operator_tokens import operator_file
 from serving.security.request_tokens import RequestTokens
-from serving.security.roles import Role
-from serving.security.token_file import Tokens
 from serving.served_log import ServedList
 from serving.servicer import RecommenderServicer
 from serving.snapshots import LocalSnapshots, Snapshots

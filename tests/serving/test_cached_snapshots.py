@@ -239,4 +239,7 @@ def test_health_is_scraped() -> None:
     health = StoreHealth()
     health.note_failure("nobody listens")
     values = {sample.name: sample.value for metric in health.collect() for sample in metric.samples}
-    assert (values["headrace_model_store_away"], values["headrace_model_store_failures_total"]) == (1, 1)
+    assert (values["headrace_serving_model_store_away"], values["headrace_serving_model_store_failures_total"]) == (
+        1,
+        1,
+    )

@@ -101,8 +101,8 @@ async def test_fall_of_reward_rolls_back_end_to_end(judged: World) -> None:
     assert states["1.2"] == (pb.MODEL_STATE_REJECTED, status.last_canary)
     assert {(one.arm, one.model_version) for one in again} == {("", "1.1")}
     metrics = {(s.name, *s.labels.values()): s.value for m in judged.canaries.collect() for s in m.samples}
-    assert metrics["headrace_canaries_total", "rolled_back"] == 1
-    assert metrics["headrace_canary_share",] == 0
+    assert metrics["headrace_serving_canaries_total", "rolled_back"] == 1
+    assert metrics["headrace_serving_canary_share",] == 0
 
 
 async def test_version_that_fails_goes_after_few_users(judged: World) -> None:

@@ -16,14 +16,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry
 
+from features.security.metrics_port import MetricsPort
+from features.security.role import Role
+from features.security.token_file import Tokens
 from protos import serving_pb2 as pb
 from serving import errors
 from serving.call_errors import answered_errors
 from serving.security.error_texts import public_text
 from serving.security.guard import Guard
-from serving.security.metrics_port import MetricsPort
-from serving.security.roles import REFLECTION, ROLE_OF, Role
-from serving.security.token_file import Tokens
+from serving.security.roles import REFLECTION, ROLE_OF
 from serving.security.token_keeper import TokenKeeper
 
 OK, UNAUTHENTICATED, DENIED = (

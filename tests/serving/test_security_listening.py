@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from features.config import ClientTls
+from features.errors import StartupError
+from features.security.config import LimitsConfig, SecurityConfig, TlsConfig
+from features.security.listening import is_loopback
+from features.security.role import Role
+from features.security.token_file import Tokens
 from headrace_client import AsyncRecommender, HeadraceClientError, RefusedError, Tls
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
 from serving.config import ServingConfig
 from serving.edge import Edge
-from serving.errors import StartupError
-from serving.security.config import LimitsConfig, SecurityConfig, TlsConfig
-from serving.security.listening import connection_options, is_loopback
-from serving.security.roles import Role
-from serving.security.token_file import Tokens
+from serving.security.connection import connection_options
 from serving.security.token_keeper import TokenKeeper
 from tests.serving.secure_parts import Certificates, make_certificates
 from tests.serving.serving_parts import World

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from features.config import ConfigError
+from features.security.role import Role
+from features.security.token_file import Tokens
+from features.security.tokens import TokenBook, bearer_of, token_of
 from serving.security.operator_tokens import make_operator_tokens, operator_files, read_operator_token
-from serving.security.roles import Role
-from serving.security.token_file import Tokens
 from serving.security.token_keeper import TokenKeeper
-from serving.security.tokens import TokenBook, bearer_of, token_of
 
 DAY_S = 86400.0
 
@@ -104,7 +104,8 @@ def test_damaged_file_keeps_the_tokens_as_they_were(path: Path, content: str | b
     path.write_bytes(data)
     tokens.check()
     assert (tokens.why_not(Role.RECOMMEND, secret), "tokens file" in tokens.refusal) == ("", True)
-    assert [metric.samples[0].value for metric in tokens.collect() if metric.name == "headrace_tokens_stale"] == [1]
+    stale = [metric.samples[0].value for metric in tokens.collect() if metric.name == "headrace_serving_tokens_stale"]
+    assert stale == [1]
     with pytest.raises(ConfigError, match="tokens file"):
         Tokens(path)
 

@@ -16,13 +16,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from features.config import ConfigError, Endpoints, validate
+from features.errors import StartupError
+from features.security.listening import checked_address
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
 from serving.config import ServingConfig
 from serving.connections import Connections
-from serving.errors import StartupError
 from serving.health import ANY_QUALITY, FULL_QUALITY, Health
-from serving.security.listening import checked_address
 from serving.server import Server
 from serving.server_settings import ServerSettings
 from serving.user_rows import RedisUserRows

@@ -22,10 +22,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from compose.ports import free_ports
 from features.config import Endpoints
+from features.security.role import Role
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
 from serving.security.operator_tokens import read_operator_token
-from serving.security.roles import Role
 from tests.serving.serving_parts import APP, make_version
 from trainer.version_files import write_version
 
@@ -36,7 +36,8 @@ CONFIG = """
 name: headrace
 actions: {click: {outcome: positive}}
 surfaces: {default: {}, probe: {learn: false}}
-serving: {catch_up_s: 0.1, deadline_ms: 60000, metrics_port: %d}
+serving: {catch_up_s: 0.1, deadline_ms: 60000}
+metrics: {serving_port: %d}
 """
 
 
@@ -128,7 +129,7 @@ async def ask(address: str, number: int) -> Any:
 def requests_by_worker(server: Running) -> dict[str, float]:
     """Return how many requests each worker answered, from one scrape."""
     text = urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics").read().decode()
-    lines = [line for line in text.splitlines() if line.startswith("headrace_requests_total{")]
+    lines = [line for line in text.splitlines() if line.startswith("headrace_serving_requests_total{")]
     return {line.split('worker="')[1].split('"')[0]: float(line.rpartition(" ")[2]) for line in lines}
 
 

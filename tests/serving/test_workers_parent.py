@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from features.config import Endpoints
+from features.errors import StartupError
 from serving.config import ServingConfig
-from serving.errors import StartupError, WorkersLostError
+from serving.errors import WorkersLostError
 from serving.server_settings import ServerSettings
 from serving.workers.parent import Parent
 from serving.workers.worker import WorkerDesk

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from serving.security.roles import Role
+from features.security.role import Role
 
 TOKENS_AT_ONCE = 2
 """Valid tokens of one name and role: the old one and the new one of a rotation."""

@@ -1,18 +1,15 @@
-"""Where a server may listen, and how: addresses, certificates, bounds of a connection."""
+"""Where a port may listen, and how: addresses, certificates, who must be known before others can reach it."""
 
 from __future__ import annotations
 
 import ipaddress
 import ssl
 from pathlib import Path
-from typing import Any
 
-import grpc
-
-from serving.errors import StartupError
-from serving.security.config import LimitsConfig, TlsConfig
-from serving.security.roles import Role
-from serving.security.token_file import Tokens
+from features.errors import StartupError
+from features.security.config import TlsConfig
+from features.security.role import Role
+from features.security.token_file import Tokens
 
 
 def checked_address(address: str, option: str) -> str:
@@ -59,21 +56,6 @@ def check_public(address: str, option: str, role: Role, tls: TlsConfig | None, t
     tokens.guard(role)
 
 
-def server_credentials(tls: TlsConfig) -> Any:
-    """Return gRPC's credentials of a server.
-
-    Raises:
-        StartupError: a file cannot be read or used.
-    """
-    ssl_context(tls)  # gRPC itself says of unusable files only that the port could not be taken.
-    client_ca = None if tls.client_ca is None else _read(tls.client_ca, "client_ca")
-    return grpc.ssl_server_credentials(
-        [(_read(tls.key, "key"), _read(tls.certificate, "certificate"))],
-        root_certificates=client_ca,
-        require_client_auth=client_ca is not None,
-    )
-
-
 def ssl_context(tls: TlsConfig) -> ssl.SSLContext:
     """Return the context of an HTTP server.
 
@@ -82,7 +64,7 @@ def ssl_context(tls: TlsConfig) -> ssl.SSLContext:
     """
     for field in ("certificate", "key", "client_ca"):
         if getattr(tls, field) is not None:
-            _read(getattr(tls, field), field)
+            read_pem(getattr(tls, field), field)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -98,22 +80,12 @@ def ssl_context(tls: TlsConfig) -> ssl.SSLContext:
     return context
 
 
-def connection_options(limits: LimitsConfig, drain_s: float) -> list[tuple[str, int]]:
-    """Return the bounds of a connection as gRPC's channel arguments."""
-    return [
-        ("grpc.max_concurrent_streams", limits.concurrent_streams),
-        ("grpc.max_metadata_size", limits.metadata_bytes),
-        ("grpc.max_connection_age_ms", int(limits.connection_age_s * 1000.0)),
-        ("grpc.max_connection_age_grace_ms", int(drain_s * 1000.0)),
-        ("grpc.server_handshake_timeout_ms", int(limits.handshake_s * 1000.0)),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", int(limits.ping_every_s * 1000.0)),
-        ("grpc.http2.max_ping_strikes", limits.ping_strikes),
-        ("grpc.enable_channelz", 0),
-    ]
+def read_pem(path: Path, field: str) -> bytes:
+    """Return the content of a file of `serving.security.tls`.
 
-
-def _read(path: Path, field: str) -> bytes:
+    Raises:
+        StartupError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

@@ -1,23 +1,24 @@
-"""Prometheus' port: its own WSGI app behind the token of role `metrics`, over TLS where the server has it."""
+"""Prometheus' port: its own WSGI app behind the token of role `metrics`, over TLS where there are certificates."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.registry import Collector
 
-from serving.config import ServingConfig
-from serving.errors import StartupError
-from serving.security.config import TlsConfig
-from serving.security.listening import check_public, ssl_context
-from serving.security.roles import Role
-from serving.security.token_file import Tokens
-from serving.security.tokens import bearer_of
+from features.errors import StartupError
+from features.security.config import SecurityConfig, TlsConfig
+from features.security.listening import check_public, checked_address, ssl_context
+from features.security.role import Role
+from features.security.token_file import Tokens
+from features.security.tokens import bearer_of
 
 _READ_TIMEOUT_S = 5.0
 _STATUS_LINES = {"token": "401 Unauthorized", "role": "403 Forbidden"}
@@ -41,7 +42,14 @@ class MetricsPort:
     def __init__(self, address: str, registry: CollectorRegistry, tokens: Tokens, tls: TlsConfig | None = None) -> None:
         host, _, port = address.rpartition(":")
         kind = _Server6 if ":" in host else _Server
-        app = guarded(make_wsgi_app(registry), tokens)
+        self.before_each: Callable[[], None] = lambda: None
+        """Called before a scrape is judged."""
+        guarded_app = guarded(make_wsgi_app(registry), tokens)
+
+        def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            self.before_each()
+            return guarded_app(environ, start_response)
+
         try:
             self._server = make_server(host.strip("[]"), int(port), app, kind, _Handler)
         except OSError as error:
@@ -63,17 +71,46 @@ class MetricsPort:
         self._server.server_close()
 
 
-def metrics_port(config: ServingConfig, registry: CollectorRegistry, tokens: Tokens) -> MetricsPort | None:
+def open_metrics_port(
+    address: str, registry: CollectorRegistry, tokens: Tokens, tls: TlsConfig | None = None
+) -> MetricsPort | None:
     """Bind Prometheus' port, where there is to be one.
+
+    Args:
+        address: `host:port`; empty for none.
+        registry: what is told.
+        tokens: judges tokens.
+        tls: certificates, needed where others can reach the port.
 
     Raises:
         StartupError: the address or the certificates cannot be used.
     """
-    if not config.metrics_port:
+    if not address:
         return None
-    address, tls = f"{config.metrics_host}:{config.metrics_port}", config.security.tls
-    check_public(address, "serving.metrics_host", Role.METRICS, tls, tokens)
+    check_public(checked_address(address, "metrics"), "metrics.host", Role.METRICS, tls, tokens)
     return MetricsPort(address, registry, tokens, tls)
+
+
+def start_part_metrics(
+    address: str, collectors: Iterable[Collector], security: SecurityConfig, state_dir: Path
+) -> MetricsPort | None:
+    """Answer scrapes of a part that has no other port: behind the server's tokens, over its certificates.
+
+    Raises:
+        StartupError: the address or the certificates cannot be used.
+        ConfigError: the tokens cannot be used.
+    """
+    if not address:
+        return None
+    registry = CollectorRegistry()
+    for collector in collectors:
+        registry.register(collector)
+    tokens = Tokens(security.tokens_path(state_dir))
+    port = open_metrics_port(address, registry, tokens, security.tls)
+    if port is not None:
+        port.before_each = tokens.check
+        port.start()
+    return port
 
 
 def guarded(app: App, tokens: Tokens) -> App:

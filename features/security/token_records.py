@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from features.config import ConfigError
+from features.security.tokens import Token, TokenBook
 from features.whole_file import replace_file
-from serving.security.tokens import Token, TokenBook
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

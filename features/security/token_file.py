@@ -11,10 +11,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from features.config import ConfigError
-from serving.file_stamp import FileStamp, check_every, stamp_of
-from serving.security.roles import Role
-from serving.security.token_records import read_tokens
-from serving.security.tokens import Token, TokenBook, digest_of
+from features.file_stamp import FileStamp, check_every, stamp_of
+from features.security.role import Role
+from features.security.token_records import read_tokens
+from features.security.tokens import Token, TokenBook, digest_of
 
 logger = logging.getLogger(__name__)
 
@@ -98,13 +98,13 @@ class Tokens(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""
-        refused = CounterMetricFamily("headrace_unauthorized", "Calls refused for their token.", labels=["reason"])
+        refused = CounterMetricFamily("headrace_serving_unauthorized", "Calls refused for tokens.", labels=["reason"])
         for reason, count in self.refused.items():
             refused.add_metric([reason], count)
-        tokens = GaugeMetricFamily("headrace_tokens", "Valid tokens.", labels=["role"])
+        tokens = GaugeMetricFamily("headrace_serving_tokens", "Valid tokens.", labels=["role"])
         for role in Role:
             tokens.add_metric([role], self.count(role))
-        stale = GaugeMetricFamily("headrace_tokens_stale", "1 while their file is refused.", value=bool(self.refusal))
+        stale = GaugeMetricFamily("headrace_serving_tokens_stale", "1 while the file is bad.", value=bool(self.refusal))
         yield from (refused, tokens, stale)
 
     def _use(self, book: TokenBook) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from features.config import ClientTls, StrictConfig
+from features.config import ClientTls, StrictConfig, read_yaml, validate
 
 
 class TlsConfig(StrictConfig):
@@ -60,3 +60,14 @@ class SecurityConfig(StrictConfig):
     def tokens_path(self, state_dir: Path) -> Path:
         """Return where the tokens' digests are."""
         return state_dir / self.tokens_file
+
+
+def load_security_config(path: Path) -> SecurityConfig:
+    """Read `serving.security`, by which the ports of all parts are guarded.
+
+    Raises:
+        ConfigError: the file or a value in it cannot be used.
+    """
+    serving = read_yaml(path).get("serving")
+    section = serving.get("security") if isinstance(serving, dict) else None
+    return validate(section or {}, SecurityConfig, f"{path}: serving.security")
