@@ -115,5 +115,6 @@ _OF_A_JOB: Mapping[str, str] = {
 
 
 def newest_by_name(jobs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return each name's newest job; Flink lists ended ones too."""
-    return {job["name"]: job for job in sorted(jobs, key=lambda job: job["start-time"])}
+    """Return each name's newest job; those of an upgrade, which end with it, only while they run."""
+    newest = {job["name"]: job for job in sorted(jobs, key=lambda job: job["start-time"])}
+    return {name: job for name, job in newest.items() if name.endswith("-job") or job["state"] == "RUNNING"}

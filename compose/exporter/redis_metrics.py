@@ -37,7 +37,7 @@ class RedisMetrics(Collector):
         """Return what Prometheus scrapes."""
         try:
             with self._lock:
-                told: dict[str, Any] = self._client.info()
+                told: Any = self._client.info()
         except (RedisError, OSError):
             told = {}
         yield family("headrace_redis_up", "1 while Redis answers.", bool(told))

@@ -124,7 +124,7 @@ def test_every_digest_is_compared_in_constant_time(path: Path, monkeypatch: pyte
     for name in "bcd":
         keeper.create(name, Role.RECOMMEND)
     book = TokenBook(keeper.tokens())
-    monkeypatch.setattr("serving.security.tokens.hmac.compare_digest", compare)
+    monkeypatch.setattr("features.security.tokens.hmac.compare_digest", compare)
     assert book.roles_of(first, 0) == {Role.RECOMMEND}
     assert len(compared) == 4
 
