@@ -1,19 +1,14 @@
-"""A TCP proxy that can be made to stall, to be slow, or to cut: `python -m tests.faults.tcp_proxy TARGET`.
+"""A TCP proxy that can be made to stall, to be slow, to spoil or to cut: `python -m tests.faults.tcp_proxy TARGET`.
 
-Prints `READY HOST:PORT`, then takes one order a line on its input and answers `OK`:
-
-    pass          bytes go through
-    slow SECONDS  every piece is so late in either direction, as on a long way
-    hole          bytes go nowhere and connections are taken, as when a network drops packets; what came is kept, as
-                  TCP would send it again
-    cut           connections are reset, new ones too
-    to HOST:PORT  new connections go there from now on
+Prints `READY HOST:PORT`, then takes one order a line on its input and answers `OK`. The orders are those of
+`tests/faults/network_faults.py`, and `to HOST:PORT`: new connections go there from now on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
 import subprocess
@@ -21,7 +16,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-_PIECE_BYTES = 64 * 1024
+from tests.faults.network_faults import PIECE_BYTES, Direction, NetworkFault, fault_of, flipped
 
 
 class TcpProxy:
@@ -29,15 +24,16 @@ class TcpProxy:
 
     Args:
         target: `host:port`.
+        seed: of the jitter.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, seed: int = 0) -> None:
         self._host, _, port = target.rpartition(":")
         self._port = int(port)
-        self._delay_s = 0.0
-        self._is_open = asyncio.Event()
-        self._is_open.set()
-        self._is_cut = False
+        self._fault = NetworkFault()
+        self._random = random.Random(seed)
+        self._is_passing: dict[Direction, asyncio.Event] = {"up": asyncio.Event(), "down": asyncio.Event()}
+        self._change(NetworkFault())
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -53,28 +49,27 @@ class TcpProxy:
             ValueError: that is no order.
         """
         match words:
-            case ["pass"]:
-                self._delay_s, self._is_cut = 0.0, False
-                self._is_open.set()
-            case ["slow", seconds]:
-                self._delay_s, self._is_cut = float(seconds), False
-                self._is_open.set()
-            case ["hole"]:
-                self._is_open.clear()
-            case ["cut"]:
-                self._is_cut = True
-                for writer in self._writers:
-                    _reset(writer)
             case ["to", target]:
                 self._host, _, port = target.rpartition(":")
                 self._port = int(port)
             case _:
-                raise ValueError(f"{words} is none of: pass, slow SECONDS, hole, cut, to HOST:PORT")
+                self._change(fault_of(words))
+
+    def _change(self, fault: NetworkFault) -> None:
+        self._fault = fault
+        for direction, event in self._is_passing.items():
+            (event.clear if direction in fault.blocked else event.set)()
+        if fault.is_cut:
+            for writer in self._writers:
+                _reset(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._is_cut:
+        if self._fault.is_cut:
             return _reset(writer)
-        await self._is_open.wait()
+        if self._fault.is_stalling:
+            return await self._stall(reader, writer)
+        for event in self._is_passing.values():
+            await event.wait()
         try:
             up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
         except OSError:
@@ -82,37 +77,65 @@ class TcpProxy:
         ends = (writer, up_writer)
         self._writers.update(ends)
         try:
-            await asyncio.gather(self._pump(reader, up_writer), self._pump(up_reader, writer))
+            await asyncio.gather(self._pump(reader, up_writer, "up"), self._pump(up_reader, writer, "down"))
         finally:
             self._writers.difference_update(ends)
             for end in ends:
                 end.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _stall(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Read and say nothing until the caller goes; it is not let through later either."""
+        self._writers.add(writer)
+        with contextlib.suppress(OSError):
+            while await reader.read(PIECE_BYTES):
+                pass
+        self._writers.discard(writer)
+        writer.close()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction) -> None:
         """Carry pieces, each in its own time: a delay must not make a slow line of a long one."""
         pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        self._start(self._deliver(pieces, writer))
+        self._start(self._deliver(pieces, writer, direction))
         loop = asyncio.get_running_loop()
         piece = b"-"
         while piece:
             try:
-                piece = await reader.read(_PIECE_BYTES)
+                piece = await reader.read(PIECE_BYTES)
             except OSError:
                 piece = b""
-            pieces.put_nowait((loop.time() + self._delay_s, piece))
+            delay_s = self._fault.delay_s + self._random.uniform(0.0, self._fault.jitter_s)
+            pieces.put_nowait((loop.time() + delay_s, piece))
 
-    async def _deliver(self, pieces: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
-        loop = asyncio.get_running_loop()
+    async def _deliver(
+        self, pieces: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, direction: Direction
+    ) -> None:
+        carried = 0
         with contextlib.suppress(OSError):
             while True:
                 due_s, piece = await pieces.get()
-                await asyncio.sleep(max(0.0, due_s - loop.time()))
-                await self._is_open.wait()
-                if not piece:
+                await asyncio.sleep(max(0.0, due_s - asyncio.get_running_loop().time()))
+                if not piece or not await self._write(piece, carried, writer, direction):
                     break
-                writer.write(piece)
-                await writer.drain()
+                carried += len(piece)
+        await asyncio.sleep(self._fault.close_delay_s)
         writer.close()
+
+    async def _write(self, piece: bytes, carried: int, writer: asyncio.StreamWriter, direction: Direction) -> bool:
+        """Write a piece as the line lets it through; say whether the connection goes on."""
+        while piece:
+            await self._is_passing[direction].wait()
+            fault = self._fault
+            part, piece = piece[: fault.slice_bytes], piece[fault.slice_bytes :]
+            if fault.flip_every_bytes:
+                part = flipped(part, carried, fault.flip_every_bytes)
+            if carried + len(part) > fault.limit_bytes:
+                writer.write(part[: max(0, int(fault.limit_bytes) - carried)])
+                return False
+            writer.write(part)
+            await writer.drain()
+            carried += len(part)
+            await asyncio.sleep(len(part) / fault.bytes_per_s)
+        return True
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
