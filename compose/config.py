@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -57,6 +57,11 @@ class StackConfig(StrictConfig):
     """Ports of `--ports default`."""
     kafka_heap_mb: int = Field(512, ge=128)
     """Java heap of the broker."""
+    kafka_listeners: dict[Annotated[str, Field(pattern=r"^[a-z]+$")], Annotated[str, Field(pattern=r"^\S+:\d+$")]] = (
+        Field(default_factory=dict)
+    )
+    """Further listeners of the broker on this machine: name -> `host:port` at which its clients come to it, that of a
+    proxy or a forwarded port. Plain text, as the first one."""
     jobmanager_heap_mb: int = Field(384, ge=128)
     """Java heap of the JobManager; with metaspace and direct memory it stays below 768 MB."""
     taskmanager_heap_mb: int = Field(512, ge=128)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from compose.jars import class_path
@@ -50,14 +50,16 @@ def _is_formatted(folder: Path) -> bool:
 def server_properties(layout: StackLayout) -> str:
     """Return the broker's settings for one node on this machine."""
     kafka, controller = layout.address("kafka"), layout.address("kafka_controller")
+    further = {name: layout.address(f"kafka_{name}") for name in sorted(layout.stack.kafka_listeners)}
+    listeners = {"PLAINTEXT": kafka, **further, "CONTROLLER": controller}
     settings = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.bootstrap.servers": controller,
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://{kafka},CONTROLLER://{controller}",
-        "advertised.listeners": f"PLAINTEXT://{kafka},CONTROLLER://{controller}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": _named(listeners),
+        "advertised.listeners": _named(listeners | layout.stack.kafka_listeners),
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
         "log.dirs": layout.state_dir / "kafka" / "data",
         # Topics are created by command, with their own limits; the time of a record is the broker's.
         "auto.create.topics.enable": "false",
@@ -79,3 +81,7 @@ def server_properties(layout: StackLayout) -> str:
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _named(addresses: Mapping[str, str]) -> str:
+    return ",".join(f"{name}://{address}" for name, address in addresses.items())

@@ -48,7 +48,8 @@ class LocalStack:
             state_dir: Where everything is kept; one running stack each.
             ports: `default` takes those of the `stack` section, `auto` free ones.
             parts: Names of the parts wanted, all by default; what they need must be among them or is taken as given.
-            extra_parts: Parts beside the stack's own, see `compose.headrace_parts.extra_server_part`.
+            extra_parts: Parts beside the stack's own, see `compose.headrace_parts.extra_server_part`; one that has the
+                name of an own part takes its place.
             changed_jobs: What becomes of a Flink job whose state is of another configuration, see `streams.job_start`.
         """
         self._config_path = Path(config_path).resolve()
@@ -175,15 +176,14 @@ class LocalStack:
             raise PartFailedError(f"{part} was not ready within {timeout_s:g} s; its log is {self.log_path(part)}")
 
     def _parts(self, layout: StackLayout) -> list[Part]:
-        known = [*all_parts(layout.stack), *self._extra_parts]
+        known = {part.name: part for part in (*all_parts(layout.stack), *self._extra_parts)}
         if self._wanted is None:
-            return known
-        names = {part.name for part in known}
-        unknown = sorted(set(self._wanted) - names)
+            return list(known.values())
+        unknown = sorted(set(self._wanted) - known.keys())
         if unknown:
-            raise StackError(f"unknown part {unknown[0]!r} (known: {', '.join(sorted(names))})")
+            raise StackError(f"unknown part {unknown[0]!r} (known: {', '.join(sorted(known))})")
         wanted = {*self._wanted, *(part.name for part in self._extra_parts)}
-        return [_without_needs_outside(part, wanted) for part in known if part.name in wanted]
+        return [_without_needs_outside(part, wanted) for part in known.values() if part.name in wanted]
 
     def _wait_until_up(self, supervisor: Supervisor, timeout_s: float, progress: Progress | None) -> None:
         deadline = time.monotonic() + timeout_s + 5.0  # The supervisor itself gives up first, and says which part.

@@ -90,6 +90,16 @@ def test_broker_listens_on_loopback_and_creates_no_topics(layout: StackLayout) -
     assert settings["log.message.timestamp.type"] == "LogAppendTime"
 
 
+def test_clients_of_a_further_listener_are_told_its_own_address(layout: StackLayout) -> None:
+    """It listens on loopback too; the first listener is as it was."""
+    stack = layout.stack.model_copy(update={"kafka_listeners": {"trainer": "127.0.0.1:7"}})
+    lines = server_properties(replace(layout, stack=stack)).splitlines()
+    settings = dict(line.split("=", 1) for line in lines)
+    assert f"trainer://{layout.address('kafka_trainer')}" in settings["listeners"].split(",")
+    assert "trainer://127.0.0.1:7" in settings["advertised.listeners"].split(",")
+    assert f"PLAINTEXT://{layout.address('kafka')}" in settings["advertised.listeners"].split(",")
+
+
 def test_flink_listens_on_loopback_and_notices_death_in_seconds(layout: StackLayout) -> None:
     """Every address is loopback; the heartbeat is the measured one."""
     settings = flink_settings(layout)
