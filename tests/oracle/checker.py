@@ -91,21 +91,21 @@ class Oracle:
 
     def __init__(self, stack: OracleStack) -> None:
         self._config: Any = stack.config
-        self._log = LogMemory(stack)
+        self.log = LogMemory(stack)
         self.online = OnlineReader(stack.endpoints.redis, stack.config["name"])
 
     def close(self) -> None:
         """Let go of all clients."""
-        self._log.close()
+        self.log.close()
 
     def judge(self, prefix: str) -> Findings:
         """Compare everything of one namespace; call it when the stack has settled."""
-        self._log.read_on()
-        own = [event for event_id, event in self._log.events.items() if event_id.startswith(prefix)]
-        lists = {request_id: shown for request_id, shown in self._log.lists.items() if request_id.startswith(prefix)}
+        self.log.read_on()
+        own = [event for event_id, event in self.log.events.items() if event_id.startswith(prefix)]
+        lists = {request_id: shown for request_id, shown in self.log.lists.items() if request_id.startswith(prefix)}
         findings = Findings(events=len(own))
-        rows = rows_of(own, self._log.categories, lists, self._config)
-        rows["global_activity", "all"] = global_row(list(self._log.events.values()), self._config)
+        rows = rows_of(own, self.log.categories, lists, self._config)
+        rows["global_activity", "all"] = global_row(list(self.log.events.values()), self._config)
         self._judge_rows(rows, prefix, findings)
         self._judge_consumed(rows, own, findings)
         self._judge_samples(samples_of(own, lists, self._config), prefix, findings)
@@ -151,8 +151,8 @@ class Oracle:
                 findings.differences.append(f"consumed {user_id}: {found} is newer than {times}")
 
     def _judge_samples(self, expected: Mapping[tuple[str, str], Any], prefix: str, findings: Findings) -> None:
-        found = {name: sample for name, sample in self._log.samples.items() if name[1].startswith(prefix)}
-        changed = [sample_id for sample_id in self._log.changed_samples if sample_id.startswith(prefix)]
+        found = {name: sample for name, sample in self.log.samples.items() if name[1].startswith(prefix)}
+        changed = [sample_id for sample_id in self.log.changed_samples if sample_id.startswith(prefix)]
         findings.differences += [f"sample {sample_id} came again as another one" for sample_id in changed]
         learnt, taught = learnt_of(expected.values()), learnt_of(found.values())
         findings.samples, findings.labels = len(expected), len(learnt)
@@ -165,7 +165,7 @@ class Oracle:
 
     def _judge_letters(self, prefix: str, findings: Findings) -> None:
         """Those of all streams: not every broken record says whose it is."""
-        expected, found = self._log.expected_letters, self._log.letters
+        expected, found = self.log.expected_letters, self.log.letters
         findings.letters = sum(prefix.encode() in letter.raw for letter in expected.values())
         late = {place for place, letter in found.items() if letter.reason in _LATE_FEEDBACK}
         for place in sorted(expected.keys() | (found.keys() - late)):
@@ -175,8 +175,8 @@ class Oracle:
     def _judge_late_feedback(self, must: Mapping[Place, Letter], may: set[Place], findings: Findings) -> None:
         """Feedback without a list, or with one that is too old; windows close by the clock, so they are waited for."""
         with contextlib.suppress(AssertionError):  # What is missing then is told below.
-            wait_for(lambda: must.keys() <= self._log.read_letters().keys(), "letters of late feedback", _WINDOWS_S)
-        late = {place: letter for place, letter in self._log.letters.items() if letter.reason in _LATE_FEEDBACK}
+            wait_for(lambda: must.keys() <= self.log.read_letters().keys(), "letters of late feedback", _WINDOWS_S)
+        late = {place: letter for place, letter in self.log.letters.items() if letter.reason in _LATE_FEEDBACK}
         findings.letters += len(must)
         for place in must.keys() | (may & late.keys()):
             findings.values += 1

@@ -24,6 +24,8 @@ class LogMemory:
         self._config: Any = stack.config
         self.events: dict[str, Json] = {}
         """Deduplicated, by event_id."""
+        self.num_copies = 0
+        """Good events whose id was there before."""
         self.categories: dict[str, list[str]] = {}
         self.lists: dict[str, Json] = {}
         self.expected_letters: dict[Place, Letter] = {}
@@ -43,6 +45,7 @@ class LogMemory:
         """Take in what was written since the last call."""
         records = [*self._logs[EVENTS].read_new(), *self._logs[BACKFILL].read_new()]
         events, letters = events_of(records, self._config)
+        self.num_copies += len(records) - len(letters) - len(events.keys() - self.events.keys())
         self.events = events | self.events  # The first one counts.
         self.expected_letters |= letters
         self.categories |= categories_of(self._logs[ITEMS].read_new())

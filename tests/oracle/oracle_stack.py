@@ -113,7 +113,7 @@ def play(
 
 def kill_part(stack: OracleStack, part: str) -> str:
     """Kill the ingester or the TaskManager that runs the feature job; return its name."""
-    name = _busy_taskmanager(stack.endpoints) if part == "taskmanager" else part
+    name = busy_taskmanager(stack.endpoints) if part == "taskmanager" else part
     wait_for(lambda: _kill_if_up(stack, name), f"{name} being up", timeout_s=120)
     return name
 
@@ -128,7 +128,9 @@ def _kill_if_up(stack: OracleStack, name: str) -> bool:
     return True
 
 
-def _busy_taskmanager(endpoints: Endpoints) -> str:
+def busy_taskmanager(endpoints: Endpoints) -> str:
+    """Return the name of the TaskManager that runs the feature job."""
+
     def busy() -> str:
         jobs = _flink(endpoints, "/jobs/overview")["jobs"]
         job_id = next((j["jid"] for j in jobs if "feature" in j["name"] and j["state"] == "RUNNING"), None)

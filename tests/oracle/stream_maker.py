@@ -21,7 +21,7 @@ from tests.running_stack import ROOT
 EVENTS, ITEMS, SERVED = "headrace.events.v1", "headrace.items.v1", "headrace.served.v1"
 PARTITIONS = 4
 COPIES = 10
-USERS, ITEMS_COUNT, LISTS, EVENTS_COUNT = 14, 24, 40, 260
+EVENTS_COUNT = 260
 HOUR_MS = 3_600_000
 VICTIMS = ("taskmanager", "ingester")
 _CATEGORIES = [f"c{number}" for number in range(9)]
@@ -53,6 +53,20 @@ class Kill:
     part: str
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much there is of everything in a stream."""
+
+    users: int = 14
+    items: int = 24
+    lists: int = 40
+    events: int = EVENTS_COUNT
+    copied: float = 1.0
+    """Share of the events that come `COPIES` times; the others come once."""
+    garbage: float = 0.01
+    """Records that are no events, to one of all others."""
+
+
 @dataclass
 class Stream:
     """All of one seed."""
@@ -79,13 +93,14 @@ def make_kills(seed: int) -> list[Kill]:
     return sorted((Kill(rng.uniform(0.1, 0.95), part) for part in VICTIMS), key=lambda kill: kill.at)
 
 
-def make_stream(seed: int, run: str, now_ms: int) -> Stream:
+def make_stream(seed: int, run: str, now_ms: int, size: Size | None = None) -> Stream:
     """Return the stream of a seed; `run` makes ids that no other run uses."""
     rng = random.Random(seed)
     stream = Stream(seed, f"s{seed}.{run}.")
-    maker = _Maker(rng, stream.prefix, now_ms)
+    size = size or Size()
+    maker = _Maker(rng, stream.prefix, now_ms, size)
     steps = [*maker.events(), *maker.items(), *maker.lists()]
-    steps += maker.garbage(round(0.01 * len(steps)))
+    steps += maker.garbage(round(size.garbage * len(steps)))
     stream.steps = _with_bursts(rng, sorted(steps, key=lambda step: step.at))
     return stream
 
@@ -105,11 +120,11 @@ def _with_bursts(rng: random.Random, steps: list[Step]) -> list[Step]:
 class _Maker:
     """Draws one stream's records."""
 
-    def __init__(self, rng: random.Random, prefix: str, now_ms: int) -> None:
-        self._rng, self._prefix, self._now_ms = rng, prefix, now_ms
-        self._users = [f"{prefix}u{number}" for number in range(USERS - 2)] + [f"{prefix}ü n", f"{prefix}日本"]
-        self._items = [f"{prefix}i{number}" for number in range(ITEMS_COUNT)]
-        self._lists = [self._list(number) for number in range(LISTS)]
+    def __init__(self, rng: random.Random, prefix: str, now_ms: int, size: Size) -> None:
+        self._rng, self._prefix, self._now_ms, self._size = rng, prefix, now_ms, size
+        self._users = [f"{prefix}u{number}" for number in range(size.users - 2)] + [f"{prefix}ü n", f"{prefix}日本"]
+        self._items = [f"{prefix}i{number}" for number in range(size.items)]
+        self._lists = [self._list(number) for number in range(size.lists)]
 
     def _list(self, number: int) -> dict[str, Any]:
         rng = self._rng
@@ -130,11 +145,12 @@ class _Maker:
 
     def events(self) -> Iterator[Step]:
         """Yield every copy of every event; a user's first copies of all events stand in no order of time."""
-        for number in range(EVENTS_COUNT):
+        for number in range(self._size.events):
             event = self._event(number)
             first = self._rng.random() * 0.95
             yield self._event_step(first, event)
-            for _ in range(COPIES - 1):
+            is_copied = self._size.copied == 1.0 or self._rng.random() < self._size.copied
+            for _ in range(COPIES - 1 if is_copied else 0):
                 at = first + self._rng.random() * self._rng.choice([0.001, 0.05, 1.0 - first])
                 changed = {"action": "dislike", "value": 1.0} if self._rng.random() < 0.1 else {}
                 yield self._event_step(at, event | changed)
@@ -147,7 +163,7 @@ class _Maker:
         rng = self._rng
         # One user has most of the events, so that histories overflow.
         user_id = self._users[0] if rng.random() < 0.4 else rng.choice(self._users)
-        item_id = rng.choice(self._items[: rng.choice([5, ITEMS_COUNT])])
+        item_id = rng.choice(self._items[: rng.choice([5, self._size.items])])
         event: dict[str, Any] = {"event_id": f"{self._prefix}e{number}", "user_id": user_id, "item_id": item_id}
         event |= {"action": rng.choice(_ACTIONS), "event_time_ms": self._now_ms - self._age_ms()}
         if event["action"] in _WITH_VALUES and rng.random() < 0.9:
@@ -216,7 +232,7 @@ class _Maker:
     def garbage(self, count: int) -> Iterator[Step]:
         """Yield records that are no events."""
         for number in range(count):
-            good = self._event(EVENTS_COUNT + number) | {"event_id": f"{self._prefix}g{number}"}
+            good = self._event(self._size.events + number) | {"event_id": f"{self._prefix}g{number}"}
             partition = self._rng.randrange(PARTITIONS)
             yield Step(self._rng.random(), EVENTS, partition, "garbage", self._spoilt(good), is_garbage=True)
 
