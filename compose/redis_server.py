@@ -12,6 +12,11 @@ from compose.part import LogTail, Part, StackLayout
 from compose.ports import HOST
 from compose.probes import redis_answers
 
+_STARTS = "Redis is starting"
+_FILES = ("appendonlydir", "appendonly.aof")
+"""Where Redis keeps it: a folder from 7.0 on, a file before."""
+_BAD_FILE = "Bad file format reading the append only file"
+
 
 def redis_part() -> Part:
     """Return the Redis server."""
@@ -38,9 +43,26 @@ def _is_ready(layout: StackLayout, _log: LogTail) -> bool:
     return redis_answers(layout.port("redis"))
 
 
+def _set_damage_aside(folder: Path, log: Path) -> None:
+    """Move files away over which Redis has just ended: the feature topics fill an empty store again, by themselves."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    if _BAD_FILE not in text.rpartition(_STARTS)[2]:
+        return
+    number = 1
+    while (aside := folder / f"damaged-{number}").exists():
+        number += 1
+    aside.mkdir()
+    for name in _FILES:
+        if (folder / name).exists():
+            (folder / name).rename(aside / name)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"headrace: the damaged append-only file was moved to {aside}; features are read from Kafka again\n")
+
+
 def _command(layout: StackLayout) -> Sequence[str]:
     folder = layout.state_dir / "redis"
     folder.mkdir(parents=True, exist_ok=True)
+    _set_damage_aside(folder, layout.log_path("redis"))
     settings = {
         "port": layout.port("redis"),
         "bind": HOST,
