@@ -4,7 +4,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STATE ?= .headrace
 .DEFAULT_GOAL := help
-.PHONY: help ready setup demo up down test test-unit e2e lint type protos bench bench-quality bench-serving bench-trainer test-cuda bench-cuda ci
+.PHONY: help ready setup demo up down test test-unit e2e test-faults faults-long lint type protos bench bench-quality bench-serving bench-trainer test-cuda bench-cuda ci
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +28,16 @@ test: ready ## Run every test, the last ones on the real stack
 	@$(PY) -m pytest $(ARGS)
 
 test-unit: ready ## Run the tests that start no servers
-	@$(PY) -m pytest -m "not stack" $(ARGS)
+	@$(PY) -m pytest -m "not stack and not faults" $(ARGS)
 
 e2e: ready ## Run the tests on the real stack
-	@$(PY) -m pytest -m stack $(ARGS)
+	@$(PY) -m pytest -m "stack and not faults" $(ARGS)
+
+test-faults: ready
+	@$(PY) -m pytest -m "" $$($(PY) -m tests.faults.rows --tests) $(ARGS)
+
+faults-long: ready
+	@$(PY) tests/faults/long.py --seeds $(or $(SEEDS),1..200) $(ARGS)
 
 lint: ready ## Check style and format
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
