@@ -22,6 +22,7 @@ from compose.imports.progress import every, import_progress
 from compose.imports.survey import Survey
 from compose.terminal_text import shown
 from features.config import Endpoints
+from features.kafka_connection import kafka_settings
 from headrace_client import HISTORY_TOPIC, BrokerUnavailableError, EventProducer, HeadraceClientError
 
 AGAIN = "run the same command again: it goes on behind the last acknowledged row"
@@ -149,7 +150,13 @@ class Backfill:
     def _send_all(self, tasks: Sequence[_Task]) -> None:
         if not tasks:
             return
-        producer = EventProducer(self._endpoints.kafka, _MAX_PENDING, block_s=_BLOCK_S, linger_ms=_LINGER_MS)
+        producer = EventProducer(
+            self._endpoints.kafka,
+            _MAX_PENDING,
+            block_s=_BLOCK_S,
+            linger_ms=_LINGER_MS,
+            security=kafka_settings(self._endpoints.kafka_servers),
+        )
         try:
             for task in tasks:
                 self._send(task, producer)

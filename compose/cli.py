@@ -177,7 +177,7 @@ def topics_create(state: StateOption = DEFAULT_STATE, endpoints: EndpointsOption
     """Create the topics that do not exist yet, each with its own limits."""
     from compose.topics import TOPICS, create_topics
 
-    created = create_topics(addresses(state, endpoints).kafka)
+    created = create_topics(addresses(state, endpoints).kafka_servers)
     typer.echo(f"{len(created)} topics created, {len(TOPICS) - len(created)} were there")
 
 

@@ -46,7 +46,7 @@ def ab_status(
     from serving.config import ServingConfig
 
     app, serving = load_app_config(config), load_section(config, "serving", ServingConfig)
-    kafka = addresses(state, endpoints).kafka
+    kafka = addresses(state, endpoints).kafka_servers
     since_ms = int((time.time() - 3600.0 * hours) * 1000) if hours else None
     served, samples = (
         (record.value for record in scan_topic(kafka, topic, since_ms)) for topic in (SERVED_TOPIC, SAMPLES_TOPIC)

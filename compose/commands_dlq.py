@@ -45,7 +45,7 @@ def dlq_list(
     from compose.dlq_replay import read_markers
     from compose.dlq_view import count_letters, print_counts
 
-    kafka = addresses(state, endpoints).kafka
+    kafka = addresses(state, endpoints).kafka_servers
     letters = read_letters(kafka, _selection(reason, since, None))
     print_counts(count_letters(letters, read_markers(kafka)), as_json)
 
@@ -69,7 +69,7 @@ def dlq_show(
     from compose.dlq_replay import read_markers
     from compose.dlq_view import newest_letters, print_letters, write_raw
 
-    kafka = addresses(state, endpoints).kafka
+    kafka = addresses(state, endpoints).kafka_servers
     letters = newest_letters(read_letters(kafka, _selection(reason, since, letter)), limit)
     if raw:
         write_raw(letters)
@@ -115,7 +115,7 @@ def dlq_replay(
     mend = parse_mend(sets or (), rename_action or (), app, len(letter or ()))
     rules = ReplayRules(app, time.time_ns() // 1_000_000, mend, as_history, force)
     places = addresses(state, endpoints)
-    kafka = places.kafka
+    kafka = places.kafka_servers
     if not (dry_run or force) and (changed := changed_jobs(config.resolve(), places)):
         raise StackError(
             f"the running {' and '.join(changed)} job was made from another configuration than {config}: what that "

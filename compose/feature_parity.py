@@ -14,6 +14,7 @@ from compose.errors import StackError
 from compose.row_parity import NEXT, RUNNING, RowParity, whole_since
 from features.config import FeaturesConfig
 from features.feature_topics import FEATURE_TOPICS, FeatureTopic
+from features.kafka_connection import kafka_settings
 from streams.kafka_tables import feature_topic
 
 MAX_ROWS_PER_VIEW = 20_000
@@ -124,7 +125,7 @@ def _read(views: list[_View]) -> None:
 
 
 def _reader(bootstrap: str, topics: list[str]) -> Any:
-    consumer: Any = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    consumer: Any = KafkaConsumer(**kafka_settings(bootstrap), enable_auto_commit=False)
     parts = [TopicPartition(t, number) for t in topics for number in sorted(consumer.partitions_for_topic(t) or ())]
     consumer.assign(parts)
     consumer.seek_to_beginning(*parts)

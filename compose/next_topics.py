@@ -13,6 +13,7 @@ from kafka.errors import GroupIdNotFoundError, KafkaError, TopicAlreadyExistsErr
 
 from compose.errors import StackError
 from compose.topics import TopicSpec
+from features.kafka_connection import kafka_settings
 
 _WAIT_S = 30.0
 _PAUSE_S = 0.2
@@ -63,7 +64,7 @@ class NextTopics:
 
     def bounds(self, topics: Sequence[str]) -> tuple[Mapping[TopicPartition, int], Mapping[TopicPartition, int]]:
         """Return first and next offset of every partition of `topics`."""
-        consumer: Any = KafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
+        consumer: Any = KafkaConsumer(**kafka_settings(self._bootstrap), enable_auto_commit=False)
         try:
             parts = [TopicPartition(t, number) for t in topics for number in consumer.partitions_for_topic(t) or ()]
             return consumer.beginning_offsets(parts), consumer.end_offsets(parts)
@@ -105,7 +106,7 @@ class NextTopics:
             time.sleep(_PAUSE_S)
 
     def _ask_once(self, question: Any) -> Any:
-        admin = KafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=10_000)
+        admin = KafkaAdminClient(**kafka_settings(self._bootstrap), request_timeout_ms=10_000)
         try:
             return question(admin)
         finally:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from compose.errors import NotHeldError, StackNotRunningError
+from features.kafka_connection import kafka_settings
 from features.quality.hold_table import CLEARED, CONTROL_TOPIC, DROP_ORDER, RELEASE_ORDER, HoldTable, QualityOrder
 from features.quality.profile import DROPPED, HELD, QUALITY_TOPIC, RELEASED, Profile, decode_profile
 
@@ -73,7 +74,7 @@ class QualityDesk:
     """
 
     def __init__(self, bootstrap_servers: str, name: str) -> None:
-        self._servers = bootstrap_servers.split(",")
+        self._servers = bootstrap_servers
         self._name = name
 
     def windows(self, limit: int, include_all: bool = False) -> list[WindowReport]:
@@ -115,7 +116,7 @@ class QualityDesk:
 
     def _write(self, orders: Iterable[QualityOrder]) -> None:
         try:
-            producer = KafkaProducer(bootstrap_servers=self._servers, acks="all", max_block_ms=int(1000 * _TIMEOUT_S))
+            producer = KafkaProducer(**kafka_settings(self._servers), acks="all", max_block_ms=int(1000 * _TIMEOUT_S))
             try:
                 key = self._name.encode()
                 for future in [producer.send(CONTROL_TOPIC, key=key, value=msgspec.json.encode(o)) for o in orders]:
@@ -142,7 +143,7 @@ class QualityDesk:
     def _values(self, topic: str) -> list[bytes]:
         try:
             consumer = KafkaConsumer(
-                bootstrap_servers=self._servers, enable_auto_commit=False, bootstrap_timeout_ms=int(1000 * _TIMEOUT_S)
+                **kafka_settings(self._servers), enable_auto_commit=False, bootstrap_timeout_ms=int(1000 * _TIMEOUT_S)
             )
             try:
                 return _read_topic(consumer, topic)

@@ -89,4 +89,4 @@ def _decide(what: str, window: str, until: str, desk: QualityDesk, as_json: bool
 def _desk(config: Path, state: Path, endpoints: Path | None) -> QualityDesk:
     from compose.quality import QualityDesk  # Kafka only where it is used.
 
-    return QualityDesk(addresses(state, endpoints).kafka, load_app_config(config).name)
+    return QualityDesk(addresses(state, endpoints).kafka_servers, load_app_config(config).name)

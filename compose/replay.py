@@ -17,6 +17,7 @@ from compose.imports.progress import every, import_progress
 from compose.replay_file import read_events
 from compose.terminal_text import shown
 from features.config import Endpoints
+from features.kafka_connection import kafka_settings
 from headrace_client import Ack, BufferFullError, Event, EventProducer, HeadraceClientError
 
 AGAIN = "run the same command again: what has arrived counts once"
@@ -137,7 +138,13 @@ def replay_file(path: Path, endpoints: Endpoints, options: ImportOptions, speed:
             reading = progress.add_task(f"reading {path.name}", total=None)
             events, survey = read_events(path, options, every(1000, lambda n: progress.update(reading, completed=n)))
             progress.remove_task(reading)
-            with EventProducer(endpoints.kafka, _MAX_PENDING, block_s=_BLOCK_S, linger_ms=5) as producer:
+            with EventProducer(
+                endpoints.kafka,
+                _MAX_PENDING,
+                block_s=_BLOCK_S,
+                linger_ms=5,
+                security=kafka_settings(endpoints.kafka_servers),
+            ) as producer:
                 bar = progress.add_task(f"replaying {path.name}", total=len(events))
                 show = every(_SHOWN_EVERY, lambda sent: progress.update(bar, completed=sent))
                 summary = replay_events(events, producer, speed, show)

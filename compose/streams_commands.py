@@ -102,7 +102,7 @@ def restore(
     try:
         point = control.files.point_at(path)
         if point.plan:
-            control.files.kept(point.plan, load_endpoints(places).kafka)  # Before anything is stopped.
+            control.files.kept(point.plan, load_endpoints(places).kafka_servers)  # Before anything is stopped.
         if control.is_running():
             with control.stopped():
                 control.submit("--restore-from", str(path.resolve()))

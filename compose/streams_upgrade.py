@@ -186,10 +186,10 @@ class StreamsUpgrade:
     def _topics(self, kind: JobKind) -> NextTopics:
         rows = [feature_topic(topic.view, NEXT) for topic in FEATURE_TOPICS]
         written = rows if kind == "feature" else [samples_topic(NEXT)]
-        return NextTopics(self._endpoints.kafka, [dead_letters_topic(NEXT), *written])
+        return NextTopics(self._endpoints.kafka_servers, [dead_letters_topic(NEXT), *written])
 
     def _check_history(self, kind: JobKind, accept_missing: bool) -> InputHistory:
-        history = read_history(self._job(kind), self._endpoints.kafka)
+        history = read_history(self._job(kind), self._endpoints.kafka_servers)
         if not (history.is_complete or accept_missing):
             raise UpgradeRefusedError(
                 f"the {kind} job would be built without what it was built from: {history.sentence()}. No backfill "
@@ -230,7 +230,7 @@ class StreamsUpgrade:
     def _compare(self, history: InputHistory, accept_differences: bool, timeout_s: float) -> Parity:
         self._say("comparing what both jobs compute")
         since_ms = 0 if history.is_complete else history.kept_from_ms or time.time_ns() // 1_000_000
-        parity = compare_rows(self._endpoints.kafka, self._app.features, NEXT, timeout_s, since_ms)
+        parity = compare_rows(self._endpoints.kafka_servers, self._app.features, NEXT, timeout_s, since_ms)
         if parity.different and not accept_differences:
             raise UpgradeRefusedError(
                 f"{parity.different} rows differ between the running and the new job ({parity.equal} are equal), first "
@@ -260,7 +260,7 @@ class StreamsUpgrade:
         return copied
 
     def _carry_over(self, kind: JobKind, since_ms: int) -> int:
-        kafka = self._endpoints.kafka
+        kafka = self._endpoints.kafka_servers
         first = copy_newest_rows(kafka, NEXT) if kind == "feature" else copy_missing_samples(kafka, NEXT, since_ms)
         return first + copy_missing_letters(kafka, NEXT, since_ms)
 

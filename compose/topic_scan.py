@@ -10,6 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from compose.errors import StackError, StackNotRunningError
+from features.kafka_connection import kafka_settings
 
 _SILENCE_S = 30.0
 """Longest wait for the next record before the reading is given up."""
@@ -30,7 +31,7 @@ def scan_topic(bootstrap: str, topic: str, since_ms: int | None = None) -> Itera
     consumer: Any = None
     try:
         consumer = KafkaConsumer(
-            bootstrap_servers=bootstrap.split(","),
+            **kafka_settings(bootstrap),
             group_id=None,
             enable_auto_commit=False,
             bootstrap_timeout_ms=5000,

@@ -15,6 +15,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from compose.errors import StackError
 from features.config import ConfigError, load_endpoints
+from features.kafka_connection import kafka_settings
 
 _KIB, _HOUR_MS = 1024, 3_600_000
 _DAY_MS = 24 * _HOUR_MS
@@ -93,7 +94,7 @@ def create_topics(bootstrap: str, timeout_s: float = _TIMEOUT_S) -> list[str]:
 
 
 def _create_missing(bootstrap: str) -> list[str]:
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap, client_id="headrace-topics", request_timeout_ms=10_000)
+    admin = KafkaAdminClient(**kafka_settings(bootstrap), client_id="headrace-topics", request_timeout_ms=10_000)
     try:
         existing = set(admin.list_topics())
         missing = [topic for topic in TOPICS if topic.name not in existing]
@@ -116,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.getLogger("kafka").setLevel(logging.ERROR)
     try:
-        created = create_topics(load_endpoints(options.endpoints).kafka)
+        created = create_topics(load_endpoints(options.endpoints).kafka_servers)
     except (ConfigError, StackError) as error:
         print(f"headrace: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else error.exit_code

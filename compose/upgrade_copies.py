@@ -17,6 +17,7 @@ from kafka.errors import KafkaError
 from compose.errors import StackError
 from compose.topic_scan import scan_topic
 from features.feature_topics import FEATURE_TOPICS
+from features.kafka_connection import kafka_settings
 from streams.kafka_tables import dead_letters_topic, feature_topic, samples_topic
 
 Record = tuple[bytes | None, bytes | None]
@@ -106,7 +107,7 @@ def letter_name(record: Any) -> tuple[Any, ...]:
 
 
 def _send(bootstrap: str, topic: str, records: Iterable[Record]) -> int:
-    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=20)
+    producer = KafkaProducer(**kafka_settings(bootstrap), linger_ms=20)
     try:
         sent = [producer.send(topic, key=key, value=value) for key, value in records]
         for future in sent:

@@ -24,6 +24,8 @@ from features.ingester import MAX_POLL_RECORDS, Ingester, backoff_s
 from features.ingester_metrics import IngesterMetrics
 from features.ingester_stats import IngesterStats
 from features.ingester_warm_up import warm_up_ingester
+from features.kafka_connection import kafka_settings
+from features.logs import set_up_logs
 from features.metrics_config import load_metrics_config
 from features.online_writer import OnlineWriter, clock_ms
 from features.record_reader import FeatureConsumer
@@ -42,9 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
     parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
+    set_up_logs("ingester", options.config)
     logging.getLogger("kafka").setLevel(logging.ERROR)
     try:
         app, endpoints = load_app_config(options.config), load_endpoints(options.endpoints)
@@ -101,7 +101,7 @@ def connect_consumer(endpoints: Endpoints, stop: threading.Event) -> Any:
     while not stop.is_set():
         try:
             return FeatureConsumer(
-                bootstrap_servers=endpoints.kafka.split(","),
+                **kafka_settings(endpoints.kafka_servers),
                 client_id="headrace-ingester",
                 group_id=None,
                 enable_auto_commit=False,

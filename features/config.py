@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from features.conditions import Condition, parse_condition
 from features.declared_features import DeclaredFeature, check_names, check_spans
 from features.feature_log_config import FeatureLogConfig
+from features.kafka_connection import KafkaSecurity, KafkaServers
 from features.strict_config import StrictConfig
 from features.yaml_file import parse_yaml
 
@@ -32,6 +33,7 @@ SECTIONS = (
     "model_store",
     "quality",
     "metrics",
+    "logs",
     "imports",
     "rules",
     "streams",
@@ -213,6 +215,8 @@ class Endpoints(StrictConfig):
 
     kafka: str
     """Bootstrap servers, `host:port[,host:port]`."""
+    kafka_security: KafkaSecurity | None = None
+    """How brokers are reached; None: plain text."""
     redis: str
     """`host:port`."""
     flink: str = ""
@@ -229,6 +233,11 @@ class Endpoints(StrictConfig):
     """Where the snapshots are, directory or URI; `model_store.uri` of `headrace.yaml` comes first."""
     state: str
     """Directory for checkpoints, logs and the Feast registry."""
+
+    @property
+    def kafka_servers(self) -> KafkaServers:
+        """What Kafka clients are given: the servers, and how they are reached."""
+        return KafkaServers(self.kafka, self.kafka_security)
 
 
 Section = TypeVar("Section", bound=BaseModel)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from features.config import ConfigError, load_app_config, load_endpoints, load_section
 from features.errors import StartupError
+from features.logs import set_up_logs
 from features.metrics_config import load_metrics_config
 from features.model_store_config import ModelStoreConfig
 from features.request_token_config import RequestTokensConfig
@@ -42,6 +43,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
+    set_up_logs("serving", arguments.config)
     app = load_app_config(arguments.config)
     serving = load_section(arguments.config, "serving", ServingConfig)
     endpoints = load_endpoints(arguments.endpoints)
@@ -92,7 +94,6 @@ def _worker_command(arguments: argparse.Namespace) -> Callable[[Path, str], Sequ
 
 def main() -> int:
     """Serve until SIGTERM; return 2 where the server cannot start as told, 1 where its workers are lost."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # It logs every reconnect attempt; our readers say it once.
     logging.getLogger("feast").setLevel(logging.WARNING)
     try:

@@ -26,6 +26,6 @@ class Connections:
         """Return the connections to the running stack; nothing is connected yet."""
         return cls(
             RedisUserRows(settings.endpoints, settings.app),
-            partial(connect_consumer, settings.endpoints.kafka),
-            partial(connect_producer, settings.endpoints.kafka),
+            partial(connect_consumer, settings.endpoints.kafka_servers),
+            partial(connect_producer, settings.endpoints.kafka_servers),
         )

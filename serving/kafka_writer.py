@@ -14,6 +14,8 @@ from kafka.errors import KafkaError
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from features.kafka_connection import kafka_settings
+
 logger = logging.getLogger(__name__)
 
 _BACKOFF_S = 1.0
@@ -45,7 +47,7 @@ def connect_producer(bootstrap_servers: str) -> Producer:
         KafkaError: no broker answers.
     """
     producer: Producer = KafkaProducer(
-        bootstrap_servers=bootstrap_servers.split(","),
+        **kafka_settings(bootstrap_servers),
         allow_auto_create_topics=False,
         bootstrap_timeout_ms=5000,
         max_block_ms=1000,

@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from features.kafka_connection import kafka_settings
+
 logger = logging.getLogger(__name__)
 
 Decoded = TypeVar("Decoded")
@@ -36,7 +38,7 @@ def connect_consumer(bootstrap_servers: str) -> Any:
         KafkaError: no broker answers.
     """
     return KafkaConsumer(
-        bootstrap_servers=bootstrap_servers.split(","),
+        **kafka_settings(bootstrap_servers),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         allow_auto_create_topics=False,

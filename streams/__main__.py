@@ -13,6 +13,7 @@ from pathlib import Path
 
 from features.config import AppConfig, ConfigError, load_app_config, load_endpoints, load_section
 from features.label_config import Labels, load_labels
+from features.logs import set_up_logs
 from features.whole_file import replace_file
 from streams.config import StreamsConfig
 from streams.errors import ClusterError, HistoryLostError, StreamsError
@@ -57,19 +58,19 @@ def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
     flink_dir = Path(endpoints.state) / "flink"
     names = JOBS if options.job == "all" else (f"{options.job}_job{options.suffix}",)
     tokens = load_token_check(options.config, Path(endpoints.state))
-    jobs = {name: build_job(name, app, labels, streams, endpoints.kafka, tokens) for name in names}
+    jobs = {name: build_job(name, app, labels, streams, endpoints.kafka_servers, tokens) for name in names}
     live = rest.wait_live_jobs(streams.submit_timeout_s)
     ids = {name: live[job.name] for name, job in jobs.items() if job.name in live}
     for name, job_id in ids.items():
         log.info("%s runs already as %s", jobs[name].name, job_id)
     files = {name: JobFiles(flink_dir, name) for name in jobs if name not in ids}
     if files:
-        starts = {name: _start_of(jobs[name], files[name], endpoints.kafka, options) for name in files}
+        starts = {name: _start_of(jobs[name], files[name], endpoints.kafka_servers, options) for name in files}
         # Here, because importing pyflink and starting its JVM takes seconds, and nothing above needs them.
         from streams.submission import SubmissionCluster, find_jars
 
         by_name = {starts[name].job.name: files[name] for name in files}
-        cluster = SubmissionCluster(rest, streams, endpoints.kafka, by_name, find_jars(options.jars))
+        cluster = SubmissionCluster(rest, streams, endpoints.kafka_servers, by_name, find_jars(options.jars))
         ids |= bring_up(starts, cluster)
     replace_file(flink_dir / "jobs.json", json.dumps(_known_ids(flink_dir) | ids).encode())
     return {name: ids[name] for name in jobs}
@@ -128,7 +129,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Exit codes: 0 the jobs run, 1 refused, 2 configuration or state do not fit, 3 no cluster."""
     options = parse_options(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    set_up_logs("streams", options.config)
     for chatty in ("apache_beam", "kafka", "pyflink"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

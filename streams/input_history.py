@@ -10,6 +10,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from features.kafka_connection import kafka_settings
 from streams.errors import ClusterError
 from streams.job import SqlJob
 
@@ -45,7 +46,7 @@ def read_history(job: SqlJob, bootstrap: str) -> InputHistory:
     """
     try:
         consumer = KafkaConsumer(
-            bootstrap_servers=bootstrap.split(","), group_id=None, enable_auto_commit=False, bootstrap_timeout_ms=10_000
+            **kafka_settings(bootstrap), group_id=None, enable_auto_commit=False, bootstrap_timeout_ms=10_000
         )
     except KafkaError as error:
         raise ClusterError(f"Kafka at {bootstrap} does not answer: {error}") from error

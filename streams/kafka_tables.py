@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from features.kafka_connection import flink_properties
 from streams.config import StreamsConfig
 from streams.sql_text import options
 
@@ -199,7 +200,7 @@ def _source(bootstrap: str, group: str, topic: str) -> dict[str, Any]:
     return {
         "connector": "kafka",
         "topic": topic,
-        "properties.bootstrap.servers": bootstrap,
+        **flink_properties(bootstrap),
         "properties.group.id": group,
         "scan.startup.mode": "earliest-offset",
     }
@@ -212,7 +213,7 @@ def _lenient_json() -> dict[str, Any]:
 def _sink(bootstrap: str, topic: str, streams: StreamsConfig) -> dict[str, Any]:
     return {
         "topic": topic,
-        "properties.bootstrap.servers": bootstrap,
+        **flink_properties(bootstrap),
         "properties.linger.ms": streams.linger_ms,
         "properties.max.request.size": _MAX_REQUEST_BYTES,
         "properties.batch.size": _BATCH_BYTES,

@@ -14,6 +14,7 @@ from features.blas_threads import limit_blas_threads
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.errors import StartupError
 from features.label_config import Labels, load_labels
+from features.logs import set_up_logs
 from features.metrics_config import load_metrics_config
 from features.model_store_config import ModelStoreConfig
 from features.quality.config import load_quality_config
@@ -61,9 +62,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
     parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
     options = parser.parse_args()
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
+    set_up_logs("trainer", options.config)
     logging.getLogger("kafka").setLevel(logging.ERROR)  # It logs every reconnect attempt; we say it once.
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -133,12 +132,12 @@ def _train(
         """Be one trainer from its start to its end; return whether another is to go on behind a rejection."""
         device = device_of(config)
         learner = OnlineLearner(app, config.learner, device, labels=labels, slices=config.slices, gate=config.gate)
-        hold_log = HoldLog(endpoints.kafka, follows_quality)
+        hold_log = HoldLog(endpoints.kafka_servers, follows_quality)
         startup = Startup(learner, config, places, Holds(app.name, hold_log), metrics)
         log = _connect_log(endpoints, config, stop)
         if log is None:
             return False
-        topics = KafkaVersionTopics(endpoints.kafka, app.name)
+        topics = KafkaVersionTopics(endpoints.kafka_servers, app.name)
         trainer = startup.open_trainer(log, topics, stop.is_set)
         if trainer is not None:
             trainer.run(stop.is_set, lambda: _say_ready(ready), catch_up_first=startup.is_anew)
@@ -168,7 +167,7 @@ def _connect_log(endpoints: Endpoints, config: TrainerConfig, stop: threading.Ev
     while not stop.is_set():
         log: SampleLog | None = None
         try:
-            log = SampleLog(endpoints.kafka, config.max_batch_samples)
+            log = SampleLog(endpoints.kafka_servers, config.max_batch_samples)
             if log.find_topics():
                 return log
             reason: object = "the topics do not exist; `headrace topics create` makes them"
@@ -177,7 +176,7 @@ def _connect_log(endpoints: Endpoints, config: TrainerConfig, stop: threading.Ev
         if log is not None:
             log.close()
         if not has_said:
-            logger.warning("no samples at %s yet (%s); trying again", endpoints.kafka, reason)
+            logger.warning("no samples at %s yet (%s); trying again", endpoints.kafka_servers, reason)
             has_said = True
         stop.wait(pause_s)
         pause_s = min(2 * pause_s, _BACKOFF_S[1])

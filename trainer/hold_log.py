@@ -13,6 +13,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from features.kafka_connection import kafka_settings
 from features.quality.hold_table import CONTROL_TOPIC
 from features.quality.profile import QUALITY_TOPIC
 from trainer.sample_log import LogRecord
@@ -36,7 +37,7 @@ class HoldLog:
 
     def __init__(self, bootstrap_servers: str, follows_quality: bool = True) -> None:
         self._wanted = (QUALITY_TOPIC, CONTROL_TOPIC) if follows_quality else (CONTROL_TOPIC,)
-        self._servers = bootstrap_servers.split(",")
+        self._servers = bootstrap_servers
         self._consumer: Any = None
         self._ranges: Any = None
         """Consumer for ranges, connected when first needed."""
@@ -123,7 +124,7 @@ class HoldLog:
 
     def _connect(self) -> Any:
         return KafkaConsumer(
-            bootstrap_servers=self._servers,
+            **kafka_settings(self._servers),
             client_id="headrace-trainer-holds",
             group_id=None,
             enable_auto_commit=False,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from features.kafka_connection import kafka_settings
 from trainer.errors import SampleError
 from trainer.gaps import RECREATED, RETENTION, TRUNCATED, Gap
 from trainer.samples import Sample
@@ -97,7 +98,7 @@ class SampleLog:
         self, bootstrap_servers: str, max_poll_records: int, connect: Callable[..., Any] = KafkaConsumer
     ) -> None:
         self._consumer: Any = connect(
-            bootstrap_servers=bootstrap_servers.split(","),
+            **kafka_settings(bootstrap_servers),
             client_id="headrace-trainer",
             group_id=None,
             enable_auto_commit=False,

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from features.kafka_connection import kafka_settings
 from trainer.delta_chunks import TOPIC as DELTAS_TOPIC
 from trainer.errors import FencedError
 
@@ -43,7 +44,7 @@ class KafkaVersionTopics:
     """
 
     def __init__(self, bootstrap_servers: str, name: str) -> None:
-        self._settings = {"bootstrap_servers": bootstrap_servers.split(","), "client_id": "headrace-trainer"}
+        self._settings = {**kafka_settings(bootstrap_servers), "client_id": "headrace-trainer"}
         self._transactional_id = f"headrace-{name}"
         self._producer: Any = None
 

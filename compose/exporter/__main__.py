@@ -15,6 +15,7 @@ from compose.exporter.redis_metrics import RedisMetrics
 from compose.exporter.stack_metrics import StackMetrics
 from features.config import ConfigError, Endpoints, load_endpoints
 from features.errors import StartupError
+from features.logs import set_up_logs
 from features.metrics_config import load_metrics_config
 from features.security.config import load_security_config
 from features.security.metrics_port import start_part_metrics
@@ -23,7 +24,7 @@ from features.security.metrics_port import start_part_metrics
 def collectors_of(endpoints: Endpoints) -> list[FlinkMetrics | KafkaMetrics | RedisMetrics | StackMetrics]:
     """Return what is told: of Kafka, Flink, Redis and the stack."""
     return [
-        KafkaMetrics(endpoints.kafka),
+        KafkaMetrics(endpoints.kafka_servers),
         FlinkMetrics(endpoints.flink),
         RedisMetrics(endpoints.redis),
         StackMetrics(Path(endpoints.state)),
@@ -36,7 +37,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
     parser.add_argument("--endpoints", type=Path, required=True, help="addresses, as `headrace up` writes them")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    set_up_logs("exporter", options.config)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # It logs every try to connect; `headrace_kafka_up` says it.
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,6 +12,7 @@ from kafka.errors import KafkaError
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from features.kafka_connection import kafka_settings
 from features.metric_families import family, labelled
 
 PREFIX = "headrace."
@@ -25,7 +26,7 @@ def connect(bootstrap: str) -> Any:
         KafkaError: no broker answers.
     """
     return KafkaConsumer(
-        bootstrap_servers=bootstrap.split(","),
+        **kafka_settings(bootstrap),
         client_id="headrace-exporter",
         group_id=None,
         enable_auto_commit=False,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from features.config import AppConfig, ConfigError, Endpoints, load_app_config, load_endpoints
 from features.errors import StartupError
+from features.logs import set_up_logs
 from features.metrics_config import load_metrics_config
 from features.quality.config import QualityConfig, load_quality_config
 from features.quality.quality_metrics import QualityMetrics
@@ -28,9 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
     parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
+    set_up_logs("quality", options.config)
     logging.getLogger("kafka").setLevel(logging.ERROR)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,7 +67,8 @@ def _watch(
     from features.quality.memory_file import MemoryFile
     from features.quality.quality_log import connect
 
-    log = connect(endpoints.kafka, stop, lambda attempt: min(_BACKOFF_S[0] * 2.0 ** min(attempt, 16), _BACKOFF_S[1]))
+    first_s, most_s = _BACKOFF_S
+    log = connect(endpoints.kafka_servers, stop, lambda attempt: min(first_s * 2.0 ** min(attempt, 16), most_s))
     if log is None:
         return
     state = Path(endpoints.state)

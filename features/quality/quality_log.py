@@ -11,6 +11,7 @@ import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 
+from features.kafka_connection import kafka_settings
 from features.quality.hold_table import CONTROL_TOPIC, QualityOrder, decode_order
 from features.quality.open_windows import DEAD_LETTERS_TOPIC, EVENTS_TOPIC
 from features.quality.profile import QUALITY_TOPIC, Profile, decode_profile, encode_profile
@@ -19,6 +20,7 @@ MAX_POLL_RECORDS = 2000
 _TIMEOUT_S = 10.0
 _READ_BACK_MS = 500
 
+_CLIENT = "headrace-quality"
 _log = logging.getLogger(__name__)
 
 
@@ -172,12 +174,11 @@ def name_of(part: Any) -> str:
 def connect(bootstrap_servers: str, stop: StopSignal, backoff_s: Callable[[int], float]) -> QualityLog | None:
     """Return the log, or None when stopped before a broker answered."""
     attempt = 0
-    servers = bootstrap_servers.split(",")
     while not stop.is_set():
         try:
             consumer = KafkaConsumer(
-                bootstrap_servers=servers,
-                client_id="headrace-quality",
+                **kafka_settings(bootstrap_servers),
+                client_id=_CLIENT,
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
@@ -189,7 +190,7 @@ def connect(bootstrap_servers: str, stop: StopSignal, backoff_s: Callable[[int],
             )
             return QualityLog(
                 consumer,
-                KafkaProducer(bootstrap_servers=servers, client_id="headrace-quality", acks="all", max_block_ms=5000),
+                KafkaProducer(**kafka_settings(bootstrap_servers), client_id=_CLIENT, acks="all", max_block_ms=5000),
             )
         except KafkaError as error:
             if attempt == 0:

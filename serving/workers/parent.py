@@ -82,7 +82,7 @@ class Parent:
         ]
         self.orders = WorkerOrders(self.workers)
         self.health = Health()
-        self.writer = KafkaWriter(partial(connect_producer, settings.endpoints.kafka), _ORDERS_WAITING)
+        self.writer = KafkaWriter(partial(connect_producer, settings.endpoints.kafka_servers), _ORDERS_WAITING)
         self._edge = Edge(serving, self.tokens)
         self._admin_grpc: Any = None
         self.admin_address = self._listen_for_orders() if settings.admin_address else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -52,20 +53,27 @@ class EventProducer:
         max_pending: records that may wait for their acknowledgement.
         block_s: how long `send` waits for a free place before it raises `BufferFullError`.
         linger_ms: how long a record may wait for others to travel with; 0 for the lowest latency.
+        security: settings of kafka-python for TLS and SASL (`security_protocol`, `ssl_cafile`, `sasl_...`); none for
+            plain text.
 
     Raises:
         BrokerUnavailableError: no broker answered.
     """
 
     def __init__(
-        self, bootstrap_servers: str, max_pending: int = 10_000, block_s: float = 1.0, linger_ms: int = 0
+        self,
+        bootstrap_servers: str,
+        max_pending: int = 10_000,
+        block_s: float = 1.0,
+        linger_ms: int = 0,
+        security: Mapping[str, Any] | None = None,
     ) -> None:
         self._max_pending = max_pending
         self._block_s = block_s
         self._places = threading.BoundedSemaphore(max_pending)
         try:
             self._producer: Any = KafkaProducer(
-                bootstrap_servers=bootstrap_servers.split(","),
+                **{**(security or {}), "bootstrap_servers": bootstrap_servers.split(",")},
                 client_id="headrace-client",
                 acks="all",
                 linger_ms=linger_ms,
