@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from features.config import StrictConfig
 from features.security.config import SecurityConfig
+from serving.tracing import TracingConfig
 
 _LONGEST_LIST = 500
 _ROUNDING = 1e-9
@@ -179,6 +180,8 @@ class ServingConfig(StrictConfig):
     models and bounds: what stands in this section holds for each."""
     drain_s: float = Field(5.0, ge=0)
     """How long calls in flight may still run after SIGTERM."""
+    tracing: TracingConfig = Field(default_factory=TracingConfig)
+    """Traces of requests and their stages."""
     reflection: bool = False
     """Offer gRPC server reflection, to callers with a token of role `admin`. Channelz is not there at all."""
 

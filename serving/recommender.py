@@ -59,6 +59,8 @@ logger = logging.getLogger(__name__)
 _FIRST_COST_S = 0.010
 """What a request is believed to take before the first was measured."""
 
+_FAILED_TO = "version %s failed to %s; answering by popularity"
+
 _LATE = 1.25
 """A busy loop wakes late from a read that took all of its time; what the ranking needs must be left even then."""
 
@@ -216,7 +218,7 @@ class Recommender:
         try:
             return self._ranked_list(model, asked)
         except Exception:  # Whatever a model does wrong, its callers get a valid list.
-            logger.exception("version %s failed to rank; answering by popularity", model.version)
+            logger.exception(_FAILED_TO, model.version, "rank", extra={"version": model.version})
             return self._fallback.rank(asked.query, asked.user, asked.now_ms, (RANKER_FAILED,))
 
     async def rank(
@@ -257,7 +259,7 @@ class Recommender:
             ranking = ranking_of(model, found, model.rank(found.inputs))
             clock.passed("rank")
         except Exception:
-            logger.exception("version %s failed to score; answering by popularity", model.version)
+            logger.exception(_FAILED_TO, model.version, "score", extra={"version": model.version})
             return self._ordered(asked, RANKER_FAILED)
         self._work.add(time.perf_counter() - started_s)
         places = ranking.order.tolist()

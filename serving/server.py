@@ -51,6 +51,7 @@ from serving.standing_order import StandingOrderFile
 from serving.status_file import ServingStatus, write_status
 from serving.store_health import StoreHealth
 from serving.topic_reader import TopicReader
+from serving.tracing import Tracing
 from serving.workers.shared_buckets import SharedBuckets
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,8 @@ class Server:
             connections.connect_consumer, (MODELS_TOPIC,), decode_announcement, self.models.announce, batch_size=1000
         )
         self.times = StageTimes()
+        self.tracing = Tracing(serving.tracing) if serving.tracing.is_enabled else None
+        self.times.is_traced = self.tracing is not None
         self.rules = RulesFile(settings.rules_path, app)
         self.recommender = Recommender(
             app,
@@ -220,6 +223,8 @@ class Server:
         await asyncio.gather(self.models.stop(), self._announcements.stop(), self.items.stop())
         await asyncio.to_thread(self.writer.stop, _WRITER_STOP_S)
         self._user_rows.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
     def status(self) -> ServingStatus:
         """Return what the status file says."""
@@ -234,7 +239,7 @@ class Server:
     def _add_services(self) -> None:
         settings = self._settings
         servicer = RecommenderServicer(
-            self.recommender, settings.app, settings.serving, self.admission, self.request_tokens
+            self.recommender, settings.app, settings.serving, self.admission, self.request_tokens, self.tracing
         )
         serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, self._grpc)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._grpc)

@@ -18,7 +18,9 @@ from serving.call_errors import answered_errors
 from serving.checked_id import MAX_ID_BYTES, check_id
 from serving.config import ServingConfig
 from serving.recommender import Recommender
+from serving.request_scope import RequestScope
 from serving.security.request_tokens import RequestTokens
+from serving.tracing import Tracing
 
 DEFAULT_NUM_ITEMS = 10
 MAX_NUM_ITEMS = 500
@@ -36,6 +38,7 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
         config: deadlines.
         admission: lets requests in.
         tokens: signs answers; None where request tokens are off.
+        tracing: begins traces; None where they are off.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
         config: ServingConfig,
         admission: Admission,
         tokens: RequestTokens | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._recommender = recommender
         self._app = app
         self._deadline_s = config.deadline_ms / 1000.0
@@ -56,46 +61,52 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
     async def Recommend(self, request: pb.RecommendRequest, context: Any) -> pb.RecommendResponse:
         """Retrieve and rank."""
         async with answered_errors(context):
-            budget, is_prefetch = self._budget_of(context), request.priority == pb.PRIORITY_PREFETCH
-            with self._admission.admit(token_of(context.invocation_metadata()), is_prefetch, budget):
-                answer = await self._recommender.recommend(self._query_of(request), budget)
-            return pb.RecommendResponse(
-                request_id=answer.request_id,
-                items=_items_of(answer.items, answer.heads),
-                model_version=answer.model_version,
-                model_age_s=answer.model_age_s,
-                arm=answer.arm,
-                degraded_reasons=answer.degraded_reasons,
-                request_token=self._request_token(request.user_id, answer),
-                served_time_ms=answer.served_time_ms,
-                experiment=answer.experiment,
-            )
+            with RequestScope(self._tracing, "Recommend", context) as scope:
+                budget, is_prefetch = self._budget_of(context), request.priority == pb.PRIORITY_PREFETCH
+                with self._admission.admit(token_of(context.invocation_metadata()), is_prefetch, budget):
+                    answer = await self._recommender.recommend(self._query_of(request), budget)
+                scope.note_answer(answer)
+                return pb.RecommendResponse(
+                    request_id=answer.request_id,
+                    items=_items_of(answer.items, answer.heads),
+                    model_version=answer.model_version,
+                    model_age_s=answer.model_age_s,
+                    arm=answer.arm,
+                    degraded_reasons=answer.degraded_reasons,
+                    request_token=self._request_token(request.user_id, answer),
+                    served_time_ms=answer.served_time_ms,
+                    experiment=answer.experiment,
+                )
         raise AssertionError("abort raises")
 
     async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:
         """Score the given candidates."""
         async with answered_errors(context):
-            budget = self._budget_of(context)
-            with self._admission.admit(token_of(context.invocation_metadata()), False, budget):
-                self._check_rank(request)
-                item_ids = list(request.item_ids)
-                answer = await self._recommender.rank(request.user_id, item_ids, budget, request.include_heads)
-            return _rank_response(answer)
+            with RequestScope(self._tracing, "Rank", context) as scope:
+                budget = self._budget_of(context)
+                with self._admission.admit(token_of(context.invocation_metadata()), False, budget):
+                    self._check_rank(request)
+                    item_ids = list(request.item_ids)
+                    answer = await self._recommender.rank(request.user_id, item_ids, budget, request.include_heads)
+                scope.note_answer(answer)
+                return _rank_response(answer)
         raise AssertionError("abort raises")
 
     async def SimilarItems(self, request: pb.SimilarItemsRequest, context: Any) -> pb.SimilarItemsResponse:
         """Answer from item vectors and co-visitation."""
         async with answered_errors(context):
-            budget = self._budget_of(context)
-            with self._admission.admit(token_of(context.invocation_metadata()), False, budget):
-                check_id("item_id", request.item_id)
-                num_items = check_num_items(request.num_items)
-                answer = self._recommender.similar_items(request.item_id, num_items, budget)
-            return pb.SimilarItemsResponse(
-                items=_items_of(answer.items),
-                model_version=answer.model_version,
-                degraded_reasons=answer.degraded_reasons,
-            )
+            with RequestScope(self._tracing, "SimilarItems", context) as scope:
+                budget = self._budget_of(context)
+                with self._admission.admit(token_of(context.invocation_metadata()), False, budget):
+                    check_id("item_id", request.item_id)
+                    num_items = check_num_items(request.num_items)
+                    answer = self._recommender.similar_items(request.item_id, num_items, budget)
+                scope.note_answer(answer)
+                return pb.SimilarItemsResponse(
+                    items=_items_of(answer.items),
+                    model_version=answer.model_version,
+                    degraded_reasons=answer.degraded_reasons,
+                )
         raise AssertionError("abort raises")
 
     def _query_of(self, request: pb.RecommendRequest) -> RecommendQuery:

@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from serving.tracing import TRACE, RequestTrace
+
 STAGES = (
     *("wait", "hydrate", "catalog", "filter", "candidates", "rank", "diversify", "explore", "answer", "log"),
     "total",
@@ -77,6 +79,22 @@ class StageClock:
         self._stages["total"].add(time.perf_counter() - self.started_s, 0.0)
 
 
+class _TracedClock(StageClock):
+    """Tells a trace of every stage, too."""
+
+    __slots__ = ("_trace",)
+
+    def __init__(self, stages: dict[str, _Stage], trace: RequestTrace) -> None:
+        super().__init__(stages)
+        self._trace = trace
+
+    def passed(self, stage: str) -> None:
+        """Say that `stage` ended now and the next one begins."""
+        began_s = self._last_s
+        super().passed(stage)
+        self._trace.note_stage(stage, began_s, self._last_s)
+
+
 class StageTimes(Collector):
     """Durations by stage, and counts of answers by degraded reason."""
 
@@ -85,6 +103,8 @@ class StageTimes(Collector):
         self.requests = 0
         self.degraded: dict[str, int] = {}
         self._stages = {stage: _Stage() for stage in STAGES}
+        self.is_traced = False
+        """Whether a request may have a trace."""
         self._degraded = Counter(
             "headrace_serving_degraded", "Answers below full quality.", ["reason"], registry=self.registry
         )
@@ -92,7 +112,8 @@ class StageTimes(Collector):
 
     def start(self) -> StageClock:
         """Begin with the first stage of a request."""
-        return StageClock(self._stages)
+        trace = TRACE.get() if self.is_traced else None
+        return StageClock(self._stages) if trace is None else _TracedClock(self._stages, trace)
 
     def count_answer(self, degraded_reasons: tuple[str, ...]) -> None:
         """Count one answered request."""

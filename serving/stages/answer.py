@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import random
-
+from features.request_id import REQUEST_ID, new_request_id
 from serving.answers import Answer, RankedList
 from serving.arms.arm import Arm
 from serving.serving_model import ServingModel
-
-_draw_bits = random.SystemRandom().getrandbits
-"""Request ids must differ between processes that started from one image."""
 
 
 def make_answer(
@@ -26,7 +22,7 @@ def make_answer(
     """
     created_ms = ranked.model_created_ms or (model.created_time_ms if model is not None else now_ms)
     return Answer(
-        request_id=f"{_draw_bits(128):032x}",
+        request_id=REQUEST_ID.get() or new_request_id(),
         items=ranked.items,
         model_version=ranked.model_version,
         model_age_s=max(0.0, (now_ms - created_ms) / 1000.0),

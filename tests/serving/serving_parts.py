@@ -46,6 +46,7 @@ from serving.snapshots import LocalSnapshots, Snapshots
 from serving.stage_times import StageTimes
 from serving.stages.by_arm import ArmStages
 from serving.standing_order import StandingOrderFile
+from serving.tracing import Tracing
 from tests.fakes import FakeBroker, FakeProducer
 from trainer.delta_chunks import TOPIC
 from trainer.model import Model
@@ -158,6 +159,7 @@ class World:
         self.arms = ArmTable(Arm.outside(self.models, config))
         self.canaries = Canaries(APP, config, self.models, self.arms, self.broker.connect)
         self.request_tokens: RequestTokens | None = None
+        self.tracing: Tracing | None = None
         self.are_items_current = True
         self.recommender = Recommender(
             APP,
@@ -205,7 +207,9 @@ class World:
     async def recommender_stub(self) -> AsyncIterator[Any]:
         """Run `Recommender` behind a real server on port 0."""
         server = grpc.aio.server()
-        servicer = RecommenderServicer(self.recommender, APP, self.config, self.admission, self.request_tokens)
+        servicer = RecommenderServicer(
+            self.recommender, APP, self.config, self.admission, self.request_tokens, self.tracing
+        )
         serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
         async with _running(server) as address, grpc.aio.insecure_channel(address) as channel:
             yield serving_pb2_grpc.RecommenderStub(channel)  # type: ignore[no-untyped-call]
