@@ -72,7 +72,7 @@ def collect_status(state_dir: Path) -> StackReport:
     jobs = _flink_jobs(endpoints)
     return StackReport(
         state_dir=str(state_dir),
-        endpoints=endpoints.model_dump(exclude={"tls"}),
+        endpoints=endpoints.addresses() | {"model_store": endpoints.model_store, "state": endpoints.state},
         parts=[_part_report(part) for part in read_status(state_dir).get("parts", [])],
         jobs={job["name"]: job["state"] for job in jobs},
         events=event_counts(lambda path: _ask_flink(endpoints, path), jobs),

@@ -47,8 +47,8 @@ def bring_up(
         if endpoints_to is not None:
             endpoints_to.write_text(stack_endpoints.model_dump_json(indent=2) + "\n", encoding="utf-8")
         console.print(f"up after {time.monotonic() - started_s:.0f} s; logs in {state_dir / 'logs'}")
-        for name, address in stack_endpoints.model_dump(exclude={"model_store", "state", "tls"}).items():
-            console.print(f"  {name:8} {address}")
+        for name, address in stack_endpoints.addresses().items():
+            console.print(f"  {name:16} {address}")
 
     show = _Progress(console, started_s).show
     if foreground:

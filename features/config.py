@@ -234,6 +234,11 @@ class Endpoints(StrictConfig):
     state: str
     """Directory for checkpoints, logs and the Feast registry."""
 
+    def addresses(self) -> dict[str, str]:
+        """Return what listens where, by name, for people; `metrics PART` for Prometheus' ports."""
+        named = {name: getattr(self, name) for name in ("kafka", "redis", "flink", "serving", "admin")}
+        return named | {f"metrics {part}": address for part, address in self.metrics.items()}
+
     @property
     def kafka_servers(self) -> KafkaServers:
         """What Kafka clients are given: the servers, and how they are reached."""

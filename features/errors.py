@@ -19,6 +19,10 @@ class StartupError(Exception):
     """Expected: a server cannot start as told; the message names the value and the mend."""
 
 
+class AddressTakenError(StartupError):
+    """Expected: another process listens there."""
+
+
 class FeaturesError(Exception):
     """Expected: the root of this package's errors."""
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from features.config import ConfigError, load_app_config, load_endpoints, load_section
+from features.config import ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.errors import StartupError
 from features.logs import set_up_logs
 from features.metrics_config import load_metrics_config
@@ -56,7 +56,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         endpoints,
         address=arguments.address or endpoints.serving or serving.address,
         admin_address=arguments.admin_address,
-        metrics_address=load_metrics_config(arguments.config).address("serving", endpoints),
+        metrics_address=_metrics_address(arguments, endpoints),
         name=arguments.name,
         rules_path=arguments.config,
         is_worker=arguments.worker_socket is not None,
@@ -80,6 +80,13 @@ async def _serve(arguments: argparse.Namespace) -> None:
         from serving.server import run_server
 
         await run_server(settings, is_stopping)
+
+
+def _metrics_address(arguments: argparse.Namespace, endpoints: Endpoints) -> str:
+    """Return where Prometheus is answered: a second server at an address of its own leaves the stack's port alone."""
+    is_second = bool(arguments.address) and arguments.address != endpoints.serving
+    others = endpoints.model_copy(update={"metrics": {}}) if is_second and endpoints.serving else endpoints
+    return load_metrics_config(arguments.config).address("serving", others)
 
 
 def _worker_command(arguments: argparse.Namespace) -> Callable[[Path, str], Sequence[str]]:

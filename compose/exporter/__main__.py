@@ -53,10 +53,11 @@ def main() -> int:
     except (ConfigError, StartupError) as error:
         print(error, file=sys.stderr)
         return 2
+    if port is None:  # Said already: the address is taken.
+        return 2
     print("READY exporter", flush=True)
     stop.wait()
-    if port is not None:
-        port.stop()
+    port.stop()
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.registry import Collector
 
-from features.errors import StartupError
+from features.errors import AddressTakenError
 from features.security.config import SecurityConfig, TlsConfig
 from features.security.listening import check_public, checked_address, ssl_context
 from features.security.role import Role
@@ -21,6 +22,7 @@ from features.security.token_file import Tokens
 from features.security.tokens import bearer_of
 
 _READ_TIMEOUT_S = 5.0
+logger = logging.getLogger(__name__)
 _STATUS_LINES = {"token": "401 Unauthorized", "role": "403 Forbidden"}
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -53,7 +55,7 @@ class MetricsPort:
         try:
             self._server = make_server(host.strip("[]"), int(port), app, kind, _Handler)
         except OSError as error:
-            raise StartupError(
+            raise AddressTakenError(
                 f"cannot listen on {address} for metrics: {error.strerror or error}; choose another port"
             ) from error
         self._server.tls = None if tls is None else ssl_context(tls)
@@ -96,6 +98,8 @@ def start_part_metrics(
 ) -> MetricsPort | None:
     """Answer scrapes of a part that has no other port: behind the server's tokens, over its certificates.
 
+    Where the address is taken the part goes on without.
+
     Raises:
         StartupError: the address or the certificates cannot be used.
         ConfigError: the tokens cannot be used.
@@ -106,7 +110,11 @@ def start_part_metrics(
     for collector in collectors:
         registry.register(collector)
     tokens = Tokens(security.tokens_path(state_dir))
-    port = open_metrics_port(address, registry, tokens, security.tls)
+    try:
+        port = open_metrics_port(address, registry, tokens, security.tls)
+    except AddressTakenError as error:  # A standby on the same machine, most likely: it must be able to take over.
+        logger.error("%s; nobody is told how this part does", error)
+        return None
     if port is not None:
         port.before_each = tokens.check
         port.start()

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from features.config import load_endpoints
-from features.metrics_config import PARTS
+from features.metrics_config import PARTS, load_metrics_config
 from features.security.config import load_security_config
 from tests.metrics_page import listed
 
@@ -138,11 +138,19 @@ def test_budgets_and_policies_select_pods_that_exist() -> None:
     assert wanted <= labels
 
 
+def container_port(part: str) -> int:
+    """Return the port called `metrics` of a part's container."""
+    pod = next(pod for name, pod in PODS if name == f"headrace-{part}")
+    return int(next(port["containerPort"] for port in pod["containers"][0]["ports"] if port["name"] == "metrics"))
+
+
 def test_configuration_loads_and_opens_no_port_without_certificates() -> None:
     """Parts read exactly these files; addresses that others reach have TLS and tokens."""
     endpoints = load_endpoints(BASE / "endpoints.json")
     assert load_security_config(BASE / "headrace.yaml").tls is not None
-    assert set(endpoints.metrics) == set(PARTS)
+    metrics = load_metrics_config(BASE / "headrace.yaml")
+    ports = [container_port(part) for part in PARTS]
+    assert [metrics.address(part, endpoints) for part in PARTS] == [f"0.0.0.0:{port}" for port in ports]
     assert endpoints.kafka_security is not None
     assert endpoints.kafka_security.protocol == "SASL_SSL"
 

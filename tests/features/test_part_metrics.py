@@ -68,6 +68,22 @@ def test_an_open_address_needs_certificates_and_a_token(tmp_path: Path) -> None:
         started(tmp_path, "0.0.0.0:0")
 
 
+def test_a_part_whose_port_is_taken_goes_on_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A standby on the same machine must be able to take over, and says why nobody is told of it."""
+    first = started(tmp_path)
+    assert first is not None
+    try:
+        assert started(tmp_path, first.address) is None
+        assert "choose another port" in caplog.text
+    finally:
+        first.stop()
+
+
+def test_addresses_are_told_by_name() -> None:
+    """`headrace up` prints them, Prometheus' ports too."""
+    assert ENDPOINTS.addresses()["metrics trainer"] == "127.0.0.1:9"
+
+
 def test_endpoints_come_before_the_configured_port_and_zero_is_off() -> None:
     """`headrace up` chooses; elsewhere the configuration does."""
     config = MetricsConfig(trainer_port=1234, quality_port=5678)
