@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from features.co_visitation import Pairs
 from features.compiled import compiled
+from features.item_lines import aligned_zeros
 from features.model_inputs import MARK, NUM_VISITS, RECENT_VISITS
 from features.title_index import NUM_BUCKETS, Titles, rarity
 from features.top_rows import top_places
@@ -31,9 +32,9 @@ class Scratch(NamedTuple):
     """The arrays of a `Workspace`, as compiled code takes them; all zeros between two lists."""
 
     visits: NDArray[np.float32]
-    """(N, visits) what the history says of each item."""
+    """(N, 8) what the history says of each item (visits), and a place for its mark: half a line of the cache."""
     marks: NDArray[np.uint8]
-    """(N,) what found the item first."""
+    """(N,) what found the item first: a byte of the last column of `visits`."""
     profile: NDArray[np.float32]
     """(buckets,) weights of the title tokens of the user's newest items."""
     pool: NDArray[np.int64]
@@ -44,10 +45,8 @@ class Workspace:
     """Scratch memory of one thread, a row an item: what a list touches is cleared behind it."""
 
     def __init__(self) -> None:
-        self.visits = np.zeros((64, NUM_VISITS), dtype=np.float32)
-        self.marks = np.zeros(64, dtype=np.uint8)
+        self._make_room(64)
         self.profile = np.zeros(NUM_BUCKETS, dtype=np.float32)
-        self.pool = np.zeros(64, dtype=np.int64)
 
     def scratch(self) -> Scratch:
         """Return the arrays."""
@@ -55,10 +54,13 @@ class Workspace:
 
     def reserve(self, num_items: int) -> None:
         """Grow to `num_items` rows, doubling the capacity."""
-        while num_items > len(self.marks):
-            self.visits = np.concatenate([self.visits, np.zeros_like(self.visits)])
-            self.marks = np.concatenate([self.marks, np.zeros_like(self.marks)])
-            self.pool = np.concatenate([self.pool, np.zeros_like(self.pool)])
+        if num_items > len(self.marks):  # All zeros between two lists: there is nothing to keep.
+            self._make_room(max(num_items, 2 * len(self.marks)))
+
+    def _make_room(self, num_items: int) -> None:
+        self.visits = aligned_zeros(num_items, NUM_VISITS + 1)
+        self.marks = self.visits.view(np.uint8)[:, 4 * NUM_VISITS]
+        self.pool = np.zeros(num_items, dtype=np.int64)
 
 
 @compiled
@@ -73,10 +75,10 @@ def touch_neighbours(
     scratch: Scratch,
 ) -> int:
     """Sum up what follows the history and what resembles it; mark the consumed items; return the size of the pool."""
-    size = 0
+    size, marks, pool = 0, scratch.marks, scratch.pool
     for row in consumed:
         if 0 <= row < num_items:
-            size = _mark(row, _CONSUMED, scratch, size)
+            size = _mark(row, _CONSUMED, marks, pool, size)
     recency = _sum_of_recency(len(history))
     weight = 1.0
     for place in range(len(history)):
@@ -94,12 +96,12 @@ def touch_neighbours(
 
 
 @compiled
-def _mark(row: int, mark: int, scratch: Scratch, size: int) -> int:
+def _mark(row: int, mark: int, marks: NDArray[np.uint8], pool: NDArray[np.int64], size: int) -> int:
     """Put an item into the pool, unless it is there; return the size of the pool."""
-    if scratch.marks[row]:
+    if marks[row]:
         return size
-    scratch.marks[row] = mark
-    scratch.pool[size] = row
+    marks[row] = mark
+    pool[size] = row
     return size + 1
 
 
@@ -119,20 +121,22 @@ def _touch_pairs(
     """Add what follows one item of the history, `place` from its newest, to the visits of its neighbours."""
     if not 0 <= row < len(pairs.totals):
         return size
-    visits, total = scratch.visits, max(pairs.totals[row], 1.0)
-    for k in range(pairs.neighbours.shape[1]):
-        neighbour = pairs.neighbours[row, k]
+    visits, marks, pool = scratch.visits, scratch.marks, scratch.pool
+    neighbours, weights, totals = pairs.neighbours, pairs.weights, pairs.totals
+    total = max(totals[row], 1.0)
+    for k in range(neighbours.shape[1]):
+        neighbour = neighbours[row, k]
         if neighbour < 0:
             break
         if neighbour >= num_items:
             continue
-        size = _mark(neighbour, _BY_PAIRS, scratch, size)
-        chance = pairs.weights[row, k] / total
+        size = _mark(neighbour, _BY_PAIRS, marks, pool, size)
+        chance = weights[row, k] / total
         if place == 0:
             visits[neighbour, 0] += chance
         if place < SHORT_WINDOW:
             visits[neighbour, 1] += chance / min(SHORT_WINDOW, length)
-            visits[neighbour, 6] += pairs.weights[row, k] / math.sqrt(total * max(pairs.totals[neighbour], 1.0))
+            visits[neighbour, 6] += weights[row, k] / math.sqrt(total * max(totals[neighbour], 1.0))
         visits[neighbour, 2] += chance / length
         visits[neighbour, RECENT_VISITS] += recency * chance
     return size
@@ -145,18 +149,19 @@ def _touch_successors(
     """Add what came right after one of the newest items to the visits of those."""
     if not 0 <= row < len(successors.totals):
         return size
-    total = max(successors.totals[row], 1.0)
-    for k in range(successors.neighbours.shape[1]):
-        neighbour = successors.neighbours[row, k]
+    visits, marks, pool = scratch.visits, scratch.marks, scratch.pool
+    neighbours, weights, total = successors.neighbours, successors.weights, max(successors.totals[row], 1.0)
+    for k in range(neighbours.shape[1]):
+        neighbour = neighbours[row, k]
         if neighbour < 0:
             break
         if neighbour >= num_items:
             continue
-        size = _mark(neighbour, _BY_PAIRS, scratch, size)
-        chance = successors.weights[row, k] / total
+        size = _mark(neighbour, _BY_PAIRS, marks, pool, size)
+        chance = weights[row, k] / total
         if place == 0:
-            scratch.visits[neighbour, 4] += chance
-        scratch.visits[neighbour, 5] += chance / min(SHORT_WINDOW, length)
+            visits[neighbour, 4] += chance
+        visits[neighbour, 5] += chance / min(SHORT_WINDOW, length)
     return size
 
 
@@ -173,7 +178,7 @@ def _touch_titles(
     """Add the words of one item of the history to the user's profile, and the items that share them to the pool."""
     if not 0 <= row < len(titles.tokens):
         return size
-    square = 0.0
+    square, marks, pool = 0.0, scratch.marks, scratch.pool
     for slot in range(titles.tokens.shape[1]):
         if titles.tokens[row, slot] < 0:
             break
@@ -188,7 +193,7 @@ def _touch_titles(
             if neighbour < 0:
                 break
             if neighbour < num_items:
-                size = _mark(neighbour, _BY_TITLE, scratch, size)
+                size = _mark(neighbour, _BY_TITLE, marks, pool, size)
     return size
 
 
@@ -204,9 +209,10 @@ def has_titles(history: NDArray[np.int64], titles: Titles) -> bool:
 @compiled
 def touch_rows(found: NDArray[np.int64], source: int, num_items: int, scratch: Scratch, size: int) -> int:
     """Put what a further source found into the pool, -1 is passed over; return the size of the pool."""
+    marks, pool = scratch.marks, scratch.pool
     for row in found:
         if 0 <= row < num_items:
-            size = _mark(row, source, scratch, size)
+            size = _mark(row, source, marks, pool, size)
     return size
 
 
@@ -231,10 +237,10 @@ def nearest_rows(closeness: NDArray[np.float32], is_listable: NDArray[np.bool_],
 def listable_pool(is_listable: NDArray[np.bool_], scratch: Scratch, size: int) -> NDArray[np.int64]:
     """Return the rows of the pool that may be shown, in the order of their discovery; (m,)."""
     rows = np.empty(size, dtype=np.int64)
-    count = 0
+    count, marks, pool = 0, scratch.marks, scratch.pool
     for place in range(size):
-        row = scratch.pool[place]
-        if scratch.marks[row] != _CONSUMED and is_listable[row]:
+        row = pool[place]
+        if marks[row] != _CONSUMED and is_listable[row]:
             rows[count] = row
             count += 1
     return rows[:count]
@@ -309,11 +315,10 @@ def _places_of(wanted: NDArray[np.int64], rows: NDArray[np.int64], marks: NDArra
 @compiled
 def clear_scratch(scratch: Scratch, size: int, history: NDArray[np.int64], titles: Titles) -> None:
     """Leave the scratch memory as it was found: zeros."""
+    visits, pool = scratch.visits, scratch.pool
     for place in range(size):
-        row = scratch.pool[place]
-        scratch.marks[row] = 0
-        for column in range(scratch.visits.shape[1]):
-            scratch.visits[row, column] = 0.0
+        for column in range(NUM_VISITS + 1):  # The mark lies in the last one.
+            visits[pool[place], column] = 0.0
     for place in range(min(len(history), TITLE_WINDOW)):
         row = history[place]
         if 0 <= row < len(titles.tokens):

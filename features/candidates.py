@@ -21,11 +21,11 @@ from features.config import CandidatesConfig, FeaturesConfig
 from features.count_tables import CountTables
 from features.declared_features import of_entity
 from features.declared_values import declared_values
+from features.item_lines import ItemLines, empty_lines, fill_facts, fill_lines
 from features.item_summary import ItemSummary
 from features.item_table import ItemTable
 from features.list_assembly import Shared, Wanted, assemble_list
 from features.model_inputs import CLIP, ItemArrays, UserArrays
-from features.pool_inputs import fill_static_inputs
 from features.title_index import rarity_table
 from features.user_state import UserState
 
@@ -101,11 +101,41 @@ class ListContext(NamedTuple):
     """(N,)"""
     popularity: NDArray[np.float32]
     """(N,)"""
-    static: NDArray[np.float32]
-    """(N, H + 5) pre-ranker inputs that are the same for every user."""
+    lines: ItemLines
+    """What the pre-ranker reads of each; categories and publication times as of now too."""
     rarities: NDArray[np.float64]
     """Of title tokens by how many titles hold them."""
     counts: CountTables
+
+
+class LineInputs(NamedTuple):
+    """What the lines of a context are made of: views, taken where the table changes, for any thread."""
+
+    summary: ItemSummary
+    table_rows: NDArray[np.int64]
+    """(N,) the caller's rows in the table."""
+    sums: NDArray[np.float64]
+    decay: NDArray[np.float64]
+    categories: NDArray[np.int32]
+    published_ms: NDArray[np.int64]
+    seen_ms: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, summary: ItemSummary, table: ItemTable, counts: CountTables, table_rows: NDArray[np.int64]
+    ) -> LineInputs:
+        """Look at a table, `counts` being in the caller's rows."""
+        sums, decay = table.counters.sums_and_decay(summary.now_ms)
+        facts = table.categories, table.published_time_ms
+        return cls(summary, table_rows, sums, decay, *facts, counts.seen_ms)
+
+    def lines(self) -> ItemLines:
+        """Write the lines; a pass over all items."""
+        made, summary, table_rows = empty_lines(len(self.table_rows), len(self.decay)), self.summary, self.table_rows
+        popularity, now_ms = summary.popularity[table_rows], summary.now_ms
+        fill_facts(0, table_rows, self.categories, self.published_ms, len(self.decay), made)
+        fill_lines(table_rows, self.sums, self.decay, summary.totals, self.seen_ms, popularity, now_ms, made)
+        return made
 
 
 def list_context(
@@ -114,6 +144,7 @@ def list_context(
     counts: CountTables,
     table_rows: NDArray[np.int64],
     rows_of_table: NDArray[np.int64] | None = None,
+    lines: ItemLines | None = None,
 ) -> ListContext:
     """Express a summary in the caller's rows.
 
@@ -123,7 +154,10 @@ def list_context(
         counts: in the caller's rows.
         table_rows: (N,) the caller's rows in the table.
         rows_of_table: (rows of the table,) the table's rows in the caller's space, -1 unknown; None where both are one.
+        lines: of `LineInputs`, of the first of the rows at least; None where they are yet to be made.
     """
+    if lines is None:
+        lines = LineInputs.of(summary, table, counts, table_rows).lines()
 
     def of(rows: NDArray[np.int64]) -> NDArray[np.int64]:
         if rows_of_table is None:
@@ -139,7 +173,7 @@ def list_context(
         of(summary.fresh),
         summary.is_listable[table_rows],
         summary.popularity[table_rows],
-        _static_inputs(table, counts, table_rows, summary),
+        more_lines(lines, table, table_rows),
         rarity_table(len(table_rows)),
         counts,
     )
@@ -152,9 +186,28 @@ def with_more_rows(context: ListContext, table_rows: NDArray[np.int64], is_lista
         table_rows=table_rows,
         is_listable=is_listable,
         popularity=np.pad(context.popularity, (0, missing)),
-        static=np.pad(context.static, ((0, missing), (0, 0))),
+        lines=more_lines(context.lines, context.table, table_rows),
         rarities=rarity_table(len(table_rows)),
     )
+
+
+def more_lines(lines: ItemLines, table: ItemTable, table_rows: NDArray[np.int64]) -> ItemLines:
+    """Return lines of all rows: those that were there, and behind them what the item table says of the others."""
+    known, spans = len(lines.numbers), len(table.counters.half_lives_ms)
+    if known == len(table_rows):
+        return lines
+    made = empty_lines(len(table_rows), spans)
+    made.numbers[:known] = lines.numbers
+    fill_facts(known, table_rows, table.categories, table.published_time_ms, spans, made)
+    return made
+
+
+def renew_facts(context: ListContext, row: int) -> None:
+    """Look up again what the item table says of one of the caller's rows: its record has changed."""
+    if row < len(context.table_rows):
+        table = context.table
+        spans, rows = len(table.counters.half_lives_ms), context.table_rows[: row + 1]
+        fill_facts(row, rows, table.categories, table.published_time_ms, spans, context.lines)
 
 
 def build_list(
@@ -211,7 +264,7 @@ def _shared(context: ListContext, is_allowed: NDArray[np.bool_] | None) -> Share
         context.table_rows,
         context.is_listable if is_allowed is None else context.is_listable & is_allowed,
         context.popularity,
-        context.static,
+        context.lines,
         context.summary.category_shares,
         context.leaders,
         context.category_leaders,
@@ -273,18 +326,6 @@ def _user_arrays(user: UserState, rows: UserRows, table: ItemTable) -> UserArray
         rows.shown,
         user.shown_times_ms,
     )
-
-
-def _static_inputs(
-    table: ItemTable, counts: CountTables, table_rows: NDArray[np.int64], summary: ItemSummary
-) -> NDArray[np.float32]:
-    sums, decay = table.counters.sums_and_decay(summary.now_ms)
-    out = np.zeros((len(table_rows), len(decay) + 5), dtype=np.float32)
-    published_ms, popularity = table.published_time_ms, summary.popularity[table_rows]
-    fill_static_inputs(
-        table_rows, sums, decay, summary.totals, published_ms, counts.seen_ms, popularity, summary.now_ms, out
-    )
-    return out
 
 
 def _declared_inputs(

@@ -168,5 +168,6 @@ class DecayedTable:
         ahead = (times_ms - self._reference_ms) / self.half_lives_ms
         if (ahead > _REBASE_HALF_LIVES).any():
             moved = np.where(ahead > _REBASE_HALF_LIVES, ahead, 0.0)
-            self._sums *= np.exp2(-moved)[None, :, None]
+            # Not in place: a thread may still sum up what it has a view of, with the factors of before.
+            self._sums = self._sums * np.exp2(-moved)[None, :, None]
             self._reference_ms = self._reference_ms + moved * self.half_lives_ms

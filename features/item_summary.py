@@ -6,8 +6,8 @@ Letters: `N` items of the table, `H` half-lives, `C` categories, `M` leaders.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,34 @@ CATEGORY_LEADERS = 40
 _RANKED = 4000
 FRESH = 64
 """Newest items by publication time that lists may draw from."""
+
+
+class SummaryInputs(NamedTuple):
+    """What a summary is made of: views, taken where the table changes, that may be summed up in a thread.
+
+    Rows may change under it, each by itself; which rows there are, and what decays them, stays.
+    """
+
+    now_ms: int
+    sums: NDArray[np.float64]
+    """(N, H, 3) not decayed."""
+    decay: NDArray[np.float64]
+    """(H,)"""
+    is_listable: NDArray[np.bool_]
+    """(N,)"""
+    categories: NDArray[np.int32]
+    """(N, any)"""
+    num_categories: int
+    published_ms: NDArray[np.int64]
+    """(N,)"""
+
+    @classmethod
+    def of_table(cls, table: ItemTable, now_ms: int, only_seen: bool = False) -> SummaryInputs:
+        """Look at a table as of now."""
+        sums, decay = table.counters.sums_and_decay(now_ms)
+        listable = ItemSummary.listable(table, now_ms, only_seen)
+        names, published_ms = table.category_names, table.published_time_ms
+        return cls(now_ms, sums, decay, listable, table.categories, len(names), published_ms)
 
 
 @dataclass(frozen=True)
@@ -56,18 +84,21 @@ class ItemSummary:
     @classmethod
     def of_table(cls, table: ItemTable, now_ms: int, only_seen: bool = False) -> ItemSummary:
         """Summarise a table as of now; `only_seen` takes items without an event out of every list."""
-        size = len(table)
-        sums, decay = table.counters.sums_and_decay(now_ms)
+        return cls.of(SummaryInputs.of_table(table, now_ms, only_seen))
+
+    @classmethod
+    def of(cls, inputs: SummaryInputs) -> ItemSummary:
+        """Sum up; a pass over all items, in any thread."""
+        now_ms, sums, decay, listable, categories, num_categories, published = inputs
+        size = len(sums)
         totals = np.asarray(sums.sum(axis=0) * decay[:, None])
         popularity = np.empty(size, dtype=np.float32)
         _popularity_of_all(sums, decay, totals, popularity)
-        listable = cls.listable(table, now_ms, only_seen)
-        shares = np.zeros((len(table.category_names), 2))
-        _category_sums(sums, table.categories, shares)
-        published = table.published_time_ms
+        shares = np.zeros((num_categories, 2))
+        _category_sums(sums, categories, shares)
         ranked = best_rows(np.where(listable, popularity, -np.inf), _RANKED)
         category_leaders = np.full((len(shares), CATEGORY_LEADERS), -1, dtype=np.int64)
-        _leaders_by_category(ranked, table.categories, category_leaders)
+        _leaders_by_category(ranked, categories, category_leaders)
         return cls(
             now_ms=now_ms,
             num_items=size,
@@ -79,6 +110,12 @@ class ItemSummary:
             category_shares=shares / np.maximum(shares.sum(axis=0), 1e-9),
             is_listable=listable,
         )
+
+    def with_more_items(self, table: ItemTable, now_ms: int) -> ItemSummary:
+        """Give items that came since a row, without their counts, and look anew at which may be shown."""
+        popularity = np.pad(self.popularity, (0, len(table) - self.num_items))
+        listable = self.listable(table, now_ms, only_seen=False)
+        return replace(self, num_items=len(table), popularity=popularity, is_listable=listable)
 
 
 def popularity_order(table: ItemTable, now_ms: int) -> NDArray[np.int64]:
@@ -139,7 +176,7 @@ def _category_sums(
     for row in range(len(sums)):
         for place in range(categories.shape[1]):
             code = categories[row, place]
-            if code < 0:
+            if code < 0 or code >= len(category_sums):  # Later: the table may grow meanwhile.
                 break
             category_sums[code, 0] += sums[row, -1, 1]
             category_sums[code, 1] += sums[row, -1, 0]
@@ -151,7 +188,7 @@ def _leaders_by_category(ranked: NDArray[np.int64], categories: NDArray[np.int32
     for row in ranked:
         for place in range(categories.shape[1]):
             code = categories[row, place]
-            if code < 0:
+            if code < 0 or code >= len(leaders):
                 break
             if sizes[code] < leaders.shape[1]:
                 leaders[code, sizes[code]] = row

@@ -26,6 +26,7 @@ from features.candidate_pool import (
 from features.co_visitation import Pairs
 from features.compiled import compiled
 from features.count_tables import HISTORY_WINDOW
+from features.item_lines import ItemLines
 from features.item_summary import most_popular
 from features.list_inputs import Pooled, fill_ranker_inputs
 from features.model_inputs import ItemArrays, UserArrays
@@ -42,8 +43,7 @@ class Shared(NamedTuple):
     """(N,)"""
     popularity: NDArray[np.float32]
     """(N,)"""
-    static: NDArray[np.float32]
-    """(N, H + 5) pre-ranker inputs that are the same for every user."""
+    lines: ItemLines
     category_shares: NDArray[np.float64]
     """(C, 2)"""
     leaders: NDArray[np.int64]
@@ -127,9 +127,9 @@ def assemble_list(
         rows, touched = _pool(shared, user, len(consumed), closeness, wanted, scratch, touched)
     sources = PoolSources(
         shared.table_rows,
-        items,
-        shared.static,
-        shared.popularity,
+        items.categories,
+        shared.lines,
+        len(items.decay),
         model_inputs.category_leans(user, shared.category_shares),
         model_inputs.mean_published_ms(user, shared.table_rows, items),
         shared.titles,

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from features import model_inputs
 from features.candidate_pool import Scratch
 from features.compiled import compiled
+from features.item_lines import hand_score
 from features.item_summary import popularity_of
 from features.model_inputs import NUM_CATEGORY_INPUTS, NUM_VISITS, RECENT_VISITS, ItemArrays, UserArrays
-from features.pool_inputs import POOL_GAP, POOL_TITLE, POOL_TOWER, hand_score
+from features.pool_inputs import POOL_GAP, POOL_TITLE, POOL_TOWER
 
 
 class Pooled(NamedTuple):

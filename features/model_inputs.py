@@ -294,31 +294,6 @@ def category_leans(user: UserArrays, category_shares: NDArray[np.float64]) -> ND
 
 
 @compiled
-def fill_category_inputs(
-    rows: NDArray[np.int64],
-    table_rows: NDArray[np.int64],
-    categories: NDArray[np.int32],
-    leans: NDArray[np.float64],
-    out: NDArray[np.float32],
-    column: int,
-) -> None:
-    """Write what `category_leans` says of the items' categories, (any, n): their mean, 0 where nothing is known."""
-    for place in range(len(rows)):
-        row, known, unseen, by_positives, by_events = table_rows[rows[place]], 0, 0.0, 0.0, 0.0
-        for slot in range(categories.shape[1]):
-            code = categories[row, slot]
-            if code < 0 or code >= len(leans):
-                break
-            known += 1
-            by_positives += leans[code, 0]
-            by_events += leans[code, 1]
-            unseen += leans[code, 2]
-        out[column, place] = by_positives / known if known else 0.0
-        out[column + 1, place] = by_events / known if known else 0.0
-        out[column + 2, place] = unseen / known if known else 0.0
-
-
-@compiled
 def fill_ages(
     published_ms: int,
     row: int,

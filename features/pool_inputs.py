@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from features import model_inputs
 from features.candidate_pool import Scratch
 from features.compiled import compiled
-from features.model_inputs import RECENT_VISITS, ItemArrays
+from features.item_lines import FAR_CODE, NO_CODE, ItemLines, codes_at, hand_score, num_static_of, published_at
+from features.model_inputs import RECENT_VISITS
 from features.title_index import Titles, rarity
 
 _PRE_RANKER_VISITS = (RECENT_VISITS, 1, 5, 6)
 """Columns of the visits that the pre-ranker looks at."""
-CO_VISITATION_SHARE = 0.5
-"""Weight of co-visitation over the last 5 against popularity in the hand score."""
 _BLOCK = 64
 """Rows that are filled and scored at once."""
+_FIRST_STATIC = 7
+"""From here on a line's own numbers are copied."""
 POOL_TITLE, POOL_TOWER, POOL_GAP = 4, 5, 6
 """Columns of the pool's inputs that the ranker sees too, as are the last three, of categories."""
 
@@ -53,45 +54,15 @@ def title_similarity(
     return dot / math.sqrt(square)
 
 
-@compiled
-def hand_score(last_5: float, popularity: float) -> float:
-    """Mix P(next | last 5) with popularity, half and half, as a scaled log: the simple method to beat."""
-    return model_inputs.log_share(CO_VISITATION_SHARE * last_5 + (1.0 - CO_VISITATION_SHARE) * popularity)
-
-
-@compiled
-def fill_static_inputs(
-    table_rows: NDArray[np.int64],
-    sums: NDArray[np.float64],
-    decay: NDArray[np.float64],
-    totals: NDArray[np.float64],
-    published_ms: NDArray[np.int64],
-    seen_ms: NDArray[np.int64],
-    popularity: NDArray[np.float32],
-    now_ms: int,
-    out: NDArray[np.float32],
-) -> None:
-    """Write the pre-ranker inputs that are the same for every user, (N, H + 5): hand score, log shares, ages, idle."""
-    spans = 1 + len(decay)
-    for row in range(len(table_rows)):
-        table_row = table_rows[row]
-        out[row, 0] = hand_score(0.0, popularity[row])
-        for span in range(len(decay)):
-            positives = sums[table_row, span, 1] * decay[span]
-            out[row, 1 + span] = model_inputs.log_share(positives / max(totals[span, 1], 1.0))
-        model_inputs.fill_ages(published_ms[table_row], row, seen_ms, now_ms, out, row, spans)
-
-
 class PoolSources(NamedTuple):
     """What the pre-ranker's inputs of one list are computed from."""
 
     table_rows: NDArray[np.int64]
     """(N,)"""
-    items: ItemArrays
-    static: NDArray[np.float32]
-    """(N, H + 5)"""
-    popularity: NDArray[np.float32]
-    """(N,)"""
+    categories: NDArray[np.int32]
+    """Of the item table, for codes that are too large for a line."""
+    lines: ItemLines
+    num_half_lives: int
     leans: NDArray[np.float64]
     """(C, 3) of the user, see `model_inputs.category_leans`."""
     taste_published_ms: float
@@ -142,31 +113,70 @@ def _fill_block(
 ) -> None:
     """Write the inputs of some rows, (P, any); `first` is the place of `rows[0]` among the given ones."""
     # Arrays by names of their own: what lies in a tuple is counted anew by every pass of the loop.
-    static, visits, closeness, is_given = sources.static, scratch.visits, sources.closeness, sources.is_given
-    table_rows, published_ms, popularity = sources.table_rows, sources.items.published_ms, sources.popularity
+    numbers, visits, closeness, is_given = sources.lines.numbers, scratch.visits, sources.closeness, sources.is_given
     titles, profile, rarities, tokens = sources.titles, scratch.profile, sources.rarities, sources.titles.tokens
-    has_profile, taste_ms, num_items = sources.has_profile, sources.taste_published_ms, len(table_rows)
-    for place in range(len(rows)):
-        row = rows[place]
-        for index in range(static.shape[1]):
-            out[7 + index, place] = static[row, index]
-        at = first + place if is_given else row
-        out[POOL_TOWER, place] = closeness[at] if at < len(closeness) else 0.0
-        out[POOL_GAP, place] = model_inputs.age_gap(published_ms[table_rows[row]], taste_ms)
-    nothing, unlike = model_inputs.log_share(0.0), model_inputs.log_similarity(0.0)
-    for place in range(len(rows)):
+    has_profile, num_items, spans = sources.has_profile, len(sources.table_rows), sources.num_half_lives
+    num_static = num_static_of(spans)
+    for place in range(len(rows)):  # Short, so that many items are on their way from memory at once.
         row = rows[place]
         for column in range(4):
-            chance = visits[row, _PRE_RANKER_VISITS[column]]
+            out[column, place] = visits[row, _PRE_RANKER_VISITS[column]]
+        at = first + place if is_given else row
+        out[POOL_TOWER, place] = closeness[at] if at < len(closeness) else 0.0
+        out[POOL_GAP, place] = numbers[row, num_static]  # Popularity, for the hand score below.
+    for place in range(len(rows)):
+        row = rows[place]
+        for index in range(num_static):
+            out[_FIRST_STATIC + index, place] = numbers[row, index]
+        if out[1, place] > 0.0:
+            out[_FIRST_STATIC, place] = hand_score(out[1, place], out[POOL_GAP, place])
+    nothing, unlike = model_inputs.log_share(0.0), model_inputs.log_similarity(0.0)
+    for column in range(4):
+        for place in range(len(rows)):
+            chance = out[column, place]
             out[column, place] = model_inputs.log_share(chance) if chance > 0.0 else nothing
-        if visits[row, 1] > 0.0:
-            out[7, place] = hand_score(visits[row, 1], popularity[row])
+    for place in range(len(rows)):
         similarity[place], out[POOL_TITLE, place] = 0.0, unlike
+        row = rows[place]
         if has_profile and row < len(tokens):
             similarity[place] = title_similarity(row, titles, profile, num_items, rarities)
             out[POOL_TITLE, place] = model_inputs.log_similarity(similarity[place])
-    categories = sources.items.categories
-    model_inputs.fill_category_inputs(rows, table_rows, categories, sources.leans, out, 7 + static.shape[1])
+    times_ms, published, taste_ms = sources.lines.times_ms, published_at(spans), sources.taste_published_ms
+    for place in range(len(rows)):
+        out[POOL_GAP, place] = model_inputs.age_gap(times_ms[rows[place], published], taste_ms)
+    column = _FIRST_STATIC + num_static
+    table_rows, categories = sources.table_rows, sources.categories
+    fill_category_inputs(rows, table_rows, categories, sources.lines, spans, sources.leans, out, column)
+
+
+@compiled
+def fill_category_inputs(
+    rows: NDArray[np.int64],
+    table_rows: NDArray[np.int64],
+    categories: NDArray[np.int32],
+    lines: ItemLines,
+    num_half_lives: int,
+    leans: NDArray[np.float64],
+    out: NDArray[np.float32],
+    column: int,
+) -> None:
+    """Write what `category_leans` says of the items' categories, (any, n): their mean, 0 where nothing is known."""
+    codes, first_code = lines.codes, codes_at(num_half_lives)
+    for place in range(len(rows)):
+        row, known, unseen, by_positives, by_events = rows[place], 0, 0.0, 0.0, 0.0
+        is_far = codes[row, first_code] == FAR_CODE
+        for slot in range(categories.shape[1]):
+            code = np.int64(categories[table_rows[row], slot]) if is_far else np.int64(codes[row, first_code + slot])
+            is_none = code < 0 or (code == NO_CODE and not is_far)
+            if is_none or code >= len(leans):
+                break
+            known += 1
+            by_positives += leans[code, 0]
+            by_events += leans[code, 1]
+            unseen += leans[code, 2]
+        out[column, place] = by_positives / known if known else 0.0
+        out[column + 1, place] = by_events / known if known else 0.0
+        out[column + 2, place] = unseen / known if known else 0.0
 
 
 @compiled

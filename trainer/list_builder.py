@@ -21,6 +21,7 @@ from features.candidates import (
     UserRows,
     build_list,
     list_context,
+    renew_facts,
     with_more_rows,
 )
 from features.config import NEGATIVE, POSITIVE, FeaturesConfig
@@ -138,7 +139,10 @@ class ListBuilder:
     ) -> None:
         """Take over an item record; see `ItemTable.set_item`."""
         self.items.set_item(item_id, categories, is_available, published_time_ms, expires_time_ms)
-        self.counts.titles.set_title(self.items.row_of(item_id), title)
+        row = self.items.row_of(item_id)
+        self.counts.titles.set_title(row, title)
+        if self._context is not None:
+            renew_facts(self._context, row)
 
     def count_event(self, event: Event) -> None:
         """Feed one event to all tables; call it only after everything that predicts this event is computed."""

@@ -9,6 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from features.config import FeaturesConfig
+from features.item_lines import empty_lines, fill_facts
+from features.item_table import MAX_CATEGORIES
 from features.model_inputs import (
     PRIOR_CLICKS,
     ItemArrays,
@@ -16,7 +18,6 @@ from features.model_inputs import (
     age_gap,
     category_leans,
     feature_schema_hash,
-    fill_category_inputs,
     fill_exposure_inputs,
     fill_ranks,
     fill_shown_inputs,
@@ -28,9 +29,11 @@ from features.model_inputs import (
     ranker_input_names,
     user_service,
 )
+from features.pool_inputs import fill_category_inputs
 from tests.features.feature_records import NOW_MS
 
 HOUR_MS = 3_600_000
+NUM_SPANS = 5
 
 
 def items_with(exposure: NDArray[np.float64] | None = None, categories: list[list[int]] | None = None) -> ItemArrays:
@@ -118,12 +121,31 @@ def test_who_was_shown_nothing_has_zeros() -> None:
     assert shown_inputs([0, 1, 2], user_with()).tolist() == [[0.0, 0.0]] * 3
 
 
+def fill_of(codes: list[list[int]], leans: NDArray[np.float64], out: NDArray[np.float32]) -> None:
+    """Write what a user's leans say of items with these categories."""
+    rows, categories = np.arange(len(codes)), np.full((len(codes), MAX_CATEGORIES), -1, dtype=np.int32)
+    for row, of_item in enumerate(codes):
+        categories[row, : len(of_item)] = of_item
+    lines = empty_lines(len(codes), NUM_SPANS)
+    fill_facts(0, rows, categories, np.zeros(len(codes), dtype=np.int64), NUM_SPANS, lines)
+    fill_category_inputs(rows, rows, categories, lines, NUM_SPANS, leans, out, 0)
+
+
+@pytest.mark.parametrize("far", [[70_000], [3, 70_000], [65_534], [65_535, 3]])
+def test_a_code_too_large_for_a_line_counts_all_the_same(far: list[int]) -> None:
+    """A catalogue of more than 65,534 categories is read from the item table."""
+    leans, out = np.zeros((80_000, 3)), np.zeros((3, 2), dtype=np.float32)
+    leans[:, 0] = np.arange(80_000)
+    fill_of([far, [3]], leans, out)
+    assert out[0].tolist() == [np.float32(sum(far) / len(far)), 3.0]
+
+
 def test_category_inputs_say_how_much_more_than_others_the_user_leans() -> None:
     """Category 0 is everyone's half and this user's all; category 1 was never touched by the user."""
     user = user_with(category_counts=[[20.0, 10.0, 0.0]])
     out = np.zeros((3, 2), dtype=np.float32)
-    rows, shares = np.arange(2), np.full((2, 2), 0.5)
-    fill_category_inputs(rows, rows, np.array([[0, -1], [1, -1]], np.int32), category_leans(user, shares), out, 0)
+    shares = np.full((2, 2), 0.5)
+    fill_of([[0], [1]], category_leans(user, shares), out)
     expected = math.log((10 + 5 * 0.5001) / (15 * 0.5001)), math.log(5 / 15)
     assert out[0].tolist() == pytest.approx(expected, rel=1e-5)
     assert out[2].tolist() == [0.0, 1.0]
@@ -132,9 +154,7 @@ def test_category_inputs_say_how_much_more_than_others_the_user_leans() -> None:
 def test_category_inputs_of_a_new_user_are_zero() -> None:
     """Nothing known leans nowhere."""
     out = np.ones((3, 1), dtype=np.float32)
-    rows = np.arange(1)
-    leans = category_leans(user_with(), np.full((1, 2), 1.0))
-    fill_category_inputs(rows, rows, np.array([[0]], np.int32), leans, out, 0)
+    fill_of([[0]], category_leans(user_with(), np.full((1, 2), 1.0)), out)
     assert not out.any()
 
 

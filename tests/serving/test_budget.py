@@ -212,9 +212,7 @@ async def test_removed_item_is_gone_within_a_second_however_long_sums_take(timed
         timed.items.remove_item(ITEM_IDS[7])
         assert catalogs.at(model, now_ms + 999) is before
         after = catalogs.at(model, now_ms + 1000)
-        assert (after.context.static is before.context.static, catalogs.at(model, now_ms + 1001) is after) == (
-            True,
-        ) * 2
+        assert (after.context.lines is before.context.lines, catalogs.at(model, now_ms + 1001) is after) == (True,) * 2
         assert before.context.is_listable[7]
         assert np.flatnonzero(~after.context.is_listable).tolist() == [7]
 
@@ -226,8 +224,8 @@ async def test_sums_that_took_long_are_made_anew_all_the_same(timed: World) -> N
         assert model is not None
         before = catalogs.at(model, 1_000_000)
         catalogs._summaries._cost_behind = CostEstimate(1e6)
-        assert catalogs.at(model, 1_029_999).context.static is before.context.static
-        assert catalogs.at(model, 1_030_000).context.static is not before.context.static
+        assert catalogs.at(model, 1_029_999).context.lines is before.context.lines
+        assert catalogs.at(model, 1_030_000).context.lines is not before.context.lines
 
 
 class SlowRows(FakeUserRows):
