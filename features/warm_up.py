@@ -18,7 +18,7 @@ from features.declared_table import CountedEvent
 from features.item_summary import ItemSummary
 from features.item_table import ItemTable
 from features.model_inputs import first_pre_ranker_weights
-from features.short_floats import shorten_floats
+from features.short_floats import json_rows
 from features.user_state import UserTable
 
 PACKAGE = Path(__file__).parent
@@ -40,7 +40,7 @@ def warm_up() -> None:
         users.add_event(event, ["x"], 1)
     items.add_shown(["a"], _NOW_MS)
     users.add_shown("u", "r", _NOW_MS, ["a"])
-    shorten_floats(np.ones(1, dtype=np.float32))
+    json_rows(np.ones((1, 1), dtype=np.float32))
     rows = np.arange(3)
     summary, user = ItemSummary.of_table(items, _NOW_MS), users.state("u", _NOW_MS)
     user_rows = UserRows(items.rows_of(user.history_item_ids), rows[:1], items.rows_of(user.shown_item_ids))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Awaitable, Mapping, Set
 from typing import Any, Protocol
 
 from features.config import AppConfig
@@ -31,7 +31,7 @@ class UserRows(Protocol):
     def is_open(self) -> bool:
         """Whether rows can be read at all."""
 
-    async def read(self, user_id: str) -> tuple[Mapping[str, Any], Set[str]]:
+    def read(self, user_id: str) -> Awaitable[tuple[Mapping[str, Any], Set[str]]]:
         """Return Feast field -> value or None, and the items the user had an event with."""
 
 

@@ -37,7 +37,8 @@ class NumpyRanker:
         """Return logits of a positive; (n, F) -> (n,)."""
         scaled = inputs - self._mean
         scaled *= self._scale
-        np.clip(scaled, -INPUT_CLIP, INPUT_CLIP, out=scaled)
+        np.maximum(scaled, -INPUT_CLIP, out=scaled)  # numpy's clip of the same takes three times as long.
+        np.minimum(scaled, INPUT_CLIP, out=scaled)
         hidden = scaled
         for weights, bias in self._layers:
             hidden = hidden @ weights  # (n, H)

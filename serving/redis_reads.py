@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import hiredis
@@ -18,6 +19,10 @@ _STALLED_S = 1.0
 """A connection whose oldest question is older than this is given up: who answers is gone or paused."""
 
 
+Understand = Callable[[list[Any]], Any]
+"""Makes something of the answers to one question; what it raises is told to whoever asked."""
+
+
 class _Connection(asyncio.Protocol):
     """One connection and the questions that wait on it, oldest first."""
 
@@ -25,8 +30,8 @@ class _Connection(asyncio.Protocol):
         self.is_open = False
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader()
-        self._waiting: deque[tuple[float, int, list[Any], asyncio.Future[list[Any]]]] = deque()
-        """When it was asked, how many answers it has, those that came, who waits."""
+        self._waiting: deque[tuple[float, int, list[Any], Understand, asyncio.Future[Any]]] = deque()
+        """When it was asked, how many answers it has, those that came, what is made of them, who waits."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -36,7 +41,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.is_open = False
         while self._waiting:
-            future = self._waiting.popleft()[3]
+            future = self._waiting.popleft()[4]
             if not future.done():
                 future.set_exception(ConnectionError(f"Redis closed the connection ({error or 'end of stream'})"))
 
@@ -49,18 +54,18 @@ class _Connection(asyncio.Protocol):
                 return self.close(error)
             if answer is False:  # The rest is still on its way.
                 return None
-            _, wanted, answers, future = self._waiting[0]
+            _, wanted, answers, understand, future = self._waiting[0]
             answers.append(answer)
             if len(answers) == wanted:
                 self._waiting.popleft()
                 if not future.done():
-                    future.set_result(answers)
+                    _settle(future, answers, understand)
         return None
 
-    def ask(self, packed: bytes, num_answers: int) -> asyncio.Future[list[Any]]:
-        future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+    def ask(self, packed: bytes, num_answers: int, understand: Understand) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         assert self._transport is not None
-        self._waiting.append((time.monotonic(), num_answers, [], future))
+        self._waiting.append((time.monotonic(), num_answers, [], understand, future))
         self._transport.write(packed)
         return future
 
@@ -72,6 +77,17 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self.connection_lost(error)
+
+
+def _settle(future: asyncio.Future[Any], answers: list[Any], understand: Understand) -> None:
+    """Give who waits what is made of the answers, or why nothing is."""
+    error = next((answer for answer in answers if isinstance(answer, Exception)), None)
+    try:
+        if error is not None:
+            raise error
+        future.set_result(understand(answers))
+    except Exception as failure:  # Whatever Redis holds, the connection and the other questions go on.
+        future.set_exception(failure)
 
 
 class RedisReads:
@@ -105,21 +121,24 @@ class RedisReads:
             self._connecting = asyncio.create_task(self._reconnect(), name="connect to Redis")
         await asyncio.shield(self._connecting)
 
-    async def ask(self, packed: bytes, num_answers: int) -> list[Any]:
-        """Send packed commands and return their answers.
+    def ask(self, packed: bytes, num_answers: int, understand: Understand) -> Awaitable[Any]:
+        """Send packed commands and return what `understand` makes of their answers.
+
+        On an open connection the question is sent at once, and whoever waits is woken by the answer itself: a task in
+        between would cost two more turns of the event loop.
 
         Raises:
             OSError: nobody listens, or the connection broke.
             TimeoutError: nobody answers.
             hiredis.ReplyError: Redis refused a command.
         """
-        if not self._connection.is_open or self._connection.is_stalled():
-            await self.connect()
-        answers = await self._connection.ask(packed, num_answers)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
+        if self._connection.is_open and not self._connection.is_stalled():
+            return self._connection.ask(packed, num_answers, understand)
+        return self._ask_anew(packed, num_answers, understand)
+
+    async def _ask_anew(self, packed: bytes, num_answers: int, understand: Understand) -> Any:
+        await self.connect()
+        return await self._connection.ask(packed, num_answers, understand)
 
     def close(self) -> None:
         """Close the connection."""

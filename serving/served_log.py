@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.short_floats import shorten_floats
+from features.short_floats import json_rows
 from serving.answers import RankedItem
 from serving.kafka_writer import KafkaWriter, Record
 
@@ -44,7 +44,7 @@ class _Item(msgspec.Struct, omit_defaults=True):
     score: float
     propensity: float
     source: str
-    row: list[float]
+    row: msgspec.Raw
     explored: bool = False
 
 
@@ -56,7 +56,7 @@ class _Served(msgspec.Struct, omit_defaults=True):
     model_version: str
     arm: str
     feature_schema_hash: str
-    user_row: list[float]
+    user_row: msgspec.Raw
     context: dict[str, str]
     items: list[_Item]
     learn: bool
@@ -65,9 +65,9 @@ class _Served(msgspec.Struct, omit_defaults=True):
 
 def encode_served(served: ServedList) -> bytes:
     """Encode one list as JSON in the shape of `protos/samples.proto`."""
-    rows = shorten_floats(served.rows) if served.rows.size else [[] for _ in served.items]
+    rows = json_rows(served.rows) if served.rows.size else [b"[]"] * len(served.items)
     items = [
-        _Item(item.item_id, position, item.score, item.propensity, item.source, row, item.explored)
+        _Item(item.item_id, position, item.score, item.propensity, item.source, msgspec.Raw(row), item.explored)
         for position, (item, row) in enumerate(zip(served.items, rows, strict=True))
     ]
     return msgspec.json.encode(
@@ -79,7 +79,7 @@ def encode_served(served: ServedList) -> bytes:
             model_version=served.model_version,
             arm=served.arm,
             feature_schema_hash=served.feature_schema_hash,
-            user_row=shorten_floats(served.user_row),
+            user_row=msgspec.Raw(json_rows(served.user_row[None])[0]),
             context=dict(served.context),
             items=items,
             learn=served.learn,

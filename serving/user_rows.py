@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Set
+from collections.abc import Awaitable, Mapping, Set
 from typing import Any
 
 from features.config import AppConfig, Endpoints
@@ -42,7 +42,7 @@ class RedisUserRows:
                 await self._reads.connect()
             await asyncio.sleep(retry_s)
 
-    async def read(self, user_id: str) -> tuple[Mapping[str, Any], Set[str]]:
+    def read(self, user_id: str) -> Awaitable[tuple[Mapping[str, Any], Set[str]]]:
         """Return Feast field -> value or None, and the items that the user had an event with.
 
         Raises:
@@ -52,7 +52,10 @@ class RedisUserRows:
         key = self._reader.key(user_id)
         row = b"%b$%d\r\n%b\r\n%b" % (self._head, len(key), key, self._tail)
         consumed = pack_command("ZRANGE", consumed_key(self._app.name, user_id), 0, -1)
-        values, members = await self._reads.ask(row + consumed, 2)
+        return self._reads.ask(row + consumed, 2, self._understand)
+
+    def _understand(self, answers: list[Any]) -> tuple[Mapping[str, Any], Set[str]]:
+        values, members = answers
         return self._reader.decode(values), {member.decode() for member in members}
 
     def close(self) -> None:
