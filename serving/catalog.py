@@ -1,19 +1,26 @@
-"""What all lists of one moment share: counters summed up, rules placed, made anew every few ten milliseconds."""
+"""What all lists of one moment share: counters summed up, rules placed, made anew every few ten milliseconds.
+
+A small catalogue is summed up when a request needs it. To do so with a large one would stop the event loop, so a thread
+does it, requests go on with the sums of before, and a new version takes over what was made for the last one.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import ListContext, list_context
+from features.candidates import LineInputs, ListContext, list_context
 from features.config import FeaturesConfig
-from features.item_summary import ItemSummary
+from features.item_lines import ItemLines
+from features.item_summary import ItemSummary, SummaryInputs
 from features.item_table import ItemTable
 from serving.budget import CostEstimate
+from serving.made_beside import MadeBeside
 from serving.placed_rules import PlacedRules, SurfaceRules
 from serving.rules import RulesConfig
 from serving.serving_model import ServingModel
@@ -22,6 +29,8 @@ _SHARE_OF_TIME = 0.05
 """Most of the process's time that goes into summaries: a pass over a million items must not come every 50 ms."""
 
 
+_AT_ONCE = 50_000
+"""Items whose sums are made by the request that needs them; more take more than ten milliseconds."""
 _FIRST_S = 0.001
 """What making one is believed to take before it was measured."""
 _OLDEST_MS = 30_000.0
@@ -44,6 +53,7 @@ class SummaryKeeper:
         self._items = items
         self._max_age_ms = max_age_ms
         self._kept: ItemSummary | None = None
+        self._beside: MadeBeside[tuple[ItemSummary, float]] = MadeBeside()
         self._listed_ms = 0
         """When it was last looked at which items may be shown."""
         self._cost = CostEstimate(_FIRST_S)
@@ -54,17 +64,29 @@ class SummaryKeeper:
 
         Where they take long, summaries of the same sums differ in which items may be shown.
         """
+        made = self._beside.take()
+        if made is not None:
+            self._take_over(*made)
+            self._listed_ms = 0  # Something may have been removed meanwhile.
         kept = self._kept
-        if kept is None or not self._are_young(kept, now_ms) or kept.num_items < num_items:
-            started_s = time.perf_counter()
-            kept = self._kept = ItemSummary.of_table(self._items, now_ms)
+        if kept is None or not is_large(self._items):
+            if kept is None or not self._are_young(kept, now_ms) or kept.num_items < num_items:
+                kept = self._take_over(*_summed_up(SummaryInputs.of_table(self._items, now_ms)))
+        elif not self._are_young(kept, now_ms):
+            self._beside.begin(partial(_summed_up, SummaryInputs.of_table(self._items, now_ms)))
+        if kept.num_items < num_items:
+            kept = self._kept = kept.with_more_items(self._items, now_ms)
             self._listed_ms = now_ms
-            self._cost.add(time.perf_counter() - started_s)
         elif now_ms - self._listed_ms >= _OLDEST_LISTED_MS:
             is_listable = ItemSummary.listable(self._items, now_ms, only_seen=False)[: kept.num_items]
             kept = self._kept = replace(kept, is_listable=is_listable)
             self._listed_ms = now_ms
         return kept
+
+    def _take_over(self, summary: ItemSummary, took_s: float) -> ItemSummary:
+        self._kept, self._listed_ms = summary, summary.now_ms
+        self._cost.add(took_s)
+        return summary
 
     def _are_young(self, kept: ItemSummary, now_ms: int) -> bool:
         """Say whether sums are good enough: they may be the older the more of the time they take."""
@@ -75,6 +97,17 @@ class SummaryKeeper:
     def took(self, seconds: float) -> None:
         """Say how long it took to make what hangs on a summary."""
         self._cost_behind.add(seconds)
+
+
+def is_large(items: ItemTable) -> bool:
+    """Say whether passes over all items are made beside the event loop."""
+    return len(items) > _AT_ONCE
+
+
+def _summed_up(inputs: SummaryInputs) -> tuple[ItemSummary, float]:
+    """Return a summary and the seconds of CPU that it took."""
+    started_s = time.thread_time()
+    return ItemSummary.of(inputs), time.thread_time() - started_s
 
 
 @dataclass(frozen=True)
@@ -117,27 +150,67 @@ class CatalogKeeper:
         self._rules = rules
         self._kept: Catalog | None = None
         self._kept_rules: RulesConfig | None = None
+        self._listed_as: ItemSummary | None = None
+        """That says what may be shown."""
+        self._beside: MadeBeside[tuple[ItemSummary, ItemLines, float]] = MadeBeside()
 
     def at(self, model: ServingModel, now_ms: int) -> Catalog:
         """Return the catalog of a model as of about now."""
         rules, kept = self._rules(), self._kept
         is_kept = kept is not None and kept.model is model and self._kept_rules is rules
-        summary = self._summaries.at(now_ms, 0 if is_kept else int(model.table_rows.max()) + 1)
+        summary = self._summaries.at(now_ms, self._num_items(model, is_kept))
         if kept is not None and is_kept and kept.context.summary.totals is summary.totals:
-            if kept.context.summary is not summary:
-                listable = summary.is_listable[model.table_rows]
-                self._kept = kept = replace(kept, context=kept.context._replace(summary=summary, is_listable=listable))
+            self._kept = kept = self._listed(kept, summary)
+        elif kept is not None and is_large(self._items) and _begins_alike(kept.model, model):
+            self._kept = kept = self._followed(kept, model, summary, rules)
         else:
             started_s = time.perf_counter()
-            kept, self._kept_rules = self._made(model, summary, rules), rules
-            self._kept = kept
+            self._kept = kept = self._made(model, summary, rules, None)
             self._summaries.took(time.perf_counter() - started_s)
+        self._kept_rules, self._listed_as = rules, summary
         return kept
 
-    def _made(self, model: ServingModel, summary: ItemSummary, rules: RulesConfig) -> Catalog:
+    def _num_items(self, model: ServingModel, is_kept: bool) -> int:
+        """Return how many rows of the table a summary must have."""
+        before = 0 if self._kept is None else len(self._kept.rows_of_table)
+        return before if is_kept else max(before, int(model.table_rows.max()) + 1)
+
+    def _listed(self, kept: Catalog, summary: ItemSummary) -> Catalog:
+        """Return the same, with what may be shown as a summary says."""
+        if summary is self._listed_as:
+            return kept
+        listable = summary.is_listable[kept.model.table_rows]
+        sums = replace(kept.context.summary, is_listable=summary.is_listable)
+        return replace(kept, context=kept.context._replace(summary=sums, is_listable=listable))
+
+    def _followed(self, kept: Catalog, model: ServingModel, summary: ItemSummary, rules: RulesConfig) -> Catalog:
+        """Return a large catalog with the lines of the last one, as new ones take long: a thread makes them.
+
+        Until they are there, ages and shares are those of the sums before; what the ranker sees is as of now.
+        """
+        made = self._beside.take()
+        lines, sums = kept.context.lines, kept.context.summary
+        if made is not None and len(made[1].numbers) <= model.num_items:
+            sums, lines, took_s = made
+            self._summaries.took(took_s)
+        elif sums.totals is not summary.totals:
+            inputs = LineInputs.of(summary, self._items, model.counts, model.table_rows)
+            self._beside.begin(partial(_lines_of, inputs))
+            if kept.model is model and self._kept_rules is rules:
+                return self._listed(kept, summary)
+        missing = summary.num_items - sums.num_items
+        sums = replace(
+            sums,
+            num_items=summary.num_items,
+            popularity=np.pad(sums.popularity, (0, missing)),
+            is_listable=summary.is_listable,
+        )
+        return self._made(model, sums, rules, lines)
+
+    def _made(self, model: ServingModel, summary: ItemSummary, rules: RulesConfig, lines: ItemLines | None) -> Catalog:
         rows_of_table = np.full(summary.num_items, -1, dtype=np.int64)
         rows_of_table[model.table_rows] = np.arange(model.num_items)
-        context = list_context(summary, self._items, model.counts, model.table_rows, rows_of_table)
+        context = list_context(summary, self._items, model.counts, model.table_rows, rows_of_table, lines)
         placed = PlacedRules(rules, model, self._items)
         if not len(placed.pinned_rows):
             return Catalog(model, context, rows_of_table, placed, self._features)
@@ -146,3 +219,15 @@ class CatalogKeeper:
         sizes = sizes.model_copy(update={"fresh": sizes.fresh + len(placed.pinned_rows)})
         context = context._replace(fresh=np.concatenate([placed.pinned_rows, context.fresh]))
         return Catalog(model, context, rows_of_table, placed, self._features.model_copy(update={"candidates": sizes}))
+
+
+def _begins_alike(before: ServingModel, model: ServingModel) -> bool:
+    """Say whether a version has the items of another one in the same rows, and none or more behind them."""
+    known = before.num_items
+    return before is model or (known <= model.num_items and np.array_equal(model.table_rows[:known], before.table_rows))
+
+
+def _lines_of(inputs: LineInputs) -> tuple[ItemSummary, ItemLines, float]:
+    """Return lines, what they were made of, and the seconds of CPU that it took."""
+    started_s = time.thread_time()
+    return inputs.summary, inputs.lines(), time.thread_time() - started_s

@@ -161,7 +161,7 @@ class ServingConfig(StrictConfig):
     """Budget of the user read. It takes 1 ms; where ten processes share two cores, Redis may wait 30 for its turn."""
     max_user_reads: int = Field(4, ge=1, le=1024)
     """User reads in flight; further requests queue before theirs. One core ranks: more would only wait behind it."""
-    catalog_ms: int = Field(50, ge=0, le=10_000)
+    catalog_ms: int = Field(100, ge=0, le=10_000)
     """Requests share item counters this old; decaying every item anew for each would cost a third of the request. On
     large catalogues they are older, half a minute at most, as no more than a twentieth of the time goes into them;
     items that may no longer be shown are gone within a second all the same."""
