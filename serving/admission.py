@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -28,7 +29,7 @@ class Admission(Collector):
         self, config: OverloadConfig, always: int, cost_s: Callable[[], float], quota: Quota | None = None
     ) -> None:
         self.in_flight = 0
-        self.refused = {"quota": 0, "busy": 0, "prefetch": 0}
+        self.refused = {"quota": 0, "busy": 0, "prefetch": 0, "late": 0}
         """Reason -> how often."""
         self._config = config
         self._always = always
@@ -50,6 +51,19 @@ class Admission(Collector):
             yield
         finally:
             self.in_flight -= 1
+
+    def refuse_late(self) -> NoReturn:
+        """Refuse a request whose client has given up already: work for it would only make others late.
+
+        Raises:
+            OverloadedError: always.
+        """
+        self.refused["late"] += 1
+        retry_ms = self._config.retry_ms
+        raise OverloadedError(
+            f"the deadline passed before this request's turn came; come again in {retry_ms} ms, or ask another server",
+            retry_ms=retry_ms,
+        )
 
     def collect(self) -> Iterator[Metric]:
         """Return what Prometheus scrapes."""

@@ -146,8 +146,14 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
         _check_ids("item_ids", request.item_ids)
 
     def _budget_of(self, context: Any) -> Budget:
-        """Return the client's deadline, or the default one, less what the answer's way back takes."""
+        """Return the client's deadline, or the default one, less what the answer's way back takes.
+
+        Raises:
+            OverloadedError: the deadline is over.
+        """
         left_s = context.time_remaining()
+        if left_s is not None and left_s <= 0.0:
+            self._admission.refuse_late()
         return Budget.of((self._deadline_s if left_s is None else left_s) - self._reserve_s)
 
     def _request_token(self, user_id: str, answer: Answer) -> str:

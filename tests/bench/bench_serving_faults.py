@@ -39,11 +39,13 @@ from compose.headrace_parts import all_parts  # noqa: E402
 from compose.local_stack import LocalStack  # noqa: E402
 from compose.part import Part, StackLayout  # noqa: E402
 from features.config import Endpoints, load_endpoints  # noqa: E402
-from tests.bench.open_loop import Call, OpenLoop, answers_per_s  # noqa: E402
+from tests.bench.open_loop import Call, Manner, OpenLoop, answers_per_s  # noqa: E402
 from tests.bench.served_world import fill_items, fill_model_store, fill_users  # noqa: E402
 from tests.faults.tcp_proxy import ProxyProcess  # noqa: E402
 
-PEAK_S, STEADY_S, HEALED_S = 4.0, 3.0, 6.0
+PEAK_S, STEADY_S, HEALED_S, CALM_S = 4.0, 3.0, 6.0, 10.0
+DEADLINE_S = 1.0
+"""Of a call under overload: what is answered later helps nobody."""
 SLOW_S = 0.1
 """Each way, so 200 ms more a round trip."""
 FULL_QUALITY = "headrace.full"
@@ -145,25 +147,36 @@ def print_row(row: dict[str, Any]) -> None:
 
 
 def overload(bench: Bench, peak: float, factor: float, seconds: float) -> dict[str, Any]:
-    """Ask far more than can be answered; compare with half of the peak."""
-    calm = figures(OpenLoop(bench.server, peak / 2.0, 10.0).calls())
-    calls = OpenLoop(bench.server, factor * peak, seconds).calls()
+    """Ask far more than can be answered, half of it ahead of need; compare with half of the peak."""
+    calm = figures(OpenLoop(bench.server, peak / 2.0, CALM_S).calls())
+    calls = OpenLoop(bench.server, factor * peak, seconds, Manner(prefetch_every=2, deadline_s=DEADLINE_S)).calls()
     good = [call for call in calls if call.is_valid]
     refused = [call for call in calls if call.code == "RESOURCE_EXHAUSTED"]
     lasted_s = calls[-1].due_s - calls[0].due_s
-    accepted = figures(good)
+    accepted = p99_ms(good)
     return {
         "overload": f"{factor:g}x",
         "offered_per_s": round(len(calls) / lasted_s),
         "goodput_of_peak": round(len(good) / lasted_s / peak, 3),
+        "interactive_per_s": round(sum(not call.is_prefetch for call in good) / lasted_s),
+        "prefetch_per_s": round(sum(call.is_prefetch for call in good) / lasted_s),
         "unloaded_p99_ms": round(calm["p99_ms"], 1),
-        "accepted_p99_ms": round(accepted["p99_ms"], 1),
+        "accepted_p99_ms": accepted,
+        "accepted_p99_of_unloaded": round(accepted / calm["p99_ms"], 2),
         "accepted_p99_without_client_ms": round(float(np.percentile([call.ms - call.lag_ms for call in good], 99)), 1),
-        "refused_p99_ms": round(figures(refused)["p99_ms"], 1) if refused else None,
-        "ranked": round(accepted["ranked"], 3),
+        "interactive_p99_ms": p99_ms([call for call in good if not call.is_prefetch]),
+        "prefetch_p99_ms": p99_ms([call for call in good if call.is_prefetch]),
+        "refused_p99_ms": p99_ms(refused),
+        "ranked": round(figures(good)["ranked"], 3),
+        "late_handlers_refused": bench.refused("late"),
         "other_codes": sorted({call.code for call in calls} - {"OK", "RESOURCE_EXHAUSTED"}),
         "client_late_p99_ms": round(figures(calls)["late_p99_ms"], 1),
     }
+
+
+def p99_ms(calls: Sequence[Call]) -> float:
+    """Return the 99th percentile from due to answered; NaN of no calls."""
+    return round(float(np.percentile([call.ms for call in calls], 99)), 1) if calls else float("nan")
 
 
 class HealthWatch:
@@ -211,6 +224,11 @@ class Bench:
     stack: LocalStack
     redis_proxy: ProxyProcess
     kafka_proxy: ProxyProcess
+    status: Path
+
+    def refused(self, reason: str) -> int:
+        """Return how many requests the server refused for a reason, as its status file told last."""
+        return int(json.loads(self.status.read_text())["refused_requests"][reason])
 
     def faults(self) -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
         """Return name, fault and heal of each; first nothing, to compare."""
@@ -270,7 +288,8 @@ def world(folder: Path, items: int) -> Iterator[Bench]:
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
                 try:
-                    yield Bench(ready_address(process), stack, redis_proxy, kafka_proxy)
+                    status = Path(endpoints.state) / "serving.json"
+                    yield Bench(ready_address(process), stack, redis_proxy, kafka_proxy, status)
                 finally:
                     process.terminate()
 

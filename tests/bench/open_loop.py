@@ -1,4 +1,4 @@
-"""Asks `Recommend` at a fixed rate, whatever becomes of the answers: `open_loop.py ADDRESS,... RATE SECONDS`.
+"""Asks `Recommend` at a fixed rate, whatever becomes of the answers: `open_loop.py ADDRESS,... RATE SECONDS [options]`.
 
 Every call has the moment at which it is due, and its latency counts from there: a server that stalls is not asked less
 (no coordinated omission). One JSON line a call on the output, times on the machine's monotonic clock.
@@ -48,25 +48,49 @@ class Call:
     is_ranked: bool
     """By a model."""
     reasons: tuple[str, ...]
+    is_prefetch: bool = False
+    """Asked ahead of need: what a full server refuses first."""
 
 
-async def ask(stub: Any, number: int, due_s: float) -> Call:
+@dataclass(frozen=True)
+class Manner:
+    """How calls are made."""
+
+    prefetch_every: int = 0
+    """Each of so many is one made ahead of need; 0: none."""
+    deadline_s: float | None = None
+    """After which the client gives up; None: never."""
+
+    def is_prefetch(self, number: int) -> bool:
+        """Say whether a call is one made ahead of need."""
+        return bool(self.prefetch_every) and number % self.prefetch_every == 0
+
+
+_PATIENT = Manner()
+
+
+async def ask(stub: Any, number: int, due_s: float, manner: Manner = _PATIENT) -> Call:
     """Make one call."""
-    sent_s = time.monotonic()
-    request = pb.RecommendRequest(user_id=f"user-{number * 7919 % NUM_USERS}", num_items=LIST_LENGTH)
+    sent_s, is_prefetch = time.monotonic(), manner.is_prefetch(number)
+    request = pb.RecommendRequest(
+        user_id=f"user-{number * 7919 % NUM_USERS}",
+        num_items=LIST_LENGTH,
+        priority=pb.PRIORITY_PREFETCH if is_prefetch else pb.PRIORITY_UNSPECIFIED,
+    )
     code, is_valid, is_ranked, reasons = "OK", False, False, ()
     try:
-        reply = await stub.Recommend(request)
+        reply = await stub.Recommend(request, timeout=manner.deadline_s)
     except grpc.aio.AioRpcError as error:
         code = error.code().name
     else:
         ids = {item.item_id for item in reply.items}
         is_valid = len(reply.items) == len(ids) == LIST_LENGTH and all(abs(item.score) < 1e30 for item in reply.items)
         is_ranked, reasons = bool(reply.model_version), tuple(reply.degraded_reasons)
-    return Call(due_s, (sent_s - due_s) * 1e3, (time.monotonic() - due_s) * 1e3, code, is_valid, is_ranked, reasons)
+    lag_ms, ms = (sent_s - due_s) * 1e3, (time.monotonic() - due_s) * 1e3
+    return Call(due_s, lag_ms, ms, code, is_valid, is_ranked, reasons, is_prefetch)
 
 
-async def ask_all(addresses: str, rate: float, seconds: float) -> list[Call]:
+async def ask_all(addresses: str, rate: float, seconds: float, manner: Manner = _PATIENT) -> list[Call]:
     """Ask all addresses in turn, at an even rate; what has no answer five seconds after the last was due is lost."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     in_turn = islice(cycle(addresses.split(",")), _CHANNELS)
@@ -80,7 +104,7 @@ async def ask_all(addresses: str, rate: float, seconds: float) -> list[Call]:
             await asyncio.sleep(wait_s)
         elif number % 20 == 0:
             await asyncio.sleep(0.0)  # Late: answers must be looked at all the same.
-        calls.append(asyncio.create_task(ask(stubs[number % _CHANNELS], number, due_s)))
+        calls.append(asyncio.create_task(ask(stubs[number % _CHANNELS], number, due_s, manner)))
     done, lost = await asyncio.wait(calls, timeout=_LAST_ANSWERS_S)
     for call in lost:
         call.cancel()
@@ -113,10 +137,14 @@ class OpenLoop:
         addresses: whom to ask, with commas between them.
         rate: calls a second.
         seconds: for how long.
+        manner: how calls are made.
     """
 
-    def __init__(self, addresses: str, rate: float, seconds: float) -> None:
+    def __init__(self, addresses: str, rate: float, seconds: float, manner: Manner = _PATIENT) -> None:
         command = [sys.executable, __file__, addresses, str(rate), str(seconds)]
+        command += ["--prefetch-every", str(manner.prefetch_every)]
+        if manner.deadline_s is not None:
+            command += ["--deadline-s", str(manner.deadline_s)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self._process.stdout.readline()  # It begins.
@@ -140,9 +168,12 @@ def main() -> None:
     parser.add_argument("addresses")
     parser.add_argument("rate", type=float)
     parser.add_argument("seconds", type=float)
+    parser.add_argument("--prefetch-every", type=int, default=0)
+    parser.add_argument("--deadline-s", type=float)
     options = parser.parse_args()
+    manner = Manner(options.prefetch_every, options.deadline_s)
     print("BEGINS", flush=True)
-    for call in asyncio.run(ask_all(options.addresses, options.rate, options.seconds)):
+    for call in asyncio.run(ask_all(options.addresses, options.rate, options.seconds, manner)):
         print(json.dumps(asdict(call)))
 
 

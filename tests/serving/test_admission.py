@@ -18,7 +18,8 @@ from serving.call_errors import RETRY_KEY
 from serving.config import OverloadConfig, ServingConfig
 from serving.errors import OverloadedError, QuotaError
 from serving.quota import Quota
-from tests.serving.serving_parts import FakeUserRows, World
+from serving.servicer import RecommenderServicer
+from tests.serving.serving_parts import APP, FakeUserRows, World
 
 LONG = Budget.of(1e6)
 
@@ -154,3 +155,29 @@ async def test_prefetch_is_refused_before_interactive(tmp_path: Path) -> None:
                 await stub.Recommend(prefetch)
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     await world.models.stop()
+
+
+class GoneCall:
+    """A call whose client has given up."""
+
+    def __init__(self) -> None:
+        self.code: grpc.StatusCode | None = None
+
+    def time_remaining(self) -> float:
+        """Return what is left of its deadline."""
+        return -0.01
+
+    async def abort(self, code: grpc.StatusCode, _text: str, _metadata: object) -> None:
+        """End it, as gRPC does."""
+        self.code = code
+        raise grpc.aio.AbortError
+
+
+async def test_request_whose_deadline_is_over_is_refused(world: World) -> None:
+    """Nobody hears the answer, and work for it would make others late."""
+    call = GoneCall()
+    servicer = RecommenderServicer(world.recommender, APP, world.config, world.admission)
+    with pytest.raises(grpc.aio.AbortError):
+        await servicer.Recommend(pb.RecommendRequest(user_id="ann"), call)
+    told = call.code, world.admission.refused["late"], world.times.requests
+    assert told == (grpc.StatusCode.RESOURCE_EXHAUSTED, 1, 0)
