@@ -14,6 +14,7 @@ import msgspec
 from compose.errors import StackError
 from compose.topic_scan import scan_topic
 from features.config import nearest_name
+from features.json_records import JsonDecoder
 
 DEAD_LETTERS_TOPIC = "headrace.events.dlq.v1"
 REASONS = (
@@ -80,7 +81,7 @@ class Selection:
         )
 
 
-_decode = msgspec.json.Decoder(_LetterJson).decode
+_decode = JsonDecoder(_LetterJson).decode
 
 
 def decode_letter(value: bytes | None) -> DeadLetter | None:

@@ -17,6 +17,7 @@ from kafka.errors import KafkaError
 from compose.errors import StackError
 from compose.topic_scan import scan_topic
 from features.feature_topics import FEATURE_TOPICS
+from features.json_records import JsonDecoder
 from features.kafka_connection import kafka_settings
 from streams.kafka_tables import dead_letters_topic, feature_topic, samples_topic
 
@@ -41,6 +42,9 @@ class _Letter(msgspec.Struct):
     offset: int
     reason: str
     record_time_ms: int = 0
+
+
+_samples, _letters = JsonDecoder(_Sample), JsonDecoder(_Letter)
 
 
 def copy_newest_rows(bootstrap: str, suffix: str) -> int:
@@ -91,7 +95,7 @@ def _copy_missing(bootstrap: str, there: str, here: str, since_ms: int, name_of:
 def sample_name(record: Any) -> tuple[Any, ...]:
     """Return what names a sample; nothing where the record is none."""
     try:
-        sample = msgspec.json.decode(record.value or b"", type=_Sample)
+        sample = _samples.decode(record.value or b"")
     except msgspec.DecodeError:
         return ()
     return sample.broker_time_ms, sample.sample_id, sample.kind
@@ -100,7 +104,7 @@ def sample_name(record: Any) -> tuple[Any, ...]:
 def letter_name(record: Any) -> tuple[Any, ...]:
     """Return what names a dead letter; nothing where the record is none."""
     try:
-        letter = msgspec.json.decode(record.value or b"", type=_Letter)
+        letter = _letters.decode(record.value or b"")
     except msgspec.DecodeError:
         return ()
     return letter.record_time_ms, letter.topic, letter.partition, letter.offset, letter.reason

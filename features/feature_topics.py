@@ -17,6 +17,7 @@ from features.config import FeaturesConfig
 from features.counter_rows import NUMBERS_PER_HALF_LIFE
 from features.declared_features import of_entity
 from features.errors import BadRowError
+from features.json_records import JsonDecoder
 from features.packed_rows import is_packed, unpack_row
 
 TOPIC_PREFIX, TOPIC_SUFFIX = "headrace.features.", ".v1"
@@ -106,7 +107,7 @@ class FeatureTopic:
     join_key: str
     fields: Mapping[str, FieldKind]
     """Feast field name -> type, declared features left out; the last one is the newest event time."""
-    decoder: msgspec.json.Decoder[Any]
+    decoder: JsonDecoder[Any]
     fill: Callable[[Any, FeaturesConfig], tuple[tuple[FieldValue, ...], Mapping[str, int]]]
     """Decoded record -> (values of `fields` but the last, consumed items)."""
     needs_every_row: bool = False
@@ -251,7 +252,7 @@ FEATURE_TOPICS: tuple[FeatureTopic, ...] = (
             "user_category_counts": "double_list",
             "user_activity_event_time_ms": "int64",
         },
-        decoder=msgspec.json.Decoder(UserActivityJson),
+        decoder=JsonDecoder(UserActivityJson),
         fill=_fill_user_activity,
         needs_every_row=True,
         has_counters=True,
@@ -265,7 +266,7 @@ FEATURE_TOPICS: tuple[FeatureTopic, ...] = (
             "user_shown_times_ms": "int64_list",
             "user_exposure_event_time_ms": "int64",
         },
-        decoder=msgspec.json.Decoder(UserExposureJson),
+        decoder=JsonDecoder(UserExposureJson),
         fill=_fill_user_exposure,
     ),
     FeatureTopic(
@@ -273,7 +274,7 @@ FEATURE_TOPICS: tuple[FeatureTopic, ...] = (
         entity="item",
         join_key="item_id",
         fields={"item_counters": "double_list", "item_activity_event_time_ms": "int64"},
-        decoder=msgspec.json.Decoder(ItemActivityJson),
+        decoder=JsonDecoder(ItemActivityJson),
         fill=_fill_item_activity,
         has_counters=True,
     ),
@@ -282,7 +283,7 @@ FEATURE_TOPICS: tuple[FeatureTopic, ...] = (
         entity="",
         join_key="item_id",
         fields={"item_exposure": "double_list", "item_exposure_event_time_ms": "int64"},
-        decoder=msgspec.json.Decoder(ItemExposureJson),
+        decoder=JsonDecoder(ItemExposureJson),
         fill=_fill_item_exposure,
         has_counters=True,
     ),
@@ -291,7 +292,7 @@ FEATURE_TOPICS: tuple[FeatureTopic, ...] = (
         entity="global",
         join_key="scope",
         fields={"global_activity_event_time_ms": "int64"},
-        decoder=msgspec.json.Decoder(GlobalActivityJson),
+        decoder=JsonDecoder(GlobalActivityJson),
         fill=lambda _row, _config: ((), {}),
     ),
 )

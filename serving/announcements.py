@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from features.json_records import JsonDecoder
 from trainer.version_files import ModelVersion
 
 logger = logging.getLogger(__name__)
@@ -80,12 +81,15 @@ class AnnouncementBook:
         return self.held[max(self.held, key=ModelVersion.parse)] if self.held else None
 
 
+_decoder = JsonDecoder(Announcement)
+
+
 def decode_announcement(record: Any) -> Announcement | None:
     """Decode one record of `headrace.models.v1`; tombstones and unreadable ones are skipped."""
     if record.value is None:
         return None
     try:
-        return msgspec.json.decode(record.value, type=Announcement)
+        return _decoder.decode(record.value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         logger.warning("skipped announcement at offset %d: %s", record.offset, error)
         return None

@@ -15,6 +15,7 @@ from features.declared_features import of_entity
 from features.errors import BadRowError
 from features.feature_topics import TOPIC_BY_NAME, TOPIC_BY_VIEW, FeatureRow, decode_entity_id
 from features.item_table import ItemTable
+from features.json_records import JsonDecoder
 from serving.topic_reader import TopicReader
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class _Removal(msgspec.Struct):
 
 _Change = _Item | _Removal | FeatureRow
 
-_decode_item = msgspec.json.Decoder(_Item).decode
+_decode_item = JsonDecoder(_Item).decode
 
 
 class ItemFeatures:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from features.json_records import JsonDecoder
+
 RELEASE, REJECT = "release", "reject"
 
 
@@ -20,7 +22,7 @@ class GateOrder(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-_decoder = msgspec.json.Decoder(GateOrder)
+_decoder = JsonDecoder(GateOrder)
 
 
 def decode_gate_order(raw: bytes | None, name: str) -> GateOrder | None:

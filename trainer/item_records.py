@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from features.json_records import JsonDecoder
 from trainer.errors import SampleError
 from trainer.list_builder import ListBuilder
 
@@ -24,7 +25,7 @@ class ItemRecord(msgspec.Struct, frozen=True):
     expires_time_ms: _TimeMs | None = 0
 
 
-_decoder = msgspec.json.Decoder(ItemRecord)
+_decoder = JsonDecoder(ItemRecord)
 
 
 def apply_item(builder: ListBuilder, key: bytes | None, value: bytes | None) -> None:

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from features.json_records import JsonDecoder
 from trainer.errors import SampleError
 
 HEAD = "positive"
@@ -118,7 +119,7 @@ class ServedList:
     """(n,) places from 0."""
 
 
-_decoder = msgspec.json.Decoder(Sample)
+_decoder = JsonDecoder(Sample)
 _KINDS = ("impression", "correction", "organic")
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.config import ActionConfig, AppConfig, parse_condition
+from features.json_records import JsonDecoder
 
 _MAX_ID_BYTES = 128
 _MAX_TEXT_CHARACTERS = 65_536
@@ -134,7 +135,7 @@ class ColumnBuffer:
         return ""
 
 
-_decode = msgspec.json.Decoder(_RawEvent).decode
+_decode = JsonDecoder(_RawEvent).decode
 
 
 def _is_id(text: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from features.json_records import JsonDecoder
 from features.quality.profile import DROPPED, HELD, QUALITY_TOPIC, RELEASED
 
 CONTROL_TOPIC = "headrace.control.v1"
@@ -72,8 +73,8 @@ def decode_order(raw: bytes | None) -> QualityOrder | None:
     return order if order.order in _DECISIONS and order.window_end_ms > order.window_start_ms else None
 
 
-_order_decoder = msgspec.json.Decoder(QualityOrder)
-_verdict_decoder = msgspec.json.Decoder(Verdict)
+_order_decoder = JsonDecoder(QualityOrder)
+_verdict_decoder = JsonDecoder(Verdict)
 
 
 class HoldTable:

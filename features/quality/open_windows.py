@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from features.config import AppConfig
+from features.json_records import JsonDecoder
 from features.quality.event_columns import ColumnBuffer
 from features.quality.profile import OffsetRange
 from features.quality.window_counts import WindowInput
@@ -29,7 +30,7 @@ class _Letter(msgspec.Struct):
     record_time_ms: int = 0
 
 
-_letter_decoder = msgspec.json.Decoder(_Letter)
+_letter_decoder = JsonDecoder(_Letter)
 
 
 class _OpenWindow:

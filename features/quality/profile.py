@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from features.json_records import JsonDecoder
+
 QUALITY_TOPIC = "headrace.quality.v1"
 
 CLEAN, HELD, UNJUDGED, RELEASED, DROPPED = "CLEAN", "HELD", "UNJUDGED", "RELEASED", "DROPPED"
@@ -118,4 +120,4 @@ def encode_profile(profile: Profile) -> bytes:
     return msgspec.json.encode(profile)
 
 
-_decoder = msgspec.json.Decoder(Profile)
+_decoder = JsonDecoder(Profile)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from features.config import AppConfig
+from features.json_records import JsonDecoder
 from serving.topic_reader import TopicReader
 
 SAMPLES_TOPIC = "headrace.samples.v1"
@@ -37,12 +38,15 @@ class Feedback(msgspec.Struct):
         return 0.0 if action is None else self.outcome * action.reward
 
 
+_decoder = JsonDecoder(Feedback)
+
+
 def decode_feedback(value: bytes | None) -> Feedback | None:
     """Return the feedback of a record of `headrace.samples.v1`; None for anything else, broken ones among it."""
     if value is None:
         return None
     try:
-        feedback = msgspec.json.decode(value, type=Feedback)
+        feedback = _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return feedback if feedback.names_a_list else None
