@@ -9,6 +9,7 @@ from features.config import Endpoints, load_app_config, load_section
 from features.label_config import load_labels
 from streams.config import StreamsConfig
 from streams.errors import ClusterError
+from streams.exclusions import load_exclusions
 from streams.flink_rest import FlinkRest
 from streams.job import SqlJob
 from streams.job_files import JobFiles
@@ -31,11 +32,13 @@ class ConfiguredJobs:
         self._streams = load_section(config_path, "streams", StreamsConfig)
         self._tokens = load_token_check(config_path, Path(endpoints.state))
         self._kafka = endpoints.kafka_servers
+        self._exclusions = load_exclusions(Path(endpoints.state))
+        self._kafka = endpoints.kafka
 
     def job(self, kind: JobKind, suffix: str = "") -> SqlJob:
         """Return a job."""
         if kind == "feature":
-            return feature_job(self._app, self._streams, self._kafka, suffix, self._tokens)
+            return feature_job(self._app, self._streams, self._kafka, suffix, self._tokens, self._exclusions)
         return sample_job(self._app, self._labels, self._streams, self._kafka, suffix, self._tokens)
 
 

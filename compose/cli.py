@@ -25,7 +25,9 @@ from compose.commands_batches import batches_app
 from compose.commands_dlq import dlq_app
 from compose.commands_evaluate import evaluate
 from compose.commands_events import backfill, replay
+from compose.commands_forget import forget
 from compose.commands_models import models_app
+from compose.commands_purge import purge
 from compose.commands_serving import pin, recommend, reload, rollback, serve, unpin
 from compose.commands_tokens import tokens_app
 from compose.commands_train import TRAIN_EPILOG, train
@@ -59,6 +61,8 @@ app.add_typer(tokens_app, name="tokens")
 app.command()(replay)
 app.command()(backfill)
 app.command()(evaluate)
+app.command()(purge)
+app.command()(forget)
 app.command(epilog=TRAIN_EPILOG)(train)
 for _verb in (serve, recommend, reload, rollback, pin, unpin):
     app.command()(_verb)

@@ -113,6 +113,17 @@ class StreamsUpgrade:
         self._job = ConfiguredJobs(config_path, endpoints).job
         self._rest = FlinkRest(endpoints.flink)
 
+    def check(self, accept_missing_history: bool = False) -> list[JobKind]:
+        """Return the jobs that an upgrade would change, before anything is done.
+
+        Raises:
+            StackError: it would be refused, or a job does not run.
+        """
+        changed = [kind for kind in KINDS if self._control(kind).running_plan() != self._job(kind).plan_name]
+        for kind in changed:
+            self._check_history(kind, accept_missing_history)
+        return changed
+
     def run(
         self,
         show_progress: ShowProgress,

@@ -71,6 +71,14 @@ class DeclaredTable:
             if feature.takes(event.action, event.value):
                 self._add(number, row, self._raw[row, start : start + feature.width], event)
 
+    def clear_row(self, row: int) -> None:
+        """Forget all that was counted in a row."""
+        self._ensure(row + 1)
+        self._raw[row] = 0.0
+        for key in [key for key in (*self._newest_ids, *self._registers) if key[0] == row]:
+            self._newest_ids.pop(key, None)
+            self._registers.pop(key, None)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the whole state for a checkpoint."""
         ids = [event_id.encode() for event_id in self._newest_ids.values()]

@@ -199,6 +199,19 @@ class UserTable:
             is_known=bool(user.history),
         )
 
+    def forget(self, user_id: str) -> bool:
+        """Forget a user; False where there is none. The row stays, empty, under a name that no user can have."""
+        user = self._users.get(user_id)
+        if user is None:
+            return False
+        for table, rows in ((self._counters, [user.row]), (self._category_counters, [*user.category_rows.values()])):
+            sums, _ = table.sums_and_decay(0)  # A view of all sums.
+            sums[rows] = 0.0
+        self._declared.clear_row(user.row)
+        nobody = {user_id: (f"\x00{user.row}", _User(user.row))}
+        self._users = dict(nobody.get(known, (known, one)) for known, one in self._users.items())
+        return True
+
     def _user(self, user_id: str) -> _User:
         user = self._users.get(user_id)
         if user is None:

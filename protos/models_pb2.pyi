@@ -131,7 +131,7 @@ class Manifest(_message.Message):
     def __init__(self, format: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[str] = ..., parent_version: _Optional[str] = ..., created_time_ms: _Optional[int] = ..., feature_service: _Optional[str] = ..., feature_schema_hash: _Optional[str] = ..., config_hash: _Optional[str] = ..., sample_offsets: _Optional[_Mapping[str, int]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., files: _Optional[_Mapping[str, FileEntry]] = ..., tensors: _Optional[_Mapping[str, TensorEntry]] = ..., canary_scores: _Optional[_Iterable[float]] = ..., newest_event_time_ms: _Optional[int] = ..., newest_broker_time_ms: _Optional[int] = ..., heads: _Optional[_Iterable[str]] = ..., oldest_event_time_ms: _Optional[int] = ..., parent_sha256: _Optional[str] = ..., num_items: _Optional[int] = ..., num_users: _Optional[int] = ..., delta_sha256: _Optional[str] = ..., delta_offset: _Optional[int] = ...) -> None: ...
 
 class Order(_message.Message):
-    __slots__ = ("idempotency_key", "name", "order", "version", "role", "time_ms", "reason", "window_start_ms", "window_end_ms")
+    __slots__ = ("idempotency_key", "name", "order", "version", "role", "time_ms", "reason", "window_start_ms", "window_end_ms", "user_id")
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +141,7 @@ class Order(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     WINDOW_START_MS_FIELD_NUMBER: _ClassVar[int]
     WINDOW_END_MS_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
     name: str
     order: str
@@ -150,7 +151,8 @@ class Order(_message.Message):
     reason: str
     window_start_ms: int
     window_end_ms: int
-    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., order: _Optional[str] = ..., version: _Optional[str] = ..., role: _Optional[str] = ..., time_ms: _Optional[int] = ..., reason: _Optional[str] = ..., window_start_ms: _Optional[int] = ..., window_end_ms: _Optional[int] = ...) -> None: ...
+    user_id: str
+    def __init__(self, idempotency_key: _Optional[str] = ..., name: _Optional[str] = ..., order: _Optional[str] = ..., version: _Optional[str] = ..., role: _Optional[str] = ..., time_ms: _Optional[int] = ..., reason: _Optional[str] = ..., window_start_ms: _Optional[int] = ..., window_end_ms: _Optional[int] = ..., user_id: _Optional[str] = ...) -> None: ...
 
 class DeltaHeader(_message.Message):
     __slots__ = ("name", "version", "parent_sha256", "sha256", "chunk", "chunks")

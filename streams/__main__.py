@@ -17,6 +17,7 @@ from features.logs import set_up_logs
 from features.whole_file import replace_file
 from streams.config import StreamsConfig
 from streams.errors import ClusterError, HistoryLostError, StreamsError
+from streams.exclusions import NOTHING_EXCLUDED, Exclusions, load_exclusions
 from streams.flink_rest import FlinkRest
 from streams.input_history import read_history
 from streams.job import SqlJob
@@ -33,12 +34,18 @@ log = logging.getLogger("streams")
 
 
 def build_job(
-    name: str, app: AppConfig, labels: Labels, streams: StreamsConfig, bootstrap: str, tokens: TokenCheck | None = None
+    name: str,
+    app: AppConfig,
+    labels: Labels,
+    streams: StreamsConfig,
+    bootstrap: str,
+    tokens: TokenCheck | None = None,
+    exclusions: Exclusions = NOTHING_EXCLUDED,
 ) -> SqlJob:
     """Return the job named `feature_job` or `sample_job`, with or without a suffix."""
     if name.startswith("sample_job"):
         return sample_job(app, labels, streams, bootstrap, name.removeprefix("sample_job"), tokens)
-    return feature_job(app, streams, bootstrap, name.removeprefix("feature_job"), tokens)
+    return feature_job(app, streams, bootstrap, name.removeprefix("feature_job"), tokens, exclusions)
 
 
 def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
@@ -59,6 +66,8 @@ def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
     names = JOBS if options.job == "all" else (f"{options.job}_job{options.suffix}",)
     tokens = load_token_check(options.config, Path(endpoints.state))
     jobs = {name: build_job(name, app, labels, streams, endpoints.kafka_servers, tokens) for name in names}
+    exclusions = load_exclusions(Path(endpoints.state))
+    jobs = {name: build_job(name, app, labels, streams, endpoints.kafka, tokens, exclusions) for name in names}
     live = rest.wait_live_jobs(streams.submit_timeout_s)
     ids = {name: live[job.name] for name, job in jobs.items() if job.name in live}
     for name, job_id in ids.items():

@@ -42,18 +42,21 @@ _EVENT = (
 )
 
 
-def event_views(app: AppConfig, with_origin: bool = False, tokens: TokenCheck | None = None) -> list[View]:
+def event_views(
+    app: AppConfig, with_origin: bool = False, tokens: TokenCheck | None = None, excluded: str = ""
+) -> list[View]:
     """Return the views from `RAW_TABLES` to `CHECKED` and `EVENTS`, in the order of their definition.
 
     Args:
         app: actions, horizon, clock skew.
         with_origin: add `context_json` and the columns `ORIGIN` to `EVENTS`; they cost where nobody reads them.
         tokens: how feedback must prove that its item was shown; None where it need not.
+        excluded: SQL condition of good records that are no events all the same, see `streams.exclusions`.
     """
     return [
         View("raw_records", _raw_records()),
         View(CHECKED, _checked_records(app, tokens)),
-        View("valid_events", _valid_events(app, with_origin)),
+        View("valid_events", _valid_events(app, with_origin, excluded)),
         View(EVENTS, _deduplicated(app, with_origin)),
     ]
 
@@ -125,7 +128,7 @@ def _token_branch(tokens: TokenCheck | None) -> str:
       THEN 'bad_token'"""
 
 
-def _valid_events(app: AppConfig, with_origin: bool) -> str:
+def _valid_events(app: AppConfig, with_origin: bool, excluded: str) -> str:
     skew_ms = _skew_ms(app)
     # Every column that FIRST_EVENTS knows (java/FirstEvents.java), in its order.
     # History is no feedback to a list, whatever it names.
@@ -138,7 +141,7 @@ def _valid_events(app: AppConfig, with_origin: bool) -> str:
   {outcome_case(app)} AS `outcome`, `record_time_ms`,
   {origin}
 FROM {CHECKED}
-WHERE `reason` IS NULL"""
+WHERE `reason` IS NULL{f" AND NOT ({excluded})" if excluded else ""}"""
 
 
 def _deduplicated(app: AppConfig, with_origin: bool) -> str:

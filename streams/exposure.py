@@ -33,10 +33,15 @@ _AMOUNTS = ("`shown`", "`expected`", "`clicked`")
 _ONE, _ZERO = "CAST(1 AS DOUBLE)", "CAST(0 AS DOUBLE)"
 
 
-def exposure_views(app: AppConfig) -> list[View]:
-    """Return the views from served records and events to `item_exposures`, in the order of their definition."""
+def exposure_views(app: AppConfig, excluded: str = "") -> list[View]:
+    """Return the views from served records and events to `item_exposures`, in the order of their definition.
+
+    Args:
+        app: half-lives, horizon.
+        excluded: SQL condition of lists that do not count, see `streams.exclusions`.
+    """
     return [
-        View("shown_lists", _shown_lists()),
+        View("shown_lists", _shown_lists(excluded)),
         View("list_clicks", _list_clicks(app)),
         View("item_exposures", _item_exposures()),
     ]
@@ -62,13 +67,13 @@ FROM item_exposures
 GROUP BY `item_id`"""
 
 
-def _shown_lists() -> str:
+def _shown_lists(excluded: str) -> str:
     return f"""SELECT `request_id`, `user_id`, `served_time_ms`, `items`
 FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY `request_id` ORDER BY `proctime` ASC) AS `copy`
   FROM shown_records
   WHERE `learn` IS TRUE AND {is_id("`request_id`")} AND {is_id("`user_id`")} AND `served_time_ms` > 0
-    AND CARDINALITY(`items`) > 0
+    AND CARDINALITY(`items`) > 0{f" AND NOT {excluded}" if excluded else ""}
 )
 WHERE `copy` = 1"""
 

@@ -148,7 +148,7 @@ def _train(
         return trainer is not None and trainer.wants_restart
 
     while live():
-        logger.warning("starting again from the checkpoint that the rejection goes back to")
+        logger.warning("starting again from the checkpoint that the rejection or purge goes back to")
 
 
 def _say_ready(ready: threading.Event) -> None:

@@ -16,12 +16,14 @@ from trainer.batch_records import (
     BatchEntry,
     CutEntry,
     HoldsEntry,
+    PurgeEntry,
     RejectEntry,
     ReleasedEntry,
     Run,
     StartEntry,
 )
 from trainer.config import GateConfig
+from trainer.data_orders import PURGE, DataOrder, decode_data_order
 from trainer.errors import CheckpointError, SampleError
 from trainer.gaps import Gap, GapLedger
 from trainer.gate import Gate
@@ -29,6 +31,7 @@ from trainer.gate_orders import decode_gate_order
 from trainer.holds import Holds
 from trainer.item_records import apply_item
 from trainer.online_learner import OnlineLearner
+from trainer.quarantine import Quarantine, Window
 from trainer.read_ahead import decode_ahead
 from trainer.sample_log import ITEMS_TOPIC, SAMPLES_TOPIC, LogRecord
 from trainer.samples import Sample
@@ -76,6 +79,7 @@ class BatchMachine:
         self.gaps = GapLedger()
         self.cuts = 0
         """Versions cut so far."""
+        self.quarantine = Quarantine()
         self.base: dict[str, Any] = {}
         """What was learnt from files before the topics, see `trainer.history`."""
         self._said: set[str] = set()
@@ -138,9 +142,26 @@ class BatchMachine:
         """Let profiles and orders take effect."""
         self.holds.apply(entry)
         for record in entry.records:
-            order = decode_gate_order(record.value.encode(), self.learner.app.name)
-            if record.topic == CONTROL_TOPIC and order is not None:
+            if record.topic != CONTROL_TOPIC:
+                continue
+            raw, name = record.value.encode(), self.learner.app.name
+            if (order := decode_gate_order(raw, name)) is not None:
                 self.gate.follow_order(order)
+            elif (data_order := decode_data_order(raw, name)) is not None:
+                self._follow_data_order(data_order)
+
+    def _follow_data_order(self, order: DataOrder) -> None:
+        """Keep samples out from here on; what is learnt of a window waits for `follow_purge`."""
+        if order.order == PURGE:
+            window = Window(order.window_start_ms, order.window_end_ms)
+            logger.warning("window %d to %d is purged by %s. %s", *window, order.role, order.reason)
+            self.quarantine.add(window)
+            if self.learner.progress.newest_broker_time_ms >= window.start_ms:
+                self.quarantine.want(window)
+            return
+        self.quarantine.forget_user(order.user_id, order.time_ms)
+        self.learner.forget_user(order.user_id)
+        logger.warning("a user is forgotten by %s. %s", order.role, order.reason)
 
     def skip_batch(self, entry: BatchEntry, items: Sequence[LogRecord]) -> None:
         """Go on behind a micro-batch whose samples were rejected; what is known of items is no sample and stays."""
@@ -164,6 +185,14 @@ class BatchMachine:
         logger.warning(
             "version %s is rejected: what was learnt since entry %d is skipped", entry.version, entry.position
         )
+        self.gate.follow_reject(self.cuts + 1)
+
+    def follow_purge(self, entry: PurgeEntry) -> None:
+        """Stand where a checkpoint stood, all entries since learnt again without the window."""
+        window = Window(entry.start_ms, entry.end_ms)
+        logger.warning("window %d to %d is taken back: learnt again since entry %d", *window, entry.position)
+        self.quarantine.add(window)
+        self.quarantine.wanted = [one for one in self.quarantine.wanted if one != window]
         self.gate.follow_reject(self.cuts + 1)
 
     def note_gap(self, gap: Gap) -> None:
@@ -203,7 +232,8 @@ class BatchMachine:
             if record.topic == ITEMS_TOPIC:
                 apply_item(self.learner.builder, record.key, record.value)
                 return None
-            return _checked(decode_ahead(record))
+            sample = _checked(decode_ahead(record))
+            return None if self.quarantine.holds_back(sample) else sample
         except SampleError as error:
             self.learner.refuse(error.reason)
             if error.reason not in self._said:

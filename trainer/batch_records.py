@@ -100,13 +100,24 @@ class RejectEntry(msgspec.Struct, frozen=True, tag="reject"):
     """Number of the first entry that is not in the checkpoint; samples of it and all up to this one are skipped."""
 
 
+class PurgeEntry(msgspec.Struct, frozen=True, tag="purge"):
+    """Ops purged a window: the learner stands where a checkpoint stood, and what came since is learnt without it."""
+
+    start_ms: int
+    end_ms: int
+    position: int
+    """Number of the first entry that is not in the checkpoint."""
+
+
 class GapEntry(msgspec.Struct, frozen=True, tag="gap"):
     """A topic lacked something."""
 
     gap: Gap
 
 
-Entry = StartEntry | BaseEntry | BatchEntry | ReleasedEntry | HoldsEntry | CutEntry | RejectEntry | GapEntry
+Entry = (
+    StartEntry | BaseEntry | BatchEntry | ReleasedEntry | HoldsEntry | CutEntry | RejectEntry | PurgeEntry | GapEntry
+)
 
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 

@@ -75,6 +75,13 @@ class BoundedTable(EmbeddingTable):
         self._last_use_ms[rows[rows >= 0]] = now_ms
         return rows
 
+    def forget(self, id_: str) -> bool:
+        """Delete an id's row, with its optimiser state; False where it has none."""
+        row = self._row_of.row_of(id_)
+        if row >= 0:
+            self._remove([row])
+        return row >= 0
+
     def learn_distinct_rows(self, rows: Tensor, gradients: Tensor) -> None:
         """See `EmbeddingTable`; the rows are touched."""
         super().learn_distinct_rows(rows, gradients)

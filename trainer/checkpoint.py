@@ -28,6 +28,7 @@ _ARRAYS, _NAMES, _HEADER, _DIGEST = "arrays.safetensors", "names.json", "checkpo
 _FORMAT_WITHOUT_DIGEST = 1
 _NAME_PATTERN = re.compile(r"[0-9]{12}")
 _BAD_PREFIX = "bad-"
+_RUNG_MS = 900_000
 _KEPT_BAD = 2
 """Bad checkpoints kept to be looked at."""
 
@@ -62,6 +63,8 @@ class Checkpoint:
     """What was learnt from files before the topics, see `trainer.history`; empty where nothing was."""
     gate: dict[str, Any] = field(default_factory=dict)
     """What was good and what is held, see `trainer.gate`; empty where nobody ever asked."""
+    quarantine: dict[str, Any] = field(default_factory=dict)
+    """What must never have been learnt, see `trainer.quarantine`."""
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,12 +84,23 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     gaps: dict[str, Any]
     base: dict[str, Any] = {}
     gate: dict[str, Any] = {}
+    quarantine: dict[str, Any] = {}
+
+
+class _FormatProgress(msgspec.Struct):
+    newest_broker_time_ms: int = 0
 
 
 class _Format(msgspec.Struct):
     format: int = 0
     position: int = 0
     cuts: int = 0
+    progress: _FormatProgress = msgspec.field(default_factory=_FormatProgress)
+
+    @property
+    def newest_ms(self) -> int:
+        """Newest broker time of what was learnt."""
+        return self.progress.newest_broker_time_ms
 
 
 class CheckpointStore:
@@ -95,11 +109,13 @@ class CheckpointStore:
     Args:
         directory: where they lie; this process must be its only writer.
         keep: how many newest ones stay.
+        reach_ms: how far back a purge can go; older ones stay for it, ever fewer the older they are.
     """
 
-    def __init__(self, directory: Path, keep: int) -> None:
+    def __init__(self, directory: Path, keep: int, reach_ms: int = 0) -> None:
         self._directory = directory
         self._keep = keep
+        self._reach_ms = reach_ms
         self._formats: dict[str, _Format] = {}
         self.refused: list[str] = []
         """Why checkpoints were not resumed from."""
@@ -121,7 +137,7 @@ class CheckpointStore:
         names = self._names()
         behind = sum(self._format_of(name).cuts < good_cut for name in names)
         way_back = names[max(0, behind - 1) : behind + 1] if good_cut else []
-        kept = {*names[-self._keep :], *way_back}
+        kept = {*names[-self._keep :], *way_back, *self._ladder(names)}
         for name in names:
             if name not in kept:
                 delete_directory(self._directory / name)
@@ -140,6 +156,36 @@ class CheckpointStore:
             except CheckpointError as error:
                 logger.error("not gone back to: %s", error)
         return None
+
+    def newest_untouched(self, start_ms: int) -> int | None:
+        """Return the place in the batch log of the newest checkpoint that verifies and has learnt nothing since a time.
+
+        Args:
+            start_ms: broker time.
+        """
+        for name in reversed(self._names()):
+            try:
+                if self._format_of(name).newest_ms < start_ms:
+                    return read_checkpoint(self._directory / name).position
+            except CheckpointError as error:
+                logger.error("not gone back to: %s", error)
+        return None
+
+    def _ladder(self, names: list[str]) -> list[str]:
+        """Return the checkpoints that a purge may go back to: the first one of a quarter of an hour of broker time.
+
+        Of quarters long ago only those stay whose number many twos divide, so that steps double with their age.
+        """
+        if not self._reach_ms or not names:
+            return []
+        now = self._format_of(names[-1]).newest_ms
+        firsts: dict[int, str] = {}
+        for name in names:
+            form = self._format_of(name)
+            if form.newest_ms >= now - self._reach_ms and form.format:
+                firsts.setdefault(form.newest_ms // _RUNG_MS, name)
+        age_of = {rung: now // _RUNG_MS - rung for rung in firsts}
+        return [name for rung, name in firsts.items() if age_of[rung] < 2 * (rung & -rung or 1) or rung == 0]
 
     def read_at(self, position: int) -> Checkpoint:
         """Return the newest checkpoint that stands at a place in the batch log.
@@ -283,6 +329,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         gaps=header.gaps,
         base=header.base,
         gate=header.gate,
+        quarantine=header.quarantine,
     )
 
 
@@ -326,6 +373,7 @@ def _files_of(checkpoint: Checkpoint) -> dict[str, bytes]:
         gaps=checkpoint.gaps,
         base=checkpoint.base,
         gate=checkpoint.gate,
+        quarantine=checkpoint.quarantine,
     )
     raw = msgspec.json.encode(header)
     return {**files, _HEADER: raw, _DIGEST: hashlib.sha256(raw).hexdigest().encode()}

@@ -16,9 +16,11 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from features.json_records import JsonDecoder
 from features.quality.hold_table import CONTROL_TOPIC, Hold, HoldTable, Verdict, decode_order
 from features.quality.profile import DROPPED, HELD, QUALITY_TOPIC
 from trainer.batch_records import HoldRecord, HoldsEntry, ReleasedEntry, Run, run_of
+from trainer.data_orders import decode_data_order
 from trainer.gate_orders import decode_gate_order
 from trainer.sample_log import LogRecord
 
@@ -36,7 +38,7 @@ class DeferredSlice(NamedTuple):
     records: list[LogRecord]
 
 
-_verdict_decoder = msgspec.json.Decoder(Verdict)
+_verdict_decoder = JsonDecoder(Verdict)
 
 
 class HoldSource(Protocol):
@@ -236,7 +238,7 @@ class Holds:
 
     def _deciding_part(self, record: LogRecord, known: set[int]) -> str | None:
         if record.topic == CONTROL_TOPIC:
-            if decode_gate_order(record.value, self._name) is not None:
+            if decode_gate_order(record.value, self._name) or decode_data_order(record.value, self._name):
                 return (record.value or b"").decode()
             order = decode_order(record.value)
             if order is None or order.name != self._name:

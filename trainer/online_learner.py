@@ -150,6 +150,12 @@ class OnlineLearner:
         self.drift.observe(mean_loss(lists, logits), rate, self.progress.step + 1)
         self._learn(lists, logits, prepared.positives)
 
+    def forget_user(self, user_id: str) -> None:
+        """Forget a user: history, counters, embedding row, ratings. Sums over all users keep what they are."""
+        self.builder.users.forget(user_id)
+        self.weights.tower.user_rows.forget(user_id)
+        self.ratings.forget_user(user_id)
+
     def state(self) -> LearnerState:
         """Return a copy of everything, as of the batch boundary at which it is called."""
         arrays: dict[str, dict[str, NDArray[Any]]] = {

@@ -68,6 +68,11 @@ class RatingLearner:
         """Predict what was added since the last call, then take a step on it; one entry an action that had events."""
         return [model.learn_batch(step, rate_factor) for model in self.actions.values() if model.has_batch]
 
+    def forget_user(self, user_id: str) -> None:
+        """Forget what a user's values said of that user."""
+        for model in self.actions.values():
+            model.forget_user(user_id)
+
     def names(self) -> dict[str, list[str]]:
         """Return user ids in row order for a checkpoint."""
         return {f"{action}/user_ids": list(model.user_rows) for action, model in self.actions.items()}

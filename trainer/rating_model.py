@@ -160,6 +160,18 @@ class RatingModel:
         own = categories.copy()  # A view of a table that may change before the batch ends.
         self._batch.append(_Added(user_row, item_row, own, event.value, label, event.event_time_ms, is_held, is_scored))
 
+    def forget_user(self, user_id: str) -> None:
+        """Forget a user; the row stays, empty, under a name that no user can have."""
+        row = self.user_rows.get(user_id)
+        if row is not None:
+            renamed = {user_id: f"\x00{row}"}
+            self.user_rows = {renamed.get(known, known): place for known, place in self.user_rows.items()}
+            # Sums of items and categories keep what they are; ratings kept for replay are of a row that is nobody's.
+            sums = self._tables.reserved(row, 0, np.zeros(0, dtype=np.int32))
+            sums.users[row], sums.last_ms[row] = 0.0, 0
+            sums.pairs[(sums.pair_keys >= 0) & (sums.pair_keys >> 20 == row)] = 0.0
+            self._factors.reserved(row, 0).users[row] = 0.0
+
     def learn_batch(self, step: int, rate_factor: float) -> LearntRatings:
         """Predict all that was added since the last call, each from what came before it, and take steps on it.
 

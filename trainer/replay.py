@@ -15,6 +15,7 @@ from trainer.batch_records import (
     Entry,
     GapEntry,
     HoldsEntry,
+    PurgeEntry,
     RejectEntry,
     ReleasedEntry,
     Run,
@@ -22,6 +23,7 @@ from trainer.batch_records import (
     run_of,
 )
 from trainer.gaps import CHANGED, MISSING, Gap
+from trainer.quarantine import Window
 from trainer.sample_log import SAMPLES_TOPIC, LogRecord
 
 logger = logging.getLogger(__name__)
@@ -70,6 +72,9 @@ class Replay:
             position: number of the first.
         """
         skipped = _skipped(entries, position)
+        for entry in entries:
+            if isinstance(entry, PurgeEntry):  # What is learnt again must lack the window from the first batch on.
+                self._machine.quarantine.add(Window(entry.start_ms, entry.end_ms))
         for place, entry in enumerate(entries):
             if self._is_stopping():
                 return False
@@ -112,6 +117,8 @@ class Replay:
                 self._machine.note_cut(entry)
             case RejectEntry():
                 self._machine.follow_reject(entry)
+            case PurgeEntry():
+                self._machine.follow_purge(entry)
             case GapEntry():
                 self._machine.note_gap(entry.gap)
             case BaseEntry():

@@ -19,7 +19,7 @@ import torch
 
 from trainer.batch_log import BatchLog
 from trainer.batch_machine import BatchMachine
-from trainer.batch_records import BaseEntry, GapEntry, RejectEntry, StartEntry
+from trainer.batch_records import BaseEntry, GapEntry, PurgeEntry, RejectEntry, StartEntry
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import TrainerConfig, config_hash
 from trainer.durable_files import set_aside
@@ -106,7 +106,8 @@ class Startup:
         self._config = config
         self._places = places
         self._config_hash = config_hash(learner.app, learner.config, learner.labels)
-        self._checkpoints = CheckpointStore(places.checkpoints, config.keep_checkpoints)
+        reach_ms = round(3_600_000 * config.purge_reach_h)
+        self._checkpoints = CheckpointStore(places.checkpoints, config.keep_checkpoints, reach_ms)
         self._checkpoint = self._restored()
         self._batch_log = self._opened()
         self._rejected = self._went_back()
@@ -255,7 +256,7 @@ class Startup:
         return BatchLog(self._places.batch_log)
 
     def _went_back(self) -> range | None:
-        """Stand at the checkpoint that the newest rejection in the log goes back to; return its entries, None for none.
+        """Stand at the checkpoint that a rejection or purge in the log goes back to; return its entries, None for none.
 
         Raises:
             CheckpointError: that checkpoint is gone or bad.
@@ -264,7 +265,7 @@ class Startup:
         rejections = [
             range(entry.position, position + place)
             for place, entry in enumerate(self._batch_log.entries)
-            if isinstance(entry, RejectEntry)
+            if isinstance(entry, RejectEntry | PurgeEntry)
         ]
         if rejections and (first := min(entries.start for entries in rejections)) < position:
             self._checkpoint = self._checkpoints.read_at(first)
@@ -310,6 +311,7 @@ def _machine_at(
     machine.cuts = checkpoint.cuts
     machine.base = dict(checkpoint.base)
     machine.gaps.restore(checkpoint.gaps)
+    machine.quarantine.restore(checkpoint.quarantine)
     return machine
 
 

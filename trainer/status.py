@@ -46,6 +46,8 @@ class TrainerReport:
         self._error = ""
         self.reject_error = ""
         """Why a rejection could not be carried out."""
+        self.purge_error = ""
+        """Why a purge could not."""
 
     def note_checkpoint(self, position: int) -> None:
         """A checkpoint is written that stands before this entry of the batch log."""
@@ -66,7 +68,8 @@ class TrainerReport:
             "error": self._error,
             "refused": self._refused,
         }
-        return {"checkpoints": checkpoints, "replay": vars(self._replay), "reject_error": self.reject_error}
+        errors = {"reject_error": self.reject_error, "purge_error": self.purge_error}
+        return {"checkpoints": checkpoints, "replay": vars(self._replay)} | errors
 
 
 class StatusFile:
@@ -148,6 +151,7 @@ def _model_status(machine: BatchMachine, publisher: Publisher) -> dict[str, Any]
         },
         "gate": machine.gate.status(),
         "holds": machine.holds.status(),
+        "quarantine": machine.quarantine.status(),
         "base": machine.base,
         "is_announced": not publisher.has_unsent,
     }

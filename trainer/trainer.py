@@ -14,7 +14,16 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from trainer.batch_log import BatchLog
 from trainer.batch_machine import BatchMachine
-from trainer.batch_records import BatchEntry, CutEntry, GapEntry, HoldsEntry, RejectEntry, StartEntry, runs_of
+from trainer.batch_records import (
+    BatchEntry,
+    CutEntry,
+    GapEntry,
+    HoldsEntry,
+    PurgeEntry,
+    RejectEntry,
+    StartEntry,
+    runs_of,
+)
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import TrainerConfig, config_hash
 from trainer.publisher import Publisher
@@ -147,6 +156,8 @@ class Trainer:
                 self.publish()
         if self._gate.is_rejected:
             self._reject()
+        elif self._machine.quarantine.wanted and self._rejected is None:
+            self._purge()
         self._keep_books()
 
     def _keep_books(self) -> None:
@@ -187,6 +198,20 @@ class Trainer:
                 logger.error("version %s cannot be rejected: %s", self._gate.held.version, self._report.reject_error)
             return
         self._batch_log.append(RejectEntry(self._gate.held.version, position))
+        self._batch_log.sync()
+        self.wants_restart = True
+
+    def _purge(self) -> None:
+        """Write down from where to learn again without the oldest window that waits; the next start does it."""
+        window = min(self._machine.quarantine.wanted)
+        self._wait_for_checkpoint()
+        position = self._checkpoints.newest_untouched(window.start_ms)
+        if position is None:
+            if not self._report.purge_error:
+                self._report.purge_error = f"no checkpoint is as old as {window.start_ms} (trainer.purge_reach_h)"
+                logger.error("window %d to %d stays learnt: %s", *window, self._report.purge_error)
+            return
+        self._batch_log.append(PurgeEntry(*window, position))
         self._batch_log.sync()
         self.wants_restart = True
 
@@ -288,6 +313,7 @@ class Trainer:
             gaps=self._machine.gaps.saved(),
             base=dict(self._machine.base),
             gate=self._gate.saved(),
+            quarantine=self._machine.quarantine.saved(),
         )
         self._batch_log.begin_segment()
         self._written = self._writer.submit(self._write_checkpoint, checkpoint)

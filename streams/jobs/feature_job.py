@@ -11,6 +11,7 @@ from streams.config import StreamsConfig
 from streams.dead_letters import insert_dead_letters
 from streams.declared_sql import declared_columns
 from streams.events import RAW_TABLES, event_views
+from streams.exclusions import NOTHING_EXCLUDED, Exclusions
 from streams.job import SqlJob
 from streams.kafka_tables import (
     BACKFILL_TOPIC,
@@ -28,7 +29,12 @@ from streams.token_check import TokenCheck
 
 
 def feature_job(
-    app: AppConfig, streams: StreamsConfig, bootstrap: str, suffix: str = "", tokens: TokenCheck | None = None
+    app: AppConfig,
+    streams: StreamsConfig,
+    bootstrap: str,
+    suffix: str = "",
+    tokens: TokenCheck | None = None,
+    exclusions: Exclusions = NOTHING_EXCLUDED,
 ) -> SqlJob:
     """Return the job's statements.
 
@@ -38,6 +44,7 @@ def feature_job(
         bootstrap: Kafka's servers.
         suffix: of the topics that it writes and of the job's name, for a job that runs beside the one in use.
         tokens: how feedback must prove that its item was shown; None where it need not.
+        exclusions: what it must never have counted.
     """
     group = f"{app.name}-feature-job{suffix}"
     topics = zip(RAW_TABLES, (EVENTS_TOPIC, BACKFILL_TOPIC), strict=True)
@@ -59,7 +66,11 @@ def feature_job(
             dead_letters_table(bootstrap, streams, suffix),
             *_feature_tables(app, streams, bootstrap, suffix),
         ],
-        views=[*event_views(app, tokens=tokens), *user_activity.user_views(app), *exposure.exposure_views(app)],
+        views=[
+            *event_views(app, tokens=tokens, excluded=exclusions.of_events()),
+            *user_activity.user_views(app),
+            *exposure.exposure_views(app, exclusions.of_users("`served_time_ms`")),
+        ],
         inserts=inserts,
         state_rules=feature_rules(app),
         inputs=(EVENTS_TOPIC, BACKFILL_TOPIC, SERVED_TOPIC),
