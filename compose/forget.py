@@ -146,14 +146,14 @@ class Forget:
         before = load_exclusions(self._state)
         save_exclusions(self._state, before.with_user(user_id, until_ms))
         upgrade: StreamsUpgrade | None = None
-        if with_features:
-            try:
+        try:
+            if with_features:
                 upgrade = StreamsUpgrade(*self._paths, self._endpoints, self._say)
                 upgrade.check(accept_missing_history)
-            except BaseException:
-                save_exclusions(self._state, before)
-                raise
-        write_audit(self._state, "forget", user_sha256=summary.user_hash, reason=reason)
+            write_audit(self._state, "forget", user_sha256=summary.user_hash, reason=reason)
+        except BaseException:
+            save_exclusions(self._state, before)
+            raise
         if upgrade is not None:
             self._say("building the features without the user")
             built = upgrade.run(lambda _read, _total: None, timeout_s, accept_missing_history, accept_differences=True)
@@ -169,7 +169,7 @@ class Forget:
             reason=reason,
         )
         # Without a new build every row is the forgotten user's; with one, what it wrote since is of who came back.
-        since_ms = until_ms if upgrade is not None else now_ms()
+        since_ms = (upgrade.switched_ms if upgrade is not None else 0) or now_ms()
         summary.rows_deleted = sum(
             delete_stale_rows(self._endpoints.kafka, view, [user_id], since_ms) for view in USER_VIEWS
         )

@@ -148,13 +148,14 @@ class Purge:
         if with_features:
             self._say("looking whether the features can be rebuilt")
             save_exclusions(self._state, before.with_window(*window))
-            try:
+        try:
+            if with_features:
                 upgrade = StreamsUpgrade(*self._paths, self._endpoints, self._say)
                 upgrade.check(accept_missing_history)
-            except BaseException:
-                save_exclusions(self._state, before)
-                raise
-        write_audit(self._state, "purge", window_start_ms=start_ms, window_end_ms=end_ms, reason=reason)
+            write_audit(self._state, "purge", window_start_ms=start_ms, window_end_ms=end_ms, reason=reason)
+        except BaseException:
+            save_exclusions(self._state, before)
+            raise
         dropped = self._drop_holds(window)
         self._say("ordering the trainer to learn again without the window")
         said = {"window_start_ms": start_ms, "window_end_ms": end_ms, "time_ms": now_ms(), "reason": reason}
@@ -188,8 +189,8 @@ class Purge:
     def _rebuild(
         self, upgrade: StreamsUpgrade, events: WindowEvents, accept_missing_history: bool, timeout_s: float
     ) -> tuple[str, int, int]:
-        since_ms = now_ms()
         summary = upgrade.run(lambda _read, _total: None, timeout_s, accept_missing_history, accept_differences=True)
+        since_ms = upgrade.switched_ms
         rows = sum(delete_stale_rows(self._endpoints.kafka, view, events.users, since_ms) for view in USER_VIEWS)
         rows += sum(delete_stale_rows(self._endpoints.kafka, view, events.items, since_ms) for view in ITEM_VIEWS)
         host, _, port = self._endpoints.redis.rpartition(":")

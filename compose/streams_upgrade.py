@@ -112,6 +112,8 @@ class StreamsUpgrade:
         self._labels = load_labels(config_path, self._app)
         self._job = ConfiguredJobs(config_path, endpoints).job
         self._rest = FlinkRest(endpoints.flink)
+        self.switched_ms = 0
+        """When the feature job was switched: from then on its rows are those of the new one; 0 before."""
 
     def check(self, accept_missing_history: bool = False) -> list[JobKind]:
         """Return the jobs that an upgrade would change, before anything is done.
@@ -256,6 +258,8 @@ class StreamsUpgrade:
         since_ms = time.time_ns() // 1_000_000 - _OVERLAP_MS - round(self._labels.window_s * 1000)
         with self._control(kind).stopped():
             point = self._control(kind, NEXT).savepoint(stop=True)
+            if kind == "feature":
+                self.switched_ms = time.time_ns() // 1_000_000
             copied = self._carry_over(kind, since_ms)
             # From here on a restart of the stack goes on as the new job.
             shutil.copyfile(self._control(kind, NEXT).files.plan(plan), files.plan(plan))

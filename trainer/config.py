@@ -209,8 +209,8 @@ class TrainerConfig(StrictConfig):
     keep_checkpoints: int = Field(3, ge=1, le=100)
     """Checkpoints kept; the newest that verifies is resumed from."""
     purge_reach_h: float = Field(24.0, ge=0, le=168)
-    """Hours of broker time that `headrace purge` can go back: about 13 older checkpoints stay for 24 hours of a busy
-    trainer, at steps that double with their age, and the batch log behind the oldest. 0 keeps none of it."""
+    """Hours of broker time that `headrace purge` can go back: about 8 older checkpoints stay for 24 hours, at steps
+    that double with their age, and the batch log behind the oldest. 0 keeps none of it."""
     keep_batch_log_h: float = Field(0.0, ge=0, le=8760)
     """Hours that the batch log stays beyond what a restart needs, for audits: it says what every version learnt."""
     keep_snapshots: int = Field(12, ge=2, le=10_000)

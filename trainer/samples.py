@@ -145,6 +145,10 @@ def decode_sample(raw: bytes) -> Sample:
     latest_ms = (sample.broker_time_ms or _LATEST_MS) + _AHEAD_MS
     if not 0 < sample.event_time_ms <= latest_ms or sample.outcome not in (None, -1, 0, 1):
         raise SampleError("bad_value", f"event_time_ms {sample.event_time_ms}, outcome {sample.outcome}")
+    # What no array of 64 bits holds would be learnt, and then end every checkpoint.
+    for name, time_ms in (("broker_time_ms", sample.broker_time_ms), ("served_time_ms", sample.served_time_ms)):
+        if not 0 <= (time_ms or 0) <= _LATEST_MS:
+            raise SampleError("bad_time", f"{name} {time_ms} is no time between 1970 and 2100")
     return sample
 
 

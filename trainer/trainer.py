@@ -27,6 +27,7 @@ from trainer.batch_records import (
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import TrainerConfig, config_hash
 from trainer.publisher import Publisher
+from trainer.quarantine import Window
 from trainer.read_ahead import PolledLog, decode_ahead
 from trainer.replay import ReplayReport
 from trainer.sample_log import LogRecord
@@ -88,6 +89,8 @@ class Trainer:
         self._clock_s = clock_s
         self._gate = machine.gate
         self._rejected = rejected
+        self._out_of_reach: set[Window] = set()
+        """Windows that are to be purged and begin before every checkpoint."""
         self.wants_restart = False
         """Whether this trainer ended so that the next one goes back behind what was rejected."""
         self._next_version = ModelVersion(start.epoch, 0)
@@ -203,13 +206,15 @@ class Trainer:
 
     def _purge(self) -> None:
         """Write down from where to learn again without the oldest window that waits; the next start does it."""
-        window = min(self._machine.quarantine.wanted)
+        window = min(set(self._machine.quarantine.wanted) - self._out_of_reach, default=None)
+        if window is None:
+            return
         self._wait_for_checkpoint()
         position = self._checkpoints.newest_untouched(window.start_ms)
         if position is None:
-            if not self._report.purge_error:
-                self._report.purge_error = f"no checkpoint is as old as {window.start_ms} (trainer.purge_reach_h)"
-                logger.error("window %d to %d stays learnt: %s", *window, self._report.purge_error)
+            self._out_of_reach.add(window)
+            self._report.purge_error = f"no checkpoint is as old as {window.start_ms} (trainer.purge_reach_h)"
+            logger.error("window %d to %d stays learnt: %s", *window, self._report.purge_error)
             return
         self._batch_log.append(PurgeEntry(*window, position))
         self._batch_log.sync()
