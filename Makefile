@@ -4,7 +4,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STATE ?= .headrace
 .DEFAULT_GOAL := help
-.PHONY: help ready setup demo up down test test-unit e2e test-faults faults-long lint type protos bench bench-quality bench-serving bench-trainer test-cuda bench-cuda ci
+.PHONY: help ready setup demo up down test test-unit e2e test-faults faults-long lint type protos bench bench-quality bench-serving bench-trainer test-cuda bench-cuda sbom ci
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-cuda:
 
 bench-trainer: ready
 	@$(PY) tests/bench/bench_trainer.py $(ARGS)
+
+sbom: ready
+	@.venv/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json .venv/bin/python
 
 ci: ## What CI runs: clean install, lint, types, every test
 	@bash .ci/run
