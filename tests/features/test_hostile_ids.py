@@ -8,7 +8,7 @@ import pytest
 
 from features.consumed_items import consumed_commands, consumed_key, pack_items
 from features.feast_rows import FeastRows, version_argument
-from features.feature_topics import FeatureRow
+from features.feature_topics import FeatureRow, FieldValue
 
 IDS = (
     "a",
@@ -62,7 +62,11 @@ def test_an_id_is_one_argument(user_id: str, item_id: str) -> None:
 def test_a_row_is_one_command_on_its_own_key(user_id: str) -> None:
     """Names, percent signs and line ends of an id are bytes of the key."""
     rows = FeastRows("shop")
-    fields = {"user_shown_item_ids": [user_id], "user_shown_times_ms": [7], "user_exposure_event_time_ms": 7}
+    fields: dict[str, FieldValue] = {
+        "user_shown_item_ids": [user_id],
+        "user_shown_times_ms": [7],
+        "user_exposure_event_time_ms": 7,
+    }
     row = rows.encode(FeatureRow("user_exposure", user_id, fields, 7, 7, {}))
     ((command, key, *arguments),) = parsed(row.head + version_argument(7) + row.tail)
     assert (command, key, len(arguments)) == (b"HSET", rows.key("user_exposure", user_id), 8)
