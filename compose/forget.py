@@ -39,7 +39,7 @@ from streams.exclusions import load_exclusions, save_exclusions, user_name
 USER_VIEWS = ("user_activity", "user_exposure")
 _REDIS_TIMEOUT_S = 5.0
 _POLL_S = 0.2
-_SETTLE_S = 30.0
+_SETTLE_S = 120.0
 """Longest wait for ingester and trainer to follow; what they do later they do all the same."""
 
 
