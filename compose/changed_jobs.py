@@ -31,9 +31,8 @@ class ConfiguredJobs:
         self._labels = load_labels(config_path, self._app)
         self._streams = load_section(config_path, "streams", StreamsConfig)
         self._tokens = load_token_check(config_path, Path(endpoints.state))
-        self._kafka = endpoints.kafka_servers
         self._exclusions = load_exclusions(Path(endpoints.state))
-        self._kafka = endpoints.kafka
+        self._kafka = endpoints.kafka_servers
 
     def job(self, kind: JobKind, suffix: str = "") -> SqlJob:
         """Return a job."""

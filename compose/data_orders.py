@@ -15,6 +15,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from compose.errors import StackError, StackNotRunningError
+from features.kafka_connection import kafka_settings
 from features.quality.hold_table import CONTROL_TOPIC
 
 AUDIT_FILE = "audit.jsonl"
@@ -49,9 +50,7 @@ def send_records(bootstrap: str, topic: str, records: list[tuple[bytes | None, b
         StackNotRunningError: it does not take them.
     """
     try:
-        producer = KafkaProducer(
-            bootstrap_servers=bootstrap.split(","), acks="all", max_block_ms=int(1000 * _TIMEOUT_S)
-        )
+        producer = KafkaProducer(**kafka_settings(bootstrap), acks="all", max_block_ms=int(1000 * _TIMEOUT_S))
         try:
             for future in [producer.send(topic, key=key, value=value) for key, value in records]:
                 future.get(timeout=_TIMEOUT_S)

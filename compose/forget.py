@@ -161,7 +161,7 @@ class Forget:
         self._say("ordering the trainer to forget")
         forgotten = trainer_status(self._state).get("quarantine", {}).get("orders", 0)
         send_order(
-            self._endpoints.kafka,
+            self._endpoints.kafka_servers,
             self._app.name,
             order="forget",
             user_id=user_id,
@@ -171,12 +171,12 @@ class Forget:
         # Without a new build every row is the forgotten user's; with one, what it wrote since is of who came back.
         since_ms = (upgrade.switched_ms if upgrade is not None else 0) or now_ms()
         summary.rows_deleted = sum(
-            delete_stale_rows(self._endpoints.kafka, view, [user_id], since_ms) for view in USER_VIEWS
+            delete_stale_rows(self._endpoints.kafka_servers, view, [user_id], since_ms) for view in USER_VIEWS
         )
         self._say("deleting rows, letters and the feature log")
         self._wait_for_ingester(user_id)
         self._with_store(lambda store: int(store.delete(*self._keys(user_id))))
-        summary.letters_deleted = forget_letters(self._endpoints.kafka, user_id)
+        summary.letters_deleted = forget_letters(self._endpoints.kafka_servers, user_id)
         summary.log_rows_deleted = self._erase_log(user_id)
         summary.trainer_followed = self._wait_for_trainer(forgotten)
         return summary

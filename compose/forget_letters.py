@@ -18,6 +18,7 @@ from compose.dlq_letters import DEAD_LETTERS_TOPIC, decode_letter
 from compose.errors import StackNotRunningError
 from compose.topic_scan import scan_topic
 from features.json_records import JsonDecoder
+from features.kafka_connection import kafka_settings
 
 _TIMEOUT_MS = 10_000
 
@@ -70,7 +71,7 @@ def _is_theirs(record: Any, user_id: str) -> bool:
 
 def _delete_before(bootstrap: str, offsets: dict[Any, int]) -> None:
     try:
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), request_timeout_ms=_TIMEOUT_MS)
+        admin = KafkaAdminClient(**kafka_settings(bootstrap), request_timeout_ms=_TIMEOUT_MS)
         try:
             admin.delete_records(offsets, timeout_ms=_TIMEOUT_MS)
         finally:

@@ -117,7 +117,7 @@ class Purge:
 
     def look(self, window: tuple[int, int]) -> tuple[PurgeSummary, WindowEvents]:
         """Return what a purge would touch."""
-        events = read_window(self._endpoints.kafka, *window, int(1000 * self._app.features.clock_skew_s))
+        events = read_window(self._endpoints.kafka_servers, *window, int(1000 * self._app.features.clock_skew_s))
         return PurgeSummary(True, window, events.records, len(events.users), len(events.items)), events
 
     def run(
@@ -159,7 +159,7 @@ class Purge:
         dropped = self._drop_holds(window)
         self._say("ordering the trainer to learn again without the window")
         said = {"window_start_ms": start_ms, "window_end_ms": end_ms, "time_ms": now_ms(), "reason": reason}
-        send_order(self._endpoints.kafka, self._app.name, order="purge", **said)
+        send_order(self._endpoints.kafka_servers, self._app.name, order="purge", **said)
         features, rows, consumed = "left as they are", 0, 0
         if upgrade is not None:
             features, rows, consumed = self._rebuild(upgrade, events, accept_missing_history, timeout_s)
@@ -180,7 +180,7 @@ class Purge:
 
     def _drop_holds(self, window: tuple[int, int]) -> int:
         """Drop what is held within the window: nobody must release it later."""
-        desk = QualityDesk(self._endpoints.kafka, self._app.name)
+        desk = QualityDesk(self._endpoints.kafka_servers, self._app.name)
         try:
             return len(desk.order(DROP_ORDER, window[0], window[1] - 1))
         except NotHeldError:
@@ -191,8 +191,12 @@ class Purge:
     ) -> tuple[str, int, int]:
         summary = upgrade.run(lambda _read, _total: None, timeout_s, accept_missing_history, accept_differences=True)
         since_ms = upgrade.switched_ms
-        rows = sum(delete_stale_rows(self._endpoints.kafka, view, events.users, since_ms) for view in USER_VIEWS)
-        rows += sum(delete_stale_rows(self._endpoints.kafka, view, events.items, since_ms) for view in ITEM_VIEWS)
+        rows = sum(
+            delete_stale_rows(self._endpoints.kafka_servers, view, events.users, since_ms) for view in USER_VIEWS
+        )
+        rows += sum(
+            delete_stale_rows(self._endpoints.kafka_servers, view, events.items, since_ms) for view in ITEM_VIEWS
+        )
         host, _, port = self._endpoints.redis.rpartition(":")
         store = Redis(host, int(port), socket_timeout=_REDIS_TIMEOUT_S, decode_responses=True)
         try:

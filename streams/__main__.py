@@ -65,9 +65,9 @@ def submit_jobs(options: argparse.Namespace) -> dict[str, str]:
     flink_dir = Path(endpoints.state) / "flink"
     names = JOBS if options.job == "all" else (f"{options.job}_job{options.suffix}",)
     tokens = load_token_check(options.config, Path(endpoints.state))
-    jobs = {name: build_job(name, app, labels, streams, endpoints.kafka_servers, tokens) for name in names}
     exclusions = load_exclusions(Path(endpoints.state))
-    jobs = {name: build_job(name, app, labels, streams, endpoints.kafka, tokens, exclusions) for name in names}
+    kafka = endpoints.kafka_servers
+    jobs = {name: build_job(name, app, labels, streams, kafka, tokens, exclusions) for name in names}
     live = rest.wait_live_jobs(streams.submit_timeout_s)
     ids = {name: live[job.name] for name, job in jobs.items() if job.name in live}
     for name, job_id in ids.items():
