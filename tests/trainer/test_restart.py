@@ -196,7 +196,7 @@ def test_records_that_retention_took_are_told(life: Life) -> None:
     assert {gap["reason"] for gap in status["gaps"]["recent"]} == {MISSING}
     assert status["gaps"]["lost"] == status["lost_samples"] == 4
     assert not status["replay"]["is_exact"]
-    assert "headrace_trainer_lost_records_total 4\n" in life.places.status.with_suffix(".prom").read_text()
+    assert "headrace_trainer_lost_records_total 4.0\n" in life.places.status.with_suffix(".prom").read_text()
 
 
 def test_other_records_at_the_same_offsets_are_told(life: Life) -> None:
