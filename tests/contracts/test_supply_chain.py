@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from importlib.metadata import Distribution, distributions
+from typing import Any
 
 from tests.running_stack import ROOT
 
@@ -24,7 +25,7 @@ _NVIDIA = re.compile(r"nvidia[-_].*")
 
 def licence_of(distribution: Distribution) -> str:
     """Return what a distribution says of its licence, in one line."""
-    metadata = distribution.metadata
+    metadata: Any = distribution.metadata
     classifiers = [c.split(" :: ")[-1] for c in metadata.get_all("Classifier") or [] if c.startswith("License")]
     stated = metadata.get("License-Expression") or "; ".join(classifiers) or metadata.get("License") or ""
     return stated.strip().splitlines()[0] if stated.strip() else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -173,8 +174,8 @@ def test_forgotten_user_is_nowhere_in_the_state_and_starts_anew(life: Life) -> N
     assert life.learner.builder.users.state("u4", newest_ms).is_known
 
 
-def _sample(record: LogRecord) -> dict[str, object]:
-    decoded: dict[str, object] = msgspec.json.decode(record.value or b"")
+def _sample(record: LogRecord) -> dict[str, Any]:
+    decoded: dict[str, Any] = msgspec.json.decode(record.value or b"")
     return decoded
 
 
