@@ -10,10 +10,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import CorruptRecordError, KafkaError
 
 from features.kafka_connection import kafka_settings
 from trainer.errors import SampleError
@@ -23,6 +24,7 @@ from trainer.samples import Sample
 SAMPLES_TOPIC = "headrace.samples.v1"
 ITEMS_TOPIC = "headrace.items.v1"
 _PAUSE_S = 0.2
+_DAMAGED_PAUSE_S = 1.0
 _RANGE_POLL_MS = 200
 _ASK_END_S = 2.0
 """How often a range that does not come is held against the end of its partition."""
@@ -97,7 +99,8 @@ class SampleLog:
     def __init__(
         self, bootstrap_servers: str, max_poll_records: int, connect: Callable[..., Any] = KafkaConsumer
     ) -> None:
-        self._consumer: Any = connect(
+        self._connect = partial(
+            connect,
             **kafka_settings(bootstrap_servers),
             client_id="headrace-trainer",
             group_id=None,
@@ -110,6 +113,7 @@ class SampleLog:
             reconnect_backoff_max_ms=1000,
             bootstrap_timeout_ms=5000,
         )
+        self._consumer: Any = self._connect()
         self._parts: list[TopicPartition] = []
         self._next: dict[TopicPartition, int] = {}
         self._read_ahead: dict[TopicPartition, deque[LogRecord]] = {}
@@ -180,6 +184,9 @@ class SampleLog:
             return []
         try:
             return self._read_range(part, first, end)
+        except CorruptRecordError as error:
+            self._pass_by_no_damage(error)
+            return None
         except (KafkaError, OSError) as error:
             logger.warning("reading samples again failed (%s); trying again", error)
             time.sleep(_PAUSE_S)
@@ -189,6 +196,9 @@ class SampleLog:
         """Return what has arrived, waiting at most `timeout_ms` for the first record."""
         try:
             polled = self._consumer.poll(timeout_ms=timeout_ms)
+        except CorruptRecordError as error:
+            self._pass_by_no_damage(error)
+            return []
         except KafkaError as error:
             logger.warning("reading samples failed (%s); trying again", error)
             time.sleep(_PAUSE_S)
@@ -213,6 +223,20 @@ class SampleLog:
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
+
+    def _pass_by_no_damage(self, error: CorruptRecordError) -> None:
+        """Tell it, and ask again with another consumer: kafka-python 3.0.12 spins for ever on a fetch that it refused.
+
+        Raises:
+            KafkaError: no broker answers.
+        """
+        logger.error("a record is damaged where Kafka keeps it, nothing behind it is learnt (%s); asking again", error)
+        self._consumer.close()
+        time.sleep(_DAMAGED_PAUSE_S)
+        self._consumer, self._read_ahead = self._connect(), {}
+        self._consumer.assign(self._parts)
+        for part, offset in self._next.items():
+            self._consumer.seek(part, offset)
 
     def _read_range(self, part: TopicPartition, first: int, end: int) -> list[LogRecord] | None:
         if not self._read_ahead:
