@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
+from tests.bench.planted_reversal import SAMPLES_GOAL, recover
 from trainer.config import DriftConfig
 from trainer.drift import MEMORY_STEPS, DriftMonitor, DriftState
-from trainer.loss import TRUSTED_LABEL, UNTOLD
-from trainer.measures.curve import auc
-from trainer.model import Model
-from trainer.ranker_learner import ListBatch, RankerLearner
-from trainer.step_config import StepConfig
 
 _STEADY = 3000
 
@@ -122,51 +117,9 @@ def test_batches_without_labels_say_nothing() -> None:
     assert _watch(_losses(1, _STEADY + 500, 0.4), config=DriftConfig(is_enabled=False))[1] == []
 
 
-def _lists(random: np.random.Generator, sign: float, inputs: int = 8, size: int = 10, lists: int = 8) -> ListBatch:
-    """Lists on which users want what is popular (input 0), or with `sign` -1 what is not."""
-    rows = random.normal(size=(lists, size, inputs)).astype(np.float32)
-    wanted = (sign * 2.0 * rows[:, :, 0] + random.gumbel(size=(lists, size))).argmax(axis=1)
-    labels = np.zeros((lists, size), dtype=np.float32)
-    labels[np.arange(lists), wanted] = 1.0
-    count = lists * size
-    return ListBatch(
-        inputs=rows.reshape(count, inputs),
-        labels=labels.reshape(-1),
-        weights=np.ones(count, dtype=np.float32),
-        kinds=np.full(count, TRUSTED_LABEL, dtype=np.int8),
-        positions=np.full(count, -1, dtype=np.int64),
-        list_of=np.repeat(np.arange(lists), size),
-        is_served=np.ones(lists, dtype=np.bool_),
-        head_labels=np.full((count, 1), UNTOLD, dtype=np.int8),
-        head_kinds=np.full((count, 1), TRUSTED_LABEL, dtype=np.int8),
-        copies=np.ones(count, dtype=np.float32),
-    )
-
-
-def _batches_to_recover(has_policy: bool, seed: int) -> tuple[int, int]:
-    """Return the batches from the reversal until the area is back at .8, and the alarms before the reversal."""
-    torch.manual_seed(seed)
-    config = StepConfig(replay_rows=20_000)
-    model = Model(embedding_dim=2, num_inputs=8, num_pre_ranker_inputs=1)
-    learner = RankerLearner(model.ranker, model.heads, config, "cpu")
-    monitor, random = DriftMonitor(DriftConfig(is_enabled=has_policy)), np.random.default_rng(seed)
-    areas: list[float] = []
-    reversal, early_alarms = 700, 0
-    for step in range(1500):
-        batch = _lists(random, sign=1.0 if step < reversal else -1.0)
-        logits = learner.predict(batch.inputs)
-        loss = float(np.logaddexp(0.0, np.where(batch.labels > 0, -logits, logits)).mean())
-        monitor.observe(loss, float(batch.labels.mean()), step)
-        early_alarms += monitor.status.is_alarm and step < reversal
-        learner.learn_batch(batch, step, monitor.rate_factor(step))
-        areas.append(auc(logits, batch.labels) or 0.5)
-        if step > reversal + 10 and np.mean(areas[-10:]) > 0.8:
-            return step - reversal, early_alarms
-    return 1500, early_alarms
-
-
 def test_a_popularity_reversal_is_recovered_faster_with_drift_handling() -> None:
     """Users who wanted what is popular want what is not: the same learner, the same stream, with and without."""
-    plain, handled = _batches_to_recover(False, seed=1), _batches_to_recover(True, seed=1)
-    assert handled[0] <= 0.8 * plain[0]
-    assert handled[1] == 0
+    plain, handled = recover(False, seed=1), recover(True, seed=1)
+    assert handled.samples <= 0.8 * plain.samples
+    assert handled.samples <= SAMPLES_GOAL
+    assert handled.early_alarms == 0
