@@ -72,7 +72,9 @@ class _World:
     def appeal(self, user: int, rows: NDArray[np.int64], now_ms: int, half_life_h: float) -> NDArray[np.float64]:
         """Return log appeal of items for a user, which halves with their age; like `rows`."""
         hours = (now_ms - self.born_ms[rows]) / _HOUR_MS
-        return self.quality[rows] + self.tastes[user, self.topics[rows]] - np.log(2.0) * hours / half_life_h
+        appeal: NDArray[np.float64] = self.quality[rows] + self.tastes[user, self.topics[rows]]
+        appeal -= np.log(2.0) * hours / half_life_h
+        return appeal
 
 
 def news(seed: int, lists: int = 3000) -> DataSet:
@@ -83,7 +85,8 @@ def news(seed: int, lists: int = 3000) -> DataSet:
     random = np.random.default_rng(seed)
     gap_ms = 20_000
     world = _World.drawn(random, num_items=40 + lists // 10, gap_ms=10 * gap_ms, at_once=40)
-    tables, clicks, tired = _Tables(items=world.records()), np.ones(len(world.topics)), {}
+    tables, clicks = _Tables(items=world.records()), np.ones(len(world.topics))
+    tired: dict[tuple[int, int], int] = {}
     for number in range(lists):
         now_ms, user = _START_MS + gap_ms * (number + 1), int(random.integers(_USERS))
         live = np.flatnonzero(world.born_ms <= now_ms)[-60:]
