@@ -26,6 +26,8 @@ from compose.commands_dlq import dlq_app
 from compose.commands_evaluate import evaluate
 from compose.commands_events import backfill, replay
 from compose.commands_forget import forget
+from compose.commands_init import init
+from compose.commands_load import load
 from compose.commands_models import models_app
 from compose.commands_purge import purge
 from compose.commands_serving import pin, recommend, reload, rollback, serve, unpin
@@ -58,13 +60,14 @@ app.add_typer(models_app, name="models")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(batches_app, name="batches")
 app.add_typer(tokens_app, name="tokens")
+app.command()(init)
 app.command()(replay)
 app.command()(backfill)
 app.command()(evaluate)
 app.command()(purge)
 app.command()(forget)
 app.command(epilog=TRAIN_EPILOG)(train)
-for _verb in (serve, recommend, reload, rollback, pin, unpin):
+for _verb in (load, serve, recommend, reload, rollback, pin, unpin):
     app.command()(_verb)
 
 

@@ -9,7 +9,8 @@ StackError                  1
 ├── AdminError              8
 ├── NotHeldError            9
 ├── StateUsedError         10
-└── NoExperimentError      11
+├── NoExperimentError      11
+└── ThresholdMissedError   12
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from __future__ import annotations
 EXIT_CODES = """Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 stack not running,
 4 stack already running, 5 port taken, 6 something is not installed or is damaged,
 7 a part did not start, 8 the server refused an order, 9 no such window is held,
-10 something was learnt there already, 11 there is no such experiment, 130 interrupted."""
+10 something was learnt there already, 11 there is no such experiment,
+12 a threshold was missed, 130 interrupted."""
 
 
 class StackError(Exception):
@@ -78,3 +80,9 @@ class NoExperimentError(StackError):
     """Expected: no list that is kept names an experiment, or the one that was asked for."""
 
     exit_code = 11
+
+
+class ThresholdMissedError(StackError):
+    """Expected: a measurement ended, and is worse than a threshold that was given."""
+
+    exit_code = 12
