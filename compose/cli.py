@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from compose.cli_options import (
     DEFAULT_CONFIG,
     DEFAULT_STATE,
     ConfigOption,
+    DryRunOption,
     EndpointsOption,
     JsonOption,
     StateOption,
@@ -22,6 +24,7 @@ from compose.cli_options import (
 )
 from compose.commands_ab import ab_app
 from compose.commands_batches import batches_app
+from compose.commands_completion import completion, teach_shells
 from compose.commands_dlq import dlq_app
 from compose.commands_evaluate import evaluate
 from compose.commands_events import backfill, replay
@@ -30,6 +33,7 @@ from compose.commands_init import init
 from compose.commands_load import load
 from compose.commands_models import models_app
 from compose.commands_purge import purge
+from compose.commands_plan import plan
 from compose.commands_serving import pin, recommend, reload, rollback, serve, unpin
 from compose.commands_tokens import tokens_app
 from compose.commands_train import TRAIN_EPILOG, train
@@ -67,7 +71,7 @@ app.command()(evaluate)
 app.command()(purge)
 app.command()(forget)
 app.command(epilog=TRAIN_EPILOG)(train)
-for _verb in (load, serve, recommend, reload, rollback, pin, unpin):
+for _verb in (plan, load, completion, serve, recommend, reload, rollback, pin, unpin):
     app.command()(_verb)
 
 
@@ -82,6 +86,7 @@ def up(
         Path | None, typer.Option("--endpoints", help="Write the addresses here too, once the stack is up.")
     ] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as JSON; progress to stderr.")] = False,
     changed_jobs: Annotated[
         Literal["replay", "keep", "rebuild"],
         typer.Option(
@@ -93,15 +98,26 @@ def up(
     """Start the local stack, wait until all of it is ready, and return; `headrace down` ends it."""
     from compose.up_command import bring_up
 
-    raise typer.Exit(bring_up(config.resolve(), state.resolve(), ports, endpoints, foreground, changed_jobs))
+    raise typer.Exit(bring_up(config.resolve(), state.resolve(), ports, endpoints, foreground, changed_jobs, as_json))
 
 
 @app.command()
-def down(state: StateOption = DEFAULT_STATE) -> None:
+def down(state: StateOption = DEFAULT_STATE, dry_run: DryRunOption = False, as_json: JsonOption = False) -> None:
     """End the stack, also what a killed one left behind."""
-    from compose.daemon import stop_daemon
+    from compose.daemon import stop_daemon, what_would_end
 
-    typer.echo(stop_daemon(state.resolve()))
+    if dry_run:
+        ends = what_would_end(state.resolve())
+        if as_json:
+            print_json({"dry_run": True, "ends": [{"name": name, "pid": pid} for name, pid in ends]})
+        else:
+            typer.echo("would end " + ", ".join(f"{name} ({pid})" for name, pid in ends))
+        return
+    did = stop_daemon(state.resolve())
+    if as_json:
+        print_json({"dry_run": False, "did": did})
+    else:
+        typer.echo(did)
 
 
 @app.command()
@@ -162,16 +178,28 @@ def status(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
 
 @app.command()
 def doctor(
-    config: ConfigOption = DEFAULT_CONFIG, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False
+    config: ConfigOption = DEFAULT_CONFIG,
+    state: StateOption = DEFAULT_STATE,
+    endpoints: EndpointsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Name what is missing, damaged or busy on this machine, and how to mend it; exit code 1 if anything is."""
+    """Name what is missing, damaged or busy, and how to mend it; exit code 1 if anything is.
+
+    Looks at this machine; where a stack runs in --state, or --endpoints names one elsewhere, also at that: versions,
+    schemas, jobs, the server's clock against the broker's, lag, certificates, modes of token and key files.
+    """
     from compose.config import load_stack_config
     from compose.doctor import examine, print_findings
+    from compose.local_stack import is_stack_running
     from features.config import load_app_config, load_section
     from features.model_store_config import ModelStoreConfig
 
     store = load_section(config, "model_store", ModelStoreConfig)
     findings = examine(state.resolve(), load_stack_config(config).ports, store, load_app_config(config).name)
+    if endpoints is not None or is_stack_running(state.resolve()):
+        from compose.doctor_running import examine_running
+
+        findings += examine_running(config, addresses(state, endpoints), time.time_ns() // 1_000_000)
     if as_json:
         print_json([vars(finding) for finding in findings])
     else:
@@ -180,11 +208,16 @@ def doctor(
 
 
 @topics_app.command("create")
-def topics_create(state: StateOption = DEFAULT_STATE, endpoints: EndpointsOption = None) -> None:
+def topics_create(
+    state: StateOption = DEFAULT_STATE, endpoints: EndpointsOption = None, as_json: JsonOption = False
+) -> None:
     """Create the topics that do not exist yet, each with its own limits."""
     from compose.topics import TOPICS, create_topics
 
     created = create_topics(addresses(state, endpoints).kafka_servers)
+    if as_json:
+        print_json({"created": created, "were_there": len(TOPICS) - len(created)})
+        return
     typer.echo(f"{len(created)} topics created, {len(TOPICS) - len(created)} were there")
 
 
@@ -220,6 +253,7 @@ def features_catalogue(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit; every expected error is one sentence and an exit code."""
+    teach_shells()
     try:
         app(args=arguments)
     except (StackError, ConfigError) as error:

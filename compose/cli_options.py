@@ -23,6 +23,7 @@ TokenFileOption = Annotated[
     Path | None,
     typer.Option("--token-file", help="File with the token to send; by default that of the state directory."),
 ]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

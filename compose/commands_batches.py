@@ -33,7 +33,9 @@ def batches_list(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False
 
 @batches_app.command("show")
 def batches_show(
-    name: Annotated[str, typer.Argument(help="As `list` names it.")], state: StateOption = DEFAULT_STATE
+    name: Annotated[str, typer.Argument(help="As `list` names it.")],
+    state: StateOption = DEFAULT_STATE,
+    as_json: Annotated[bool, typer.Option("--json", help="What it prints anyway.")] = True,
 ) -> None:
     """Print one batch as JSON: its records by offset, and of each array shape, extremes and values not finite.
 

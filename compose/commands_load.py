@@ -55,7 +55,7 @@ def load(
     from compose.load.report import Thresholds, is_late, print_report, to_json
     from compose.load.users import made_up_users, users_of_file
     from compose.serving_access import ServingAccess, client_tls
-    from serving.security.roles import Role
+    from features.security.role import Role
 
     where = addresses(state, endpoints)
     if not where.serving:

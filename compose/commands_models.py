@@ -8,13 +8,14 @@ import typer
 
 from compose.cli_options import (
     DEFAULT_STATE,
+    DryRunOption,
     EndpointsOption,
     JsonOption,
     StateOption,
     TokenFileOption,
     print_json,
 )
-from compose.commands_serving import admin_client, print_order
+from compose.commands_serving import MODEL_STATE_HELD, admin_client, print_order, print_planned
 
 models_app = typer.Typer(
     help="List the model versions that the server knows; load one, or decide about one that the trainer's gate holds."
@@ -102,10 +103,15 @@ def release(
 @models_app.command()
 def reject(
     reason: Annotated[str, typer.Option(help="Why, for the audit line, the trainer's log and `headrace models`.")] = "",
+    dry_run: DryRunOption = False,
     state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
     token_file: TokenFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Drop the newest version that the gate holds; the trainer goes back to what was good and skips samples since."""
-    print_order("rejected", admin_client(state, endpoints, token_file).reject(reason), as_json)
+    client = admin_client(state, endpoints, token_file)
+    if dry_run:
+        print_planned(client, "reject", MODEL_STATE_HELD, as_json)
+        return
+    print_order("rejected", client.reject(reason), as_json)

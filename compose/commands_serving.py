@@ -13,6 +13,7 @@ from compose.cli_options import (
     DEFAULT_CONFIG,
     DEFAULT_STATE,
     ConfigOption,
+    DryRunOption,
     EndpointsOption,
     JsonOption,
     StateOption,
@@ -21,7 +22,9 @@ from compose.cli_options import (
     addresses_path,
     print_json,
 )
-from compose.part import PROJECT_ROOT
+
+MODEL_STATE_HELD = "MODEL_STATE_HELD"
+"""As `protos/serving.proto` calls it."""
 
 if TYPE_CHECKING:  # It imports grpc, which a command that does not call the server need not wait for.
     from compose.serving_client import AdminClient
@@ -45,6 +48,8 @@ def serve(
     endpoints: EndpointsOption = None,
 ) -> None:
     """Run a server in the foreground until Ctrl-C or SIGTERM; exit code 2 where it cannot start as told."""
+    from compose.part import PROJECT_ROOT
+
     path = addresses_path(state, endpoints)
     command = [sys.executable, "-m", "serving", "--config", str(config), "--endpoints", str(path), "--name", name]
     command += ["--admin-address", admin_address]
@@ -91,13 +96,18 @@ def reload(
 
 def rollback(
     version: Annotated[str, typer.Argument(help="EPOCH.SEQ; the one before the live one by default.")] = "",
+    dry_run: DryRunOption = False,
     state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
     token_file: TokenFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Go back to an earlier version and stay there until `headrace unpin`."""
-    print_order("went back to", admin_client(state, endpoints, token_file).rollback(version), as_json)
+    client = admin_client(state, endpoints, token_file)
+    if dry_run:
+        print_planned(client, f"go back to {version or 'the version before'}, from", "", as_json, version)
+        return
+    print_order("went back to", client.rollback(version), as_json)
 
 
 def pin(
@@ -140,3 +150,32 @@ def print_order(did: str, status: Any, as_json: bool) -> None:
         print_json(to_json(status))
     else:
         typer.echo(f"the server {did} {status.version or 'no version'}")
+
+
+def print_planned(client: AdminClient, would: str, wanted_state: str, as_json: bool, version: str = "") -> None:
+    """Say what an order would be about, without giving it.
+
+    Args:
+        client: asked for the versions that the server knows.
+        would: what would be done.
+        wanted_state: the newest version in this state is meant; empty: the live one.
+        as_json: print JSON.
+        version: that the order names; it must be one that the server knows.
+
+    Raises:
+        AdminError: there is no such version.
+    """
+    from compose.errors import AdminError
+    from protos import serving_pb2 as pb
+
+    versions = client.list_models()
+    if version and version not in {each.version for each in versions}:
+        raise AdminError(f"the server knows no version {version}; `headrace models` lists them")
+    for each in reversed(versions):  # The newest first.
+        if each.is_live if not wanted_state else pb.ModelState.Name(each.state) == wanted_state:
+            if as_json:
+                print_json({"dry_run": True, "order": would, "version": each.version})
+            else:
+                typer.echo(f"would {would} {each.version}")
+            return
+    raise AdminError(f"no version is {'held' if wanted_state else 'live'}; `headrace models` lists them")

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compose.cli_options import DEFAULT_CONFIG, DEFAULT_STATE, ConfigOption, JsonOption, StateOption, print_json
+from compose.cli_options import (
+    DEFAULT_CONFIG,
+    DEFAULT_STATE,
+    ConfigOption,
+    DryRunOption,
+    JsonOption,
+    StateOption,
+    print_json,
+)
 from features.config import ConfigError, load_section
-from features.request_keys import add_request_key
-from features.request_token_config import RequestTokensConfig
 from features.security.role import Role
-from features.security.tokens import Token
-from serving.config import ServingConfig
-from serving.security.token_keeper import TokenKeeper
+
+if TYPE_CHECKING:  # The server's configuration takes a second to import, which other verbs need not wait for.
+    from features.security.tokens import Token
+    from serving.security.token_keeper import TokenKeeper
 
 _DAY_S = 86400.0
 
@@ -35,16 +42,22 @@ def create(
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a token and print it, this once: nobody can read it again."""
     if output is not None and output.exists():
         raise ConfigError(f"{output} exists already; name a new file with --output")
     secret, token = _keeper(config, state).create(name, role, None if days is None else days * _DAY_S)
     if output is None:
-        typer.echo(secret)
+        if as_json:
+            print_json(_to_json(token) | {"token": secret})
+        else:
+            typer.echo(secret)
     else:
         with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(secret + "\n")
+        if as_json:
+            print_json(_to_json(token) | {"file": str(output)})
     typer.echo(f"token {token.token_id} of {name!r}, role {role}, {_ends(token)}", err=True)
 
 
@@ -66,28 +79,46 @@ def list_tokens(
 @tokens_app.command("revoke")
 def revoke(
     name_or_id: Annotated[str, typer.Argument(help="A name, for all its tokens, or the id of one.")],
+    dry_run: DryRunOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
     state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
 ) -> None:
     """Forget tokens; servers refuse them within a second."""
-    for token in _keeper(config, state).revoke(name_or_id):
-        typer.echo(f"revoked {token.token_id} of {token.name!r}, role {token.role}")
+    keeper = _keeper(config, state)
+    tokens = keeper.matching(name_or_id) if dry_run else keeper.revoke(name_or_id)
+    if as_json:
+        print_json({"dry_run": dry_run, "revoked": [_to_json(token) for token in tokens]})
+        return
+    for token in tokens:
+        typer.echo(f"{'would revoke' if dry_run else 'revoked'} {token.token_id} of {token.name!r}, role {token.role}")
 
 
 @tokens_app.command("rotate-request-key")
-def rotate_request_key(config: ConfigOption = DEFAULT_CONFIG, state: StateOption = DEFAULT_STATE) -> None:
+def rotate_request_key(
+    config: ConfigOption = DEFAULT_CONFIG, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False
+) -> None:
     """Make a new key for request tokens; servers sign with it within a second, older tokens hold until they expire.
 
     A key that leaked is of no use once they have.
     """
+    from features.request_keys import add_request_key
+    from features.request_token_config import RequestTokensConfig
+
     section = load_section(config, "request_tokens", RequestTokensConfig)
     key = add_request_key(section.keys_path(state))
-    typer.echo(f"request tokens are signed with key {key.id} from now on")
+    if as_json:
+        print_json({"key": key.id, "is_enabled": section.is_enabled})
+    else:
+        typer.echo(f"request tokens are signed with key {key.id} from now on")
     if not section.is_enabled:
         typer.echo("request_tokens.is_enabled is false in the configuration: no server signs", err=True)
 
 
 def _keeper(config: Path, state: Path) -> TokenKeeper:
+    from serving.config import ServingConfig
+    from serving.security.token_keeper import TokenKeeper
+
     security = load_section(config, "serving", ServingConfig).security
     return TokenKeeper(security.tokens_path(state))
 

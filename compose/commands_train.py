@@ -43,6 +43,9 @@ def train(
     replace: Annotated[
         bool, typer.Option("--replace", help="Set aside (*.old-N) what was learnt in this state before.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be learnt, and whether something is set aside.")
+    ] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     state: Annotated[Path, typer.Option("--state", help="State directory that the trainer will start from.")] = (
         DEFAULT_STATE
@@ -55,12 +58,25 @@ def train(
     Needs no running stack. Events get the ids that `headrace backfill` gives them, so one that also comes through Kafka
     teaches once. The next trainer on this state goes on where the history ends. `docs/warm-start.md` says more.
     """
-    # The trainer's code needs torch, which takes seconds: only this command pays for it.
-    from compose.history_training import HistoryTraining, TrainOptions, print_summary
-
     files = [*(history or []), *(more or [])]
     if not files:
         raise ConfigError("train needs files to learn from; name them: headrace train --history FILE...")
+    if dry_run:
+        from compose.imports.dry_run import print_surveys, survey_files
+
+        learnt = state / "trainer"
+        target = f"the state in {state}"
+        if any(
+            (learnt / folder).is_dir() and any((learnt / folder).iterdir()) for folder in ("checkpoints", "batch_log")
+        ):
+            target += ", where what was learnt is set aside" if replace else ", which is refused without --replace"
+        print_surveys(
+            survey_files(files, import_options(config, mapping, salt, skip_unknown, skip_bad)), target, as_json
+        )
+        return
+    # The trainer's code needs torch, which takes seconds: only this command pays for it.
+    from compose.history_training import HistoryTraining, TrainOptions, print_summary
+
     options = TrainOptions(
         config=config,
         state=Path(addresses(state, endpoints).state) if endpoints else state.resolve(),

@@ -107,6 +107,24 @@ def stop_daemon(state_dir: Path) -> str:
     return f"ended {len(leftovers)} processes that a killed supervisor had left in {state_dir}"
 
 
+def what_would_end(state_dir: Path) -> list[tuple[str, int]]:
+    """Return name and process id of everything that `stop_daemon` would end.
+
+    Raises:
+        StackNotRunningError: there is nothing to end.
+    """
+    status = read_status(state_dir)
+    found = [
+        ("supervisor", status.get("supervisor")),
+        *((part["name"], part["process"]) for part in status.get("parts", [])),
+    ]
+    records = [(name, ProcessRecord.from_json(process)) for name, process in found if process]
+    alive = [(name, record.pid) for name, record in records if is_alive(record)]
+    if not alive:
+        raise StackNotRunningError(f"no stack runs in {state_dir}; `headrace up` starts one")
+    return alive
+
+
 def _wait_for_supervisor(state_dir: Path) -> dict[str, Any]:
     """Return the supervisor's record; a stack that has just been started may not have written it yet."""
     deadline = time.monotonic() + 5.0

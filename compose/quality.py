@@ -87,8 +87,10 @@ class QualityDesk:
         starts = sorted(profiles if include_all else (s for s, h in table.holds.items() if h.state != CLEARED))
         return [_report(start_ms, table, profiles) for start_ms in starts[-limit:]]
 
-    def order(self, order: str, first_ms: int, last_ms: int) -> list[WindowReport]:
-        """Release or drop the windows that begin from `first_ms` to `last_ms`; return them.
+    def order(self, order: str, first_ms: int, last_ms: int, dry_run: bool = False) -> list[WindowReport]:
+        """Release or drop the windows that begin from `first_ms` to `last_ms`; return them, as they will be.
+
+        With `dry_run` nothing is ordered.
 
         Raises:
             NotHeldError: there is nothing to decide on.
@@ -100,7 +102,8 @@ class QualityDesk:
         starts = [s for s, h in sorted(table.holds.items()) if first_ms <= s <= last_ms and h.state in open_states]
         if not starts:
             raise NotHeldError(_why_not(order, table, first_ms, last_ms))
-        self._write([self._message(order, start_ms, table.holds[start_ms].end_ms) for start_ms in starts])
+        if not dry_run:
+            self._write([self._message(order, start_ms, table.holds[start_ms].end_ms) for start_ms in starts])
         state = RELEASED if order == RELEASE_ORDER else DROPPED
         return [replace(_report(start_ms, table, profiles), state=state) for start_ms in starts]
 

@@ -11,6 +11,7 @@ from compose.cli_options import (
     DEFAULT_CONFIG,
     DEFAULT_STATE,
     ConfigOption,
+    DryRunOption,
     EndpointsOption,
     JsonOption,
     StateOption,
@@ -51,39 +52,41 @@ def quality_list(
 def quality_release(
     window: WindowArgument,
     until: UntilOption = "",
+    dry_run: DryRunOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
     state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let held windows teach: the trainer reads their samples again, and they count as normal from now on."""
-    _decide("release", window, until, _desk(config, state, endpoints), as_json)
+    _decide("release", window, until, _desk(config, state, endpoints), dry_run, as_json)
 
 
 @quality_app.command("drop")
 def quality_drop(
     window: WindowArgument,
     until: UntilOption = "",
+    dry_run: DryRunOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
     state: StateOption = DEFAULT_STATE,
     endpoints: EndpointsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give held windows up: their samples never teach. This cannot be taken back."""
-    _decide("drop", window, until, _desk(config, state, endpoints), as_json)
+    _decide("drop", window, until, _desk(config, state, endpoints), dry_run, as_json)
 
 
-def _decide(what: str, window: str, until: str, desk: QualityDesk, as_json: bool) -> None:
+def _decide(what: str, window: str, until: str, desk: QualityDesk, dry_run: bool, as_json: bool) -> None:
     from compose.quality import ORDERS, parse_window, to_json
 
     first_ms = parse_window(window)
-    decided = desk.order(ORDERS[what], first_ms, parse_window(until) if until else first_ms)
+    decided = desk.order(ORDERS[what], first_ms, parse_window(until) if until else first_ms, dry_run)
     if as_json:
         print_json(to_json(decided))
     else:
         names = [report.window for report in decided]
         span = names[0] if len(names) == 1 else f"{len(names)} windows from {names[0]} to {names[-1]}"
-        typer.echo(f"{what} is ordered for {span}")
+        typer.echo(f"{what} {'would be' if dry_run else 'is'} ordered for {span}")
 
 
 def _desk(config: Path, state: Path, endpoints: Path | None) -> QualityDesk:

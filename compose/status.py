@@ -76,7 +76,7 @@ def collect_status(state_dir: Path) -> StackReport:
         parts=[_part_report(part) for part in read_status(state_dir).get("parts", [])],
         jobs={job["name"]: job["state"] for job in jobs},
         events=event_counts(lambda path: _ask_flink(endpoints, path), jobs),
-        lag=_lags(state_dir),
+        lag=lags_of(state_dir),
         model=_model(state_dir),
         quality=_quality(state_dir),
         trainer=_trainer(state_dir),
@@ -101,7 +101,7 @@ def _ask_flink(endpoints: Endpoints, path: str) -> Any:
 
 
 def _model(state_dir: Path) -> dict[str, Any]:
-    status = _read_json(state_dir / "serving.json")
+    status = read_state_file(state_dir / "serving.json")
     if not status:
         return {}
     loaded_ms = status.get("loaded_time_ms", 0)
@@ -125,16 +125,18 @@ def _model(state_dir: Path) -> dict[str, Any]:
 
 
 def _quality(state_dir: Path) -> dict[str, Any]:
-    status = _read_json(state_dir / "quality.json")
+    status = read_state_file(state_dir / "quality.json")
     if not status:
         return {}
     last = ("last_window_start_ms", "last_window_state")
     watched = ("windows", *last, "held_windows", "held", "dead_letters_of_a_day", "lag")
-    return {key: status.get(key) for key in watched} | {"trainer": _read_json(state_dir / "trainer.json").get("holds")}
+    return {key: status.get(key) for key in watched} | {
+        "trainer": read_state_file(state_dir / "trainer.json").get("holds")
+    }
 
 
 def _trainer(state_dir: Path) -> dict[str, Any]:
-    status = _read_json(state_dir / "trainer.json")
+    status = read_state_file(state_dir / "trainer.json")
     told: dict[str, Any] = {
         key: status[key] for key in ("gaps", "checkpoints", "batch_log", "replay", "refused_batches") if key in status
     }
@@ -172,15 +174,16 @@ def store_warnings(trainer: Mapping[str, Any], model: Mapping[str, Any]) -> list
     return [text for text, is_so in warnings.items() if is_so]
 
 
-def _lags(state_dir: Path) -> dict[str, int]:
+def lags_of(state_dir: Path) -> dict[str, int]:
     """Return what waits in front of ingester and trainer, as they wrote it within the last second."""
-    ingester = _read_json(state_dir / "ingester.json").get("lag", {})
-    trainer = _read_json(state_dir / "trainer.json").get("lag_samples")
+    ingester = read_state_file(state_dir / "ingester.json").get("lag", {})
+    trainer = read_state_file(state_dir / "trainer.json").get("lag_samples")
     lags = {"ingester": sum(ingester.values())} if ingester else {}
     return lags if trainer is None else lags | {"trainer": trainer}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_state_file(path: Path) -> dict[str, Any]:
+    """Return what a part wrote of itself; empty where it never did."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):

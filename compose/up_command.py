@@ -26,6 +26,7 @@ def bring_up(
     endpoints_to: Path | None,
     foreground: bool,
     changed_jobs: ChangedJobs,
+    as_json: bool = False,
 ) -> int:
     """Start a stack, in this process or behind it; return the exit code.
 
@@ -40,12 +41,15 @@ def bring_up(
         raise StackRunningError(f"a stack already runs in {state_dir}; `headrace down --state {state_dir}` ends it")
     if ports == "default":
         choose_ports(ports, config.stack.ports, state_dir / "ports.json")
-    console = Console(highlight=False)
+    console = Console(highlight=False, stderr=as_json)
     started_s = time.monotonic()
 
     def say_up(stack_endpoints: Endpoints) -> None:
         if endpoints_to is not None:
             endpoints_to.write_text(stack_endpoints.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        if as_json:
+            print(stack_endpoints.model_dump_json(indent=2), flush=True)
+            return
         console.print(f"up after {time.monotonic() - started_s:.0f} s; logs in {state_dir / 'logs'}")
         for name, address in stack_endpoints.addresses().items():
             console.print(f"  {name:16} {address}")

@@ -14,12 +14,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from streams.errors import HistoryLostError, RestoreRefusedError
-from streams.input_history import InputHistory
 from streams.job import SqlJob
 from streams.job_files import JobFiles
+
+if TYPE_CHECKING:  # It brings Kafka's client, which who only names a choice need not wait for.
+    from streams.input_history import InputHistory
 
 ChangedJobs = Literal["replay", "keep", "rebuild"]
 CHANGED_JOBS: tuple[ChangedJobs, ...] = get_args(ChangedJobs)

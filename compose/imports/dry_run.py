@@ -34,7 +34,7 @@ def _survey_one(path: Path, options: ImportOptions, progress: Progress) -> Surve
 
 
 def print_surveys(surveys: Sequence[Survey], topic: str, as_json: bool) -> None:
-    """Print what `--dry-run` found."""
+    """Print what `--dry-run` found; `topic` is where the events would go."""
     if as_json:
         print(json.dumps({"topic": topic, "files": [survey.to_json() for survey in surveys]}, indent=2))
         return

@@ -58,6 +58,17 @@ class TokenKeeper:
         """
         return read_tokens(self._path).tokens
 
+    def matching(self, name_or_id: str) -> tuple[Token, ...]:
+        """Return every token of a name, or the one with an id.
+
+        Raises:
+            ConfigError: there is none, or the file cannot be used.
+        """
+        found = tuple(token for token in self.tokens() if name_or_id in (token.name, token.token_id, token.sha256))
+        if not found:
+            raise ConfigError(f"no token has the name or id {name_or_id!r:.80}; `headrace tokens list` shows them")
+        return found
+
     def revoke(self, name_or_id: str) -> tuple[Token, ...]:
         """Forget every token of a name, or the one with an id; return what was forgotten.
 
@@ -65,11 +76,8 @@ class TokenKeeper:
             ConfigError: there is none, or the file cannot be used.
         """
         with self._locked():
-            tokens = read_tokens(self._path).tokens
-            gone = tuple(token for token in tokens if name_or_id in (token.name, token.token_id, token.sha256))
-            if not gone:
-                raise ConfigError(f"no token has the name or id {name_or_id!r:.80}; `headrace tokens list` shows them")
-            write_tokens(self._path, tuple(token for token in tokens if token not in gone))
+            gone = self.matching(name_or_id)
+            write_tokens(self._path, tuple(token for token in self.tokens() if token not in gone))
         return gone
 
     @contextmanager

@@ -1,0 +1,110 @@
+"""The tutorials' commands, as they stand there, on a real stack."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from compose.local_stack import LocalStack
+from headrace_client import Event, EventProducer
+from tests.compose.running_commands import ENVIRONMENT, held
+from tests.running_stack import ROOT, RunningStack, wait_for
+
+pytestmark = pytest.mark.stack
+TUTORIALS = ROOT / "docs" / "tutorials"
+
+
+def commands_of(page: str) -> list[str]:
+    """The lines of the page's bash blocks, in order."""
+    blocks = re.findall(r"```bash\n(.*?)```", (TUTORIALS / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [line.split("   #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@dataclass
+class Reader:
+    """Somebody who types what the page says, in a folder of his own."""
+
+    folder: Path
+
+    def types(self, line: str, *more: str) -> str:
+        """Run one line; it must end well."""
+        words = [*shlex.split(line), *more]
+        program = {"headrace": ["-m", "compose.cli"], "python": []}[words[0]]
+        environment = ENVIRONMENT | {"PYTHONPATH": f"{ROOT}:{ENVIRONMENT['PYTHONPATH']}"}
+        done = subprocess.run(
+            [sys.executable, *program, *words[1:]],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=280,
+        )
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        return done.stdout
+
+
+def test_a_broken_producer_is_found_and_mended(stack: RunningStack, tmp_path: Path) -> None:
+    """An app sends `purchas`; the page's commands name it, show it, mend it, and it counts once."""
+    with EventProducer(stack.endpoints.kafka) as producer:
+        sent = [Event(f"tutorial-{n}", "tea", "purchas", event_id=f"tutorial-letter-{n}") for n in range(3)]
+        for future in [producer.send(event) for event in sent]:
+            future.result(60)
+    wait_for(
+        lambda: sum("purchas" in str(letter) for letter in held(stack, "headrace.events.dlq.v1")) >= 3 or None,
+        "the dead letters",
+    )
+    reader, at = Reader(tmp_path), ["--endpoints", str(stack.local.endpoints_path)]
+    configured = ["--config", str(stack.config_path)]
+    told = ""
+    for line in commands_of("broken-producer.md"):
+        if line.startswith("headrace dlq replay"):
+            told += reader.types(line, *at, *configured)
+        elif line.startswith("headrace dlq"):
+            told += reader.types(line, *at)
+    assert "unknown_action" in told
+    mended = [event for event in held(stack, "headrace.events.v1") if event["action"] == "purchase"]
+    assert {f"tutorial-letter-{number}" for number in range(3)} <= {event["event_id"] for event in mended}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Reader, list[str], Path]]:
+    """The reader of "your own data set", behind `headrace train`, with a stack where the page says `headrace up`."""
+    folder = tmp_path_factory.mktemp("shop")
+    actions = ["view", "view", "view", "add_to_cart", "purchase"]
+    rows = [
+        f"user-{n % 40},item-{n * 7 % 25},{actions[n % 5]},2026-11-{1 + n % 28:02d}T10:{n % 60:02d}:00"
+        for n in range(800)
+    ]
+    (folder / "events.csv").write_text("user,product,event,time\n" + "\n".join(dict.fromkeys(rows)) + "\n")
+    reader, lines = Reader(folder), commands_of("your-data.md")
+    before = lines[: next(place for place, line in enumerate(lines) if line.startswith("headrace up"))]
+    for line in before:
+        reader.types(line)
+    # `headrace up` itself takes the default ports, which tests must not.
+    with LocalStack(folder / "shop" / "headrace.yaml", folder / "shop" / "state") as local:
+        local.start()
+        yield reader, lines[len(before) + 1 :], folder / "shop" / "state"
+
+
+def test_a_file_of_events_becomes_recommendations(shop: tuple[Reader, list[str], Path]) -> None:
+    """From the page's first command to its last but `down`; the list is made by the model that learnt the file."""
+    reader, lines, state = shop
+    addresses = json.loads((state / "endpoints.json").read_text())
+    for line in lines:
+        if line.startswith("python"):
+            told = reader.types(line, "--kafka", addresses["kafka"], "--serving", addresses["serving"])
+            assert "Kafka has 3 items" in told
+        elif not line.startswith("headrace down"):
+            reader.types(line)
+    answer = json.loads(reader.types("headrace recommend user-1 --state shop/state --json"))
+    assert len(answer["items"]) == 10
+    assert answer["model_version"]
