@@ -114,10 +114,9 @@ def what_would_end(state_dir: Path) -> list[tuple[str, int]]:
         StackNotRunningError: there is nothing to end.
     """
     status = read_status(state_dir)
-    found = [
-        ("supervisor", status.get("supervisor")),
-        *((part["name"], part["process"]) for part in status.get("parts", [])),
-    ]
+    parts = [(part["name"], part["process"]) for part in status.get("parts", [])]
+    supervisor = [("supervisor", status.get("supervisor"))] if is_stack_running(state_dir) else []
+    found = [*supervisor, *parts]
     records = [(name, ProcessRecord.from_json(process)) for name, process in found if process]
     alive = [(name, record.pid) for name, record in records if is_alive(record)]
     if not alive:

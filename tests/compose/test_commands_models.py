@@ -70,3 +70,34 @@ def test_share_that_is_none_is_refused(text: str) -> None:
     """With an example."""
     with pytest.raises(typer.BadParameter, match="write for example 5%"):
         parse_share(text)
+
+
+class KnowsVersions(FakeAdmin):
+    """Knows a live version, a held one and the one before; has no orders at all, so that one given would fail."""
+
+    def list_models(self) -> list[pb.ModelVersionStatus]:
+        """Return all three, oldest first."""
+        return [
+            pb.ModelVersionStatus(version="1.1", state=pb.MODEL_STATE_AVAILABLE),
+            pb.ModelVersionStatus(version="1.2", state=pb.MODEL_STATE_AVAILABLE, is_live=True),
+            pb.ModelVersionStatus(version="1.3", state=pb.MODEL_STATE_HELD),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rollback"], "would go back to the version before, from 1.2"),
+        (["rollback", "1.1"], "would go back to 1.1, from 1.2"),
+        (["models", "reject"], "would reject 1.3"),
+    ],
+)
+def test_a_dry_run_names_the_version_and_orders_nothing(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The live one, or the newest that is held."""
+    monkeypatch.setattr("compose.serving_client.AdminClient", KnowsVersions)
+    endpoints = tmp_path / "endpoints.json"
+    endpoints.write_text(json.dumps({"kafka": "k", "redis": "r", "model_store": "m", "state": "s"}))
+    run([*words, "--dry-run", "--endpoints", str(endpoints)])
+    assert capsys.readouterr().out == f"{said}\n"
