@@ -32,8 +32,8 @@ from compose.commands_forget import forget
 from compose.commands_init import init
 from compose.commands_load import load
 from compose.commands_models import models_app
-from compose.commands_purge import purge
 from compose.commands_plan import plan
+from compose.commands_purge import purge
 from compose.commands_serving import pin, recommend, reload, rollback, serve, unpin
 from compose.commands_tokens import tokens_app
 from compose.commands_train import TRAIN_EPILOG, train
