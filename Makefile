@@ -4,7 +4,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 STATE ?= .headrace
 .DEFAULT_GOAL := help
-.PHONY: help ready setup demo up down test test-unit e2e test-faults faults-long lint type protos bench bench-quality bench-serving bench-trainer test-cuda bench-cuda sbom ci
+.PHONY: help ready setup demo up down test test-unit e2e test-faults faults-long lint type protos bench bench-quality bench-serving bench-trainer test-cuda bench-cuda sbom screenshots ci
 
 help:
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ test-cuda: # On a bare GPU machine: PYTHON=python3 with its own torch, no .venv 
 
 bench-cuda:
 	@$(PYTHON) tests/cuda/bench.py $(ARGS)
+
+screenshots: ready # Of the dashboard, for the README; ARGS="--endpoints .headrace/endpoints.json" takes a running stack.
+	@PYTHONPATH=. $(PY) -m tests.dashboard.screenshots $(ARGS)
 
 bench-trainer: ready
 	@$(PY) tests/bench/bench_trainer.py $(ARGS)

@@ -25,6 +25,7 @@ from compose.cli_options import (
 from compose.commands_ab import ab_app
 from compose.commands_batches import batches_app
 from compose.commands_completion import completion, teach_shells
+from compose.commands_dashboard import dashboard
 from compose.commands_dlq import dlq_app
 from compose.commands_evaluate import evaluate
 from compose.commands_events import backfill, replay
@@ -71,7 +72,7 @@ app.command()(evaluate)
 app.command()(purge)
 app.command()(forget)
 app.command(epilog=TRAIN_EPILOG)(train)
-for _verb in (plan, load, completion, serve, recommend, reload, rollback, pin, unpin):
+for _verb in (plan, load, completion, serve, dashboard, recommend, reload, rollback, pin, unpin):
     app.command()(_verb)
 
 

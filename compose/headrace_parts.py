@@ -35,6 +35,7 @@ def all_parts(stack: StackConfig) -> list[Part]:
         Part("trainer", python_module("trainer"), probe=said_ready, needs=("topics",)),
         Part("exporter", python_module("compose.exporter"), probe=said_ready),
         Part("server", _server_command, probe=_server_is_ready, needs=("topics", "features-apply")),
+        Part("dashboard", python_module("compose.dashboard"), probe=said_ready, needs=("topics",)),
     ]
 
 
@@ -45,7 +46,8 @@ def extra_server_part(name: str, arguments: Sequence[str]) -> Part:
     """
 
     def command(layout: StackLayout) -> Sequence[str]:
-        endpoints = layout.endpoints.model_copy(update={"serving": layout.address(name), "admin": "", "metrics": {}})
+        without = {"admin": "", "dashboard": "", "metrics": {}}
+        endpoints = layout.endpoints.model_copy(update={"serving": layout.address(name), **without})
         path = layout.state_dir / f"endpoints-{name}.json"
         path.write_text(endpoints.model_dump_json(indent=2), encoding="utf-8")
         return python_module("serving", "--name", name, *arguments, endpoints=path)(layout)

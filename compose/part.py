@@ -54,6 +54,7 @@ class StackLayout:
             flink=self.address("flink_rest"),
             serving=self.address("serving"),
             admin=self.address("admin"),
+            dashboard=self.address("dashboard"),
             tls=self.serving_tls,
             metrics={part: self.address(f"metrics_{part}") for part in PARTS},
             model_store=self.model_store or str(self.state_dir / "models"),

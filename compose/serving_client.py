@@ -44,15 +44,17 @@ def recommend(
 class AdminClient:
     """Orders to the ModelAdmin of one stack; each call is one order with an idempotency key of its own."""
 
-    def __init__(self, endpoints: Endpoints, token_file: Path | None = None) -> None:
-        """Take the token from a file, else the one in the state directory.
+    def __init__(
+        self, endpoints: Endpoints, token_file: Path | None = None, access: ServingAccess | None = None
+    ) -> None:
+        """Take the token from a file, else the one in the state directory; or what somebody else has found.
 
         Raises:
             StackNotRunningError: there is none.
             StackError: the file cannot be read.
         """
         self._address = endpoints.admin
-        self._access = ServingAccess.of(endpoints, Role.ADMIN, token_file)
+        self._access = access or ServingAccess.of(endpoints, Role.ADMIN, token_file)
         if not self._access.token:
             raise StackNotRunningError(f"no admin token in {endpoints.state}; `headrace up` makes one")
 

@@ -196,6 +196,8 @@ def print_status(report: StackReport) -> None:
     console = Console(highlight=False)
     console.print(_parts_table(report.parts))
     console.print()
+    if page := report.endpoints.get("dashboard"):
+        console.print(f"page   http://{page}/")
     for name, state in report.jobs.items():
         console.print(f"job    {name} {state.lower()}")
     for line in event_lines(report.events, report.quality):

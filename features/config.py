@@ -225,6 +225,8 @@ class Endpoints(StrictConfig):
     """gRPC address of the Recommender, `host:port`."""
     admin: str = ""
     """gRPC address of ModelAdmin, `host:port`."""
+    dashboard: str = ""
+    """HTTP address of the dashboard, `host:port`."""
     tls: ClientTls | None = None
     """How to connect to both; None: plain text."""
     metrics: dict[str, str] = Field(default_factory=dict)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.model import INPUT_CLIP
+from trainer.input_scaling import INPUT_CLIP, VARIANCE_FLOOR
 
 
 class NumpyRanker:
@@ -24,7 +24,7 @@ class NumpyRanker:
 
     def __init__(self, dense: Mapping[str, NDArray[np.float32]]) -> None:
         self._mean = dense["ranker.input_mean"]
-        self._scale = (1.0 / np.sqrt(dense["ranker.input_variance"] + np.float32(1e-4))).astype(np.float32)
+        self._scale = (1.0 / np.sqrt(dense["ranker.input_variance"] + np.float32(VARIANCE_FLOOR))).astype(np.float32)
         self._layers = [
             (np.ascontiguousarray(dense[f"ranker.{name}.weight"].T), dense[f"ranker.{name}.bias"])
             for name in ("hidden_1", "hidden_2")

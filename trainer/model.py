@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from trainer.errors import VersionError
 from trainer.heads import Heads
+from trainer.input_scaling import INPUT_CLIP, VARIANCE_FLOOR
 
 HIDDEN_SIZES = (64, 32)
 HISTORY_LENGTH = 20
@@ -26,7 +27,6 @@ HISTORY_DECAY = 0.85
 """Weight of an item against the next newer one."""
 HISTORY_WEIGHTS: NDArray[np.float32] = (HISTORY_DECAY ** np.arange(HISTORY_LENGTH)).astype(np.float32)
 """Of the newest items that are known, newest first."""
-INPUT_CLIP = 5.0
 MAX_POSITIONS = 64
 """Places of a list with a bias of their own; those behind share the last one."""
 _FIRST_BIAS, _FIRST_ORGANIC_BIAS = -2.0, -3.0
@@ -187,7 +187,7 @@ class Ranker(nn.Module):
 
 def scaled_inputs(inputs: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     """Return inputs in standard deviations from their means, clipped; (..., F), (F,), (F,) -> (..., F)."""
-    return (inputs - mean).mul_(torch.rsqrt(variance + 1e-4)).clamp_(-INPUT_CLIP, INPUT_CLIP)
+    return (inputs - mean).mul_(torch.rsqrt(variance + VARIANCE_FLOOR)).clamp_(-INPUT_CLIP, INPUT_CLIP)
 
 
 @torch.no_grad()

@@ -150,6 +150,7 @@ def _model_status(machine: BatchMachine, publisher: Publisher) -> dict[str, Any]
             "failed": publisher.failed,
         },
         "gate": machine.gate.status(),
+        "judged": learner.metrics.judgement.blocks.told(),
         "holds": machine.holds.status(),
         "quarantine": machine.quarantine.status(),
         "base": machine.base,

@@ -26,6 +26,7 @@ SERVING_TAKES = {
     "version_image",
     "delta_chunks",
     "id_map",
+    "input_scaling",
 }
 FILES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py")) if "_pb2" not in path.name]
 

@@ -140,6 +140,14 @@ class JudgedBlocks:
             self.open = OpenBlock()
             self.num_closed += 1
 
+    def told(self) -> dict[str, Any]:
+        """Return what the window says, for people: each series beside its baseline, and how full the open block is."""
+        series = {
+            name: {"size": one.size, "value": one.value, "baseline": one.value - one.lead, "lead_error": one.lead_error}
+            for name, one in estimates(self.window).items()
+        }
+        return {"series": series, "open": self.open.judged, "block_size": self._block_size}
+
     def begin_window(self) -> None:
         """Hold what comes against what there is: the newest blocks become the reference."""
         self.window_start = self.num_closed
