@@ -18,6 +18,7 @@ from compose.dashboard.board import Board
 from compose.dashboard.web import Web
 from features.config import ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.errors import StartupError
+from features.logs import set_up_logs
 from features.security.listening import check_public, checked_address, ssl_context
 from features.security.role import Role
 from features.security.token_file import Tokens
@@ -46,9 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
     parser.add_argument("--address", default="", help="host:port; that of the endpoints by default")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
-    )
+    set_up_logs("dashboard", options.config)
     logging.getLogger("kafka").setLevel(logging.ERROR)
     try:
         endpoints = load_endpoints(options.endpoints)
