@@ -238,7 +238,7 @@ class Endpoints(StrictConfig):
 
     def addresses(self) -> dict[str, str]:
         """Return what listens where, by name, for people; `metrics PART` for Prometheus' ports."""
-        named = {name: getattr(self, name) for name in ("kafka", "redis", "flink", "serving", "admin")}
+        named = {name: getattr(self, name) for name in ("kafka", "redis", "flink", "serving", "admin", "dashboard")}
         return named | {f"metrics {part}": address for part, address in self.metrics.items()}
 
     @property
