@@ -167,7 +167,7 @@ def _connect_log(endpoints: Endpoints, config: TrainerConfig, stop: threading.Ev
     while not stop.is_set():
         log: SampleLog | None = None
         try:
-            log = SampleLog(endpoints.kafka_servers, config.max_batch_samples)
+            log = SampleLog(endpoints.kafka_servers, config.max_batch_records)
             if log.find_topics():
                 return log
             reason: object = "the topics do not exist; `headrace topics create` makes them"

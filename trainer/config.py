@@ -195,9 +195,11 @@ class TrainerConfig(StrictConfig):
     gate: GateConfig = GateConfig()
     """What keeps a version from being published."""
     min_batch_samples: int = Field(10, ge=1, le=1000)
-    """A micro-batch waits for this many samples ..."""
+    """A micro-batch waits for this many samples that teach (lists, and events that say something) ..."""
     max_batch_samples: int = Field(64, ge=1, le=1000)
     """... and never has more; 200 to 512 learn worse."""
+    max_batch_records: int = Field(512, ge=1, le=10_000)
+    """Nor ever more records than this, those that only count (views, records of items) among them."""
     batch_wait_ms: int = Field(80, ge=0, le=10_000)
     """A micro-batch is learnt after this long, however small."""
     publish_interval_s: float = Field(0.5, gt=0, le=3600)

@@ -17,7 +17,7 @@ from trainer.samples import decode_sample
 
 _POLL_MS = 100
 _QUEUED_POLLS = 8
-"""Polls kept ahead; each is at most one micro-batch."""
+"""Polls kept ahead; each is at most `max_batch_records`."""
 
 
 class PolledLog(Protocol):

@@ -26,11 +26,11 @@ from trainer.batch_records import (
 )
 from trainer.checkpoint import Checkpoint, CheckpointStore
 from trainer.config import TrainerConfig, config_hash
+from trainer.pending_batch import PendingBatch
 from trainer.publisher import Publisher
 from trainer.quarantine import Window
-from trainer.read_ahead import PolledLog, decode_ahead
+from trainer.read_ahead import PolledLog
 from trainer.replay import ReplayReport
-from trainer.sample_log import LogRecord
 from trainer.snapshot import build_cut, build_version
 from trainer.status import StatusFile, TrainerReport
 from trainer.stream_clock import StreamClock
@@ -95,8 +95,7 @@ class Trainer:
         """Whether this trainer ended so that the next one goes back behind what was rejected."""
         self._next_version = ModelVersion(start.epoch, 0)
         self._parent_version = parent_version
-        self._pending: list[LogRecord] = []
-        self._pending_since_s = 0.0
+        self._pending = PendingBatch(config, clock_s)
         self._stream_clock = StreamClock()
         self._has_news = True
         self._published_s = self._checkpointed_s = clock_s()
@@ -242,7 +241,7 @@ class Trainer:
         news = self._holds.news()
         if news is not None:
             self._follow_holds(news)
-        if self._is_batch_due():
+        if self._pending.is_due:
             self._learn_pending()
         self._learn_released()
 
@@ -260,16 +259,11 @@ class Trainer:
         self._has_news = True
 
     def _poll_pending(self) -> None:
-        room = self._config.max_batch_samples - len(self._pending)
-        if room <= 0:
+        if not self._pending.has_room:
             return
-        waited_ms = 1000.0 * (self._clock_s() - self._pending_since_s) if self._pending else 0.0
-        left_ms = self._config.batch_wait_ms - waited_ms if self._pending else _IDLE_POLL_MS
-        records = self._log.poll(max(0, int(left_ms)))
+        records = self._log.poll(self._pending.left_ms(_IDLE_POLL_MS))
         self._note_gaps()
-        if records and not self._pending:
-            self._pending_since_s = self._clock_s()
-        self._pending.extend(records)
+        self._pending.add(records)
 
     def _note_gaps(self) -> None:
         """Log what a topic lacked; what was read before it is learnt before it."""
@@ -280,16 +274,9 @@ class Trainer:
             self._batch_log.append(GapEntry(gap))
             self._machine.note_gap(gap)
 
-    def _is_batch_due(self) -> bool:
-        if not self._pending:
-            return False
-        has_enough = len(self._pending) >= self._config.min_batch_samples
-        return has_enough or 1000.0 * (self._clock_s() - self._pending_since_s) >= self._config.batch_wait_ms
-
     def _learn_pending(self) -> None:
         """Write down and learn one micro-batch."""
-        size = self._config.max_batch_samples
-        batch, self._pending = [decode_ahead(record) for record in self._pending[:size]], self._pending[size:]
+        batch = self._pending.take()
         self._stream_clock.note(batch)
         runs = runs_of(batch)
         offsets = self._machine.offsets | {run.name: run.end for run in runs}
