@@ -9,8 +9,9 @@ Letters: `N` items in the caller's row space, `m` items of the pool, `n` candida
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,6 +178,32 @@ def list_context(
         rarity_table(len(table_rows)),
         counts,
     )
+
+
+_OF_SUMMARY = ("totals", "leaders", "category_leaders", "fresh", "category_shares")
+_OF_ITEMS = ("is_listable", "popularity")
+
+
+def context_arrays(context: ListContext) -> dict[str, NDArray[Any]]:
+    """Return a copy of all numbers of a context whose rows are those of its table, for a checkpoint."""
+    arrays = {name: getattr(context.summary, name).copy() for name in _OF_SUMMARY}
+    arrays |= {name: getattr(context, name).copy() for name in _OF_ITEMS}
+    return arrays | {"lines": context.lines.codes.copy(), "now_ms": np.array([context.summary.now_ms])}
+
+
+def context_from_arrays(
+    arrays: Mapping[str, NDArray[Any]], table: ItemTable, counts: CountTables, table_rows: NDArray[np.int64]
+) -> ListContext:
+    """Make a context of what `context_arrays` returned; `table_rows` (N,) are as many as it had."""
+    of_summary = {name: arrays[name].copy() for name in _OF_SUMMARY}
+    is_listable, popularity = (arrays[name].copy() for name in _OF_ITEMS)
+    lines = empty_lines(len(table_rows), len(table.counters.half_lives_ms))
+    lines.codes[:] = arrays["lines"]
+    size, now_ms = len(table_rows), int(arrays["now_ms"][0])
+    summary = ItemSummary(now_ms, size, popularity=popularity, is_listable=is_listable, **of_summary)
+    leaders = summary.leaders, summary.category_leaders, summary.fresh
+    rarities = rarity_table(size)
+    return ListContext(summary, table, table_rows, *leaders, is_listable, popularity, lines, rarities, counts)
 
 
 def with_more_rows(context: ListContext, table_rows: NDArray[np.int64], is_listable: NDArray[np.bool_]) -> ListContext:

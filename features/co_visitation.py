@@ -95,6 +95,21 @@ class CoVisitation:
         tables = self._neighbours, self._weights, self._totals, self.touched.marks
         _add_pairs(*tables, previous_rows, row, np.float32(backward))
 
+    def add_events(
+        self, previous_rows: NDArray[np.int64], ends: NDArray[np.int64], rows: NDArray[np.int64], backward: float = 0.0
+    ) -> None:
+        """Count many events in their order, as `add` of each would.
+
+        Args:
+            previous_rows: those of all events end to end, each newest first.
+            ends: (n,) where those of each end.
+            rows: (n,) what came next.
+            backward: see `add`.
+        """
+        self.reserve(max(int(rows.max(initial=-1)), int(previous_rows.max(initial=-1))) + 1)
+        tables = self._neighbours, self._weights, self._totals, self.touched.marks
+        _add_events(*tables, previous_rows, ends, rows, np.float32(backward))
+
     def similar(self, row: int, num_items: int) -> NDArray[np.float64]:
         """Return P(next item | `row`), shape (num_items,)."""
         scores = np.zeros(num_items)
@@ -113,6 +128,24 @@ class CoVisitation:
         self._weights = grown(self._weights, num_items)
         self._totals = grown(self._totals, num_items)
         self.num_items = num_items
+
+
+@compiled
+def _add_events(
+    neighbours: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    totals: NDArray[np.float32],
+    marks: NDArray[np.bool_],
+    previous_rows: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    backward: np.float32,
+) -> None:
+    start = 0
+    for event in range(len(rows)):
+        of_event = previous_rows[start : ends[event]]
+        _add_pairs(neighbours, weights, totals, marks, of_event, rows[event], backward)
+        start = ends[event]
 
 
 @compiled

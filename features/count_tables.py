@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.co_visitation import CoVisitation
+from features.compiled import compiled
 from features.config import FeaturesConfig
 from features.grown import grown
 from features.title_index import MAX_TOKENS, TitleIndex
@@ -24,6 +25,17 @@ BACKWARD_PAIRS = 0.5
 """What a pair counts the other way round: less, for what comes after says more of what comes next."""
 HISTORY_WINDOW = 20
 """Newest items of a user that candidates are compared with."""
+
+
+class Following(NamedTuple):
+    """Events by what their users had touched before."""
+
+    previous_rows: NDArray[np.int64]
+    """At most `PAIR_WINDOW` of each event, newest first, those of all end to end."""
+    ends: NDArray[np.int64]
+    """(n,) where those of each event end."""
+    rows: NDArray[np.int64]
+    """(n,) item of each event."""
 
 
 @dataclass
@@ -59,11 +71,24 @@ class CountTables:
 
     def count_event(self, row: int, event_time_ms: int) -> None:
         """Note an event of an item; the order of calls does not matter."""
-        self.reserve(row + 1)
-        first, last = self.seen_ms[row]
-        self.seen_ms[row, 0] = min(first, event_time_ms) if first else event_time_ms
-        self.seen_ms[row, 1] = max(last, event_time_ms)
-        self.seen.marks[row] = True
+        self.count_events(np.array([row]), np.array([event_time_ms]))
+
+    def has_event(self, row: int) -> bool:
+        """Say whether an item had an event."""
+        return row < len(self.seen_ms) and bool(self.seen_ms[row, 1])
+
+    def count_events(self, rows: NDArray[np.int64], times_ms: NDArray[np.int64]) -> None:
+        """Note many events, (n,) items and times, as `count_event` of each would."""
+        self.reserve(int(rows.max(initial=-1)) + 1)
+        _note_times(self.seen_ms, self.seen.marks, rows, times_ms)
+
+    def count_all_following(self, following: Following) -> None:
+        """Count many events, none of them negative, in their order, as `count_following` of each would."""
+        self.pairs.add_events(following.previous_rows, following.ends, following.rows, BACKWARD_PAIRS)
+        has_previous = np.diff(following.ends, prepend=0) > 0
+        newest = following.previous_rows[np.append(0, following.ends[:-1])[has_previous]]
+        rows = following.rows[has_previous]
+        self.successors.add_events(newest, np.arange(1, len(rows) + 1), rows)
 
     def count_following(self, previous_rows: NDArray[np.int64], row: int) -> None:
         """Count an event, not a negative one, of a user whose items before are `previous_rows`, newest first."""
@@ -128,3 +153,15 @@ class CountTables:
                 f"{seen_ms.shape} do not belong together"
             )
         return cls(pairs, successors, titles or TitleIndex.from_tokens(tokens), seen_ms)
+
+
+@compiled
+def _note_times(
+    seen_ms: NDArray[np.int64], marks: NDArray[np.bool_], rows: NDArray[np.int64], times_ms: NDArray[np.int64]
+) -> None:
+    for event in range(len(rows)):
+        row, time_ms = rows[event], times_ms[event]
+        first = seen_ms[row, 0]
+        seen_ms[row, 0] = min(first, time_ms) if first else time_ms
+        seen_ms[row, 1] = max(seen_ms[row, 1], time_ms)
+        marks[row] = True

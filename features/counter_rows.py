@@ -23,6 +23,9 @@ _KINDS_OF = {
     for outcome in (0, POSITIVE, NEGATIVE)
 }
 
+_OUTCOMES = np.array([_KINDS_OF[outcome] for outcome in (-1, 0, 1)])
+"""What an event adds, by its outcome + 1."""
+
 _REBASE_HALF_LIVES = 200.0
 """Sums are re-scaled to a later reference before they grow past 2^200: far from the double's 2^1023."""
 
@@ -59,6 +62,35 @@ def _add_decayed(
         for row in rows:
             for kind in range(len(amounts)):
                 sums[row, span, kind] += weight * amounts[kind]
+
+
+@compiled
+def _add_many(
+    sums: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    events: NDArray[np.int64],
+    reference_ms: NDArray[np.float64],
+    half_lives_ms: NDArray[np.float64],
+    times_ms: NDArray[np.int64],
+    outcomes: NDArray[np.int64],
+    amounts: NDArray[np.float64],
+    start: int,
+) -> int:
+    """Add from `start` on; return how far that went: up to an event that wants a later reference, or to the end."""
+    weights, weighed = np.empty(len(half_lives_ms)), -1
+    for place in range(start, len(rows)):
+        event, row = events[place], rows[place]
+        if event != weighed:
+            time_ms, weighed = times_ms[event], event
+            if time_ms - reference_ms[0] > _REBASE_HALF_LIVES * half_lives_ms[0]:
+                return place
+            for span in range(len(half_lives_ms)):
+                weights[span] = 2.0 ** ((time_ms - reference_ms[span]) / half_lives_ms[span])
+        of_event = amounts[outcomes[event] + 1 if -1 <= outcomes[event] <= 1 else 1]
+        for span in range(len(half_lives_ms)):
+            for kind in range(amounts.shape[1]):
+                sums[row, span, kind] += weights[span] * of_event[kind]
+    return len(rows)
 
 
 @compiled
@@ -112,20 +144,39 @@ class DecayedTable:
         """Count one event; the order of calls does not matter."""
         self.add_amounts(row, event_time_ms, event_kinds(outcome))
 
-    def add_rows(self, rows: Sequence[int], event_time_ms: int, outcome: int) -> None:
-        """Count one event in each of some rows; the order of calls does not matter."""
-        if rows:
-            self._add(np.array(rows), event_time_ms, event_kinds(outcome))
+    def add_events(
+        self, rows: NDArray[np.int64], events: NDArray[np.int64], times_ms: NDArray[np.int64], kinds: NDArray[np.int64]
+    ) -> None:
+        """Count many events in their order: as `add` of each row would, to the last bit.
+
+        Args:
+            rows: (n,) where something is counted.
+            events: (n,) which of the events is counted there, ascending.
+            times_ms: (E,) when each event happened.
+            kinds: (E,) its outcome.
+        """
+        start = 0
+        while start < len(rows):
+            self._refer_to(int(times_ms[events[start]]))
+            assert self._reference_ms is not None
+            start = _add_many(
+                self._sums, rows, events, self._reference_ms, self.half_lives_ms, times_ms, kinds, _OUTCOMES, start
+            )
 
     def add_amounts(self, row: int, event_time_ms: int, amounts: NDArray[np.float64]) -> None:
         """Add three amounts (3,) of one moment; the order of calls does not matter."""
         self._add(np.array([row]), event_time_ms, amounts)
 
-    def _add(self, rows: NDArray[np.int64], event_time_ms: int, amounts: NDArray[np.float64]) -> None:
+    def _refer_to(self, event_time_ms: int) -> None:
+        """See to it that an event of this time can be added."""
         if self._reference_ms is None:
             self._reference_ms = np.full(len(self.half_lives_ms), float(event_time_ms))
         if event_time_ms - self._reference_ms[0] > _REBASE_HALF_LIVES * self.half_lives_ms[0]:
             self._move_reference(np.full(len(self.half_lives_ms), float(event_time_ms)))
+
+    def _add(self, rows: NDArray[np.int64], event_time_ms: int, amounts: NDArray[np.float64]) -> None:
+        self._refer_to(event_time_ms)
+        assert self._reference_ms is not None
         _add_decayed(self._sums, rows, self._reference_ms, self.half_lives_ms, event_time_ms, amounts)
 
     def set_row(self, row: int, flat: NDArray[np.float64]) -> None:

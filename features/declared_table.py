@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,37 @@ from features.distinct_counts import SIZE, add_text, estimate
 from features.grown import grown
 
 
+class CountableEvent(Protocol):
+    """What tables look at in an event."""
+
+    @property
+    def event_id(self) -> str:
+        """Names it; of two events of one moment the later."""
+
+    @property
+    def user_id(self) -> str:
+        """Whose it is."""
+
+    @property
+    def item_id(self) -> str:
+        """What it is about."""
+
+    @property
+    def action(self) -> str:
+        """What the user did."""
+
+    @property
+    def value(self) -> float | None:
+        """What it carries."""
+
+    @property
+    def event_time_ms(self) -> int:
+        """When."""
+
+
 @dataclass(frozen=True, slots=True)
 class CountedEvent:
-    """What declared features look at in an event."""
+    """An event as tables count it."""
 
     event_id: str
     user_id: str
@@ -62,7 +90,7 @@ class DeclaredTable:
         self._ensure(row + 1)
         self._raw[row] = raw
 
-    def add_event(self, row: int, event: CountedEvent) -> None:
+    def add_event(self, row: int, event: CountableEvent) -> None:
         """Count one event; the order of calls does not matter."""
         if not self._features:
             return
@@ -100,7 +128,7 @@ class DeclaredTable:
         registers = [bytearray(line.tobytes()) for line in arrays["registers"]]
         self._registers = dict(zip(_keys(arrays["register_keys"]), registers, strict=True))
 
-    def _add(self, number: int, row: int, raw: NDArray[np.float64], event: CountedEvent) -> None:
+    def _add(self, number: int, row: int, raw: NDArray[np.float64], event: CountableEvent) -> None:
         feature = self._features[number]
         if feature.num_sums:
             _add_sums(feature, raw, event)
@@ -125,7 +153,7 @@ def _keys(keys: NDArray[np.int64]) -> list[tuple[int, int]]:
     return [(int(row), int(number)) for row, number in keys]
 
 
-def _add_sums(feature: DeclaredFeature, raw: NDArray[np.float64], event: CountedEvent) -> None:
+def _add_sums(feature: DeclaredFeature, raw: NDArray[np.float64], event: CountableEvent) -> None:
     amounts = _amounts(feature, event)
     if not feature.num_spans:
         raw += amounts
@@ -136,7 +164,7 @@ def _add_sums(feature: DeclaredFeature, raw: NDArray[np.float64], event: Counted
         _add_to_span(raw[span * width : (span + 1) * width], epoch, weight * amounts)
 
 
-def _amounts(feature: DeclaredFeature, event: CountedEvent) -> NDArray[np.float64]:
+def _amounts(feature: DeclaredFeature, event: CountableEvent) -> NDArray[np.float64]:
     value = event.value or 0.0
     if feature.aggregation == "ratio":
         return np.array([float(event.action in feature.positives), 1.0])

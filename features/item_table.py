@@ -6,7 +6,7 @@ in-process from samples. Rows are only ever appended.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from features.config import FeaturesConfig
 from features.counter_rows import DecayedTable
 from features.declared_features import of_entity
-from features.declared_table import CountedEvent, DeclaredTable
+from features.declared_table import CountableEvent, DeclaredTable
 
 MAX_CATEGORIES = 6
 """Categories kept per item; further ones are ignored."""
@@ -42,6 +42,8 @@ class ItemTable:
         """One row, 0."""
         self._row_of: dict[str, int] = {}
         self._category_of: dict[str, int] = {}
+        self._names_of: dict[int, tuple[str, ...]] = {}
+        """Category names by row, of items that somebody asked about."""
         self._categories = np.full((64, MAX_CATEGORIES), -1, dtype=np.int32)
         self._published_ms = np.zeros(64, dtype=np.int64)
         self._expires_ms = np.full(64, _NEVER_MS, dtype=np.int64)
@@ -73,9 +75,18 @@ class ItemTable:
         """Return the rows of items, appending where new, shape (len(item_ids),)."""
         return np.fromiter((self.ensure_row(i) for i in item_ids), dtype=np.int64, count=len(item_ids))
 
-    def add_event(self, row: int, event: CountedEvent, outcome: int) -> None:
+    def rows_of_ids(self, item_ids: Iterable[str]) -> list[int]:
+        """Return the rows of a few items, -1 for unknown ones."""
+        row_of = self._row_of
+        return [row_of.get(item_id, -1) for item_id in item_ids]
+
+    def add_event(self, row: int, event: CountableEvent, outcome: int) -> None:
         """Count one event on an item."""
         self.counters.add(row, event.event_time_ms, outcome)
+        self.note_event(row, event)
+
+    def note_event(self, row: int, event: CountableEvent) -> None:
+        """Count one event in the declared features; `counters` is left to the caller."""
         self.declared.add_event(row, event)
         self.global_declared.add_event(0, event)
 
@@ -115,6 +126,7 @@ class ItemTable:
         codes = [self._category_code(name) for name in categories[:MAX_CATEGORIES]]
         self._categories[row] = -1
         self._categories[row, : len(codes)] = codes
+        self._names_of.pop(row, None)
         self._is_available[row] = is_available
         self._published_ms[row] = published_time_ms
         self._expires_ms[row] = expires_time_ms or _NEVER_MS
@@ -126,7 +138,15 @@ class ItemTable:
     def categories_of(self, item_id: str) -> tuple[str, ...]:
         """Return an item's category names, none for an unknown item."""
         row = self.row_of(item_id)
-        return () if row < 0 else tuple(self.category_names[code] for code in self._categories[row] if code >= 0)
+        return () if row < 0 else self.category_names_of(row)
+
+    def category_names_of(self, row: int) -> tuple[str, ...]:
+        """Return the category names of the item of a row."""
+        found = self._names_of.get(row)
+        if found is None:
+            codes = self._categories[row].tolist()
+            found = self._names_of[row] = tuple(self.category_names[code] for code in codes if code >= 0)
+        return found
 
     def category_codes(self, names: Sequence[str]) -> NDArray[np.int64]:
         """Return the codes of category names, -1 for unknown ones, shape (len(names),)."""
@@ -184,7 +204,7 @@ class ItemTable:
     ) -> None:
         """Take over ids, names and what `arrays` returned."""
         self.item_ids, self.category_names = [], []
-        self._row_of, self._category_of = {}, {}
+        self._row_of, self._category_of, self._names_of = {}, {}, {}
         self.counters.restore({"sums": arrays["sums"][:0], "reference_ms": arrays["reference_ms"]})
         self.ensure_rows(item_ids)
         for name in category_names:

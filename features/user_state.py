@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from features.config import FeaturesConfig
 from features.counter_rows import NUMBERS_PER_HALF_LIFE, DecayedTable, decay_rows
 from features.declared_features import of_entity, row_width
-from features.declared_table import CountedEvent, DeclaredTable
+from features.declared_table import CountableEvent, DeclaredTable
 
 
 @dataclass(frozen=True)
@@ -136,25 +136,34 @@ class UserTable:
     def __init__(self, features: FeaturesConfig) -> None:
         self._features = features
         self._users: dict[str, _User] = {}
-        self._counters = DecayedTable(features.half_lives_s)
-        self._category_counters = DecayedTable(features.half_lives_s[-1:])
+        self.counters = DecayedTable(features.half_lives_s)
+        """A row a user."""
+        self.category_counters = DecayedTable(features.half_lives_s[-1:])
+        """A row for each user and category."""
         self._declared = DeclaredTable(of_entity(features.declared, "user"))
 
-    def add_event(self, event: CountedEvent, categories: Sequence[str], outcome: int) -> None:
+    def add_event(self, event: CountableEvent, categories: Sequence[str], outcome: int) -> None:
         """Count one event of a user; history and consumed items are sets ordered by time, not by arrival."""
+        row, category_rows = self.note_event(event, categories, outcome)
+        for table, rows in ((self.counters, [row]), (self.category_counters, category_rows)):
+            for counted in rows:
+                table.add(counted, event.event_time_ms, outcome)
+
+    def note_event(self, event: CountableEvent, categories: Sequence[str], outcome: int) -> tuple[int, list[int]]:
+        """Count one event in all but `counters` and `category_counters`; return its row of the one and of the other."""
         user = self._user(event.user_id)
         event_time_ms, item_id = event.event_time_ms, event.item_id
-        self._counters.add(user.row, event_time_ms, outcome)
         self._declared.add_event(user.row, event)
+        category_rows = user.category_rows
         for category in categories:
-            if category not in user.category_rows:
-                user.category_rows[category] = self._category_counters.append_row()
-        self._category_counters.add_rows([user.category_rows[name] for name in categories], event_time_ms, outcome)
+            if category not in category_rows:
+                category_rows[category] = self.category_counters.append_row()
         insort(user.history, (event_time_ms, event.event_id, item_id, outcome))
         del user.history[: -self._features.history_length]
         user.consumed[item_id] = max(event_time_ms, user.consumed.get(item_id, 0))
         if len(user.consumed) > self._features.consumed_limit:
             del user.consumed[min(user.consumed, key=user.consumed.__getitem__)]
+        return user.row, [category_rows[name] for name in categories]
 
     def add_shown(self, user_id: str, request_id: str, served_time_ms: int, item_ids: Sequence[str]) -> None:
         """Remember a list that the user was shown, best first."""
@@ -180,13 +189,13 @@ class UserTable:
             return cold_user_state(user_id, self._features)
         newest_first = user.history[::-1]
         rows = np.fromiter(user.category_rows.values(), dtype=np.int64, count=len(user.category_rows))
-        category_counts = self._category_counters.read(now_ms, rows)[:, 0]  # (C, 3)
+        category_counts = self.category_counters.read(now_ms, rows)[:, 0]  # (C, 3)
         names = tuple(user.category_rows)
         ranked = sorted(zip((-category_counts[:, 0]).tolist(), names, range(len(names)), strict=True))
         kept = [index for _, _, index in ranked[: self._features.categories_per_user]]
         return UserState(
             user_id=user_id,
-            counts=self._counters.read(now_ms, np.array([user.row]))[0],
+            counts=self.counters.read(now_ms, np.array([user.row]))[0],
             category_names=tuple(names[index] for index in kept),
             category_counts=category_counts[kept],
             history_item_ids=tuple(entry[2] for entry in newest_first),
@@ -200,11 +209,14 @@ class UserTable:
         )
 
     def forget(self, user_id: str) -> bool:
-        """Forget a user; False where there is none. The row stays, empty, under a name that no user can have."""
+        """Forget a user, whose events are all counted; False where there is none.
+
+        The row stays, empty, under a name that no user can have.
+        """
         user = self._users.get(user_id)
         if user is None:
             return False
-        for table, rows in ((self._counters, [user.row]), (self._category_counters, [*user.category_rows.values()])):
+        for table, rows in ((self.counters, [user.row]), (self.category_counters, [*user.category_rows.values()])):
             sums, _ = table.sums_and_decay(0)  # A view of all sums.
             sums[rows] = 0.0
         self._declared.clear_row(user.row)
@@ -215,7 +227,7 @@ class UserTable:
     def _user(self, user_id: str) -> _User:
         user = self._users.get(user_id)
         if user is None:
-            user = self._users[user_id] = _User(self._counters.append_row())
+            user = self._users[user_id] = _User(self.counters.append_row())
         return user
 
     def names(self) -> dict[str, list[str]]:
@@ -246,15 +258,15 @@ class UserTable:
             "shown_times_ms": [entry[0] for user in users for entry in user.shown],
             "shown_places": [-entry[2] for user in users for entry in user.shown],
         }
-        counters = {f"counters.{name}": array for name, array in self._counters.arrays().items()}
-        categories = {f"category_counters.{name}": array for name, array in self._category_counters.arrays().items()}
+        counters = {f"counters.{name}": array for name, array in self.counters.arrays().items()}
+        categories = {f"category_counters.{name}": array for name, array in self.category_counters.arrays().items()}
         declared = {f"declared.{name}": array for name, array in self._declared.arrays().items()}
         numbers = {name: np.array(column, dtype=np.int64) for name, column in columns.items()}
         return numbers | counters | categories | declared
 
     def restore(self, names: Mapping[str, list[str]], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `names` and `arrays` returned."""
-        for table, prefix in ((self._counters, "counters."), (self._category_counters, "category_counters.")):
+        for table, prefix in ((self.counters, "counters."), (self.category_counters, "category_counters.")):
             table.restore({name: arrays[prefix + name] for name in ("sums", "reference_ms")})
         history = zip(
             arrays["history_times_ms"].tolist(),

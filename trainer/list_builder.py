@@ -6,9 +6,10 @@ Letters: `N` items (rows of the `ItemTable`), `L` history, `D` embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +21,19 @@ from features.candidates import (
     TowerQuery,
     UserRows,
     build_list,
+    context_arrays,
+    context_from_arrays,
     list_context,
     renew_facts,
     with_more_rows,
 )
-from features.config import NEGATIVE, POSITIVE, FeaturesConfig
-from features.count_tables import PAIR_WINDOW, CountTables
-from features.declared_table import CountedEvent
+from features.config import POSITIVE, FeaturesConfig
+from features.count_tables import CountTables
 from features.item_summary import ItemSummary
 from features.item_table import ItemTable
 from features.model_inputs import first_pre_ranker_weights
 from features.user_state import UserState, UserTable
+from trainer.open_counts import OpenCounts
 from trainer.samples import Event
 
 
@@ -41,6 +44,11 @@ class UserMoment:
     state: UserState
     history_rows: NDArray[np.int64]
     """(L,) newest first."""
+
+
+_ITEMS_OF_A_MS = 50
+"""What lists share may be a millisecond of stream time, or an event, older for every so many items: a pass over 20,000
+takes as long as ten lists, and comes at most every 400 ms or events."""
 
 
 class ListBuilder:
@@ -61,20 +69,30 @@ class ListBuilder:
         self.pre_ranker = first_pre_ranker_weights(features)
         """(P,) as learnt so far."""
         self._workspace = Workspace()
+        self._open = OpenCounts()
         self._every_row: NDArray[np.int64] = np.arange(64)
         self._context: ListContext | None = None
+        self._events_since = 0
+        """Events counted since the context was made."""
+        self._may_renew = True
 
     def begin_batch(self) -> None:
-        """Share sums over all items within a micro-batch only: a checkpoint must not change what is learnt."""
-        self._context = None
+        """Let the next list renew what lists share, if it is old: within a micro-batch it stays as it is."""
+        self._may_renew = True
+
+    def settle(self) -> None:
+        """See to it that every table holds all events that were counted."""
+        self._open.settle(self.items, self.users, self.counts)
 
     def moment(self, user_id: str, now_ms: int) -> UserMoment:
         """Return a user as of `now_ms`, before anything that is not counted yet."""
+        self.settle()
         state = self.users.state(user_id, now_ms)
         return UserMoment(state, self.items.rows_of(state.history_item_ids))
 
     def moment_before(self, event: Event) -> UserMoment:
         """Return a user with the history before an event that is counted already."""
+        self.settle()
         state = self.users.state(event.user_id, event.event_time_ms)
         is_before = state.history_times_ms < event.event_time_ms
         state = replace(
@@ -104,6 +122,7 @@ class ListBuilder:
         now_ms: int,
         given: NDArray[np.int64] | None,
     ) -> CandidateList:
+        self.settle()
         rows = UserRows(moment.history_rows, consumed, self.items.rows_of(moment.state.shown_item_ids))
         context = self._context_at(now_ms)
         return build_list(
@@ -113,7 +132,8 @@ class ListBuilder:
     def _context_at(self, now_ms: int) -> ListContext:
         """Return what the lists of this micro-batch share; items that came since are listed without their counts."""
         size = len(self.items)
-        if self._context is None:
+        if self._context is None or (self._may_renew and self._is_old(self._context, now_ms)):
+            self._events_since = 0
             self.counts.reserve(size)
             summary = ItemSummary.of_table(self.items, now_ms, self.only_seen)
             self._context = list_context(summary, self.items, self.counts, self._rows(size))
@@ -121,7 +141,13 @@ class ListBuilder:
             self.counts.reserve(size)
             is_listable = ItemSummary.listable(self.items, now_ms, self.only_seen)
             self._context = with_more_rows(self._context, self._rows(size), is_listable)
+        self._may_renew = False
         return self._context
+
+    def _is_old(self, context: ListContext, now_ms: int) -> bool:
+        """Say whether sums over all items are due again; a large catalogue waits longer, as each pass costs it more."""
+        limit = len(self.items) // _ITEMS_OF_A_MS
+        return self._events_since >= limit or abs(now_ms - context.summary.now_ms) >= limit
 
     def _rows(self, size: int) -> NDArray[np.int64]:
         while size > len(self._every_row):
@@ -141,23 +167,23 @@ class ListBuilder:
         self.items.set_item(item_id, categories, is_available, published_time_ms, expires_time_ms)
         row = self.items.row_of(item_id)
         self.counts.titles.set_title(row, title)
-        if self._context is not None:
-            renew_facts(self._context, row)
+        context = self._context
+        if context is not None and row < len(context.is_listable):
+            renew_facts(context, row)
+            is_known = not self.only_seen or self.counts.has_event(row)
+            context.is_listable[row] = is_known and self.items.is_available(row, context.summary.now_ms)
 
     def count_event(self, event: Event) -> None:
-        """Feed one event to all tables; call it only after everything that predicts this event is computed."""
+        """Feed one event to all tables; call it only after everything that predicts this event is computed.
+
+        Counters of users and items, pairs and times hold it at the next moment or list, or after `settle`.
+        """
         row = self.items.ensure_row(event.item_id)
-        self.counts.count_event(row, event.event_time_ms)
-        if event.outcome != NEGATIVE:
-            previous = self.users.newest_item_ids(event.user_id, PAIR_WINDOW)
-            self.counts.count_following(self.items.rows_of(previous), row)
-        counted = CountedEvent(
-            event.event_id, event.user_id, event.item_id, event.action, event.value, event.event_time_ms
-        )
-        self.items.add_event(row, counted, event.outcome)
+        self.items.note_event(row, event)
+        self._open.add(event, row, event.outcome, self.items, self.users)
+        self._events_since += 1
         if self.only_seen and self._context is not None and row < len(self._context.is_listable):
             self._context.is_listable[row] = self.items.is_available(row, event.event_time_ms)
-        self.users.add_event(counted, self.items.categories_of(event.item_id), event.outcome)
         if event.is_answer and event.outcome == POSITIVE:
             self.items.add_list_click(event.item_id, event.event_time_ms)
 
@@ -165,3 +191,17 @@ class ListBuilder:
         """Feed one served list to all tables."""
         self.items.add_shown(item_ids, served_time_ms)
         self.users.add_shown(user_id, request_id, served_time_ms, item_ids)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what lists share, for a checkpoint: it is older than the tables it was made of; empty without any."""
+        if self._context is None:
+            return {}
+        return context_arrays(self._context) | {"events_since": np.array([self._events_since])}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what `arrays` returned, once the tables are restored; checkpoints of before have nothing of it."""
+        self._context, self._open = None, OpenCounts()
+        if arrays:
+            rows = self._rows(len(arrays["is_listable"]))
+            self._context = context_from_arrays(arrays, self.items, self.counts, rows)
+            self._events_since = int(arrays["events_since"][0])

@@ -46,6 +46,7 @@ _PARTS = (
     "items",
     "users",
     "counts",
+    "lists",
     "tower",
     "ranker",
     "pre_ranker",
@@ -124,7 +125,7 @@ class OnlineLearner:
             samples: the micro-batch.
             held: of each sample, whether its window is held: it counts in every table and teaches no weights.
         """
-        self.retrieval.refresh_index(len(samples))
+        self.retrieval.refresh_index()
         self.builder.begin_batch()
         events = self.progress.events
         prepared = self.preparer.prepare(samples, held)
@@ -133,7 +134,7 @@ class OnlineLearner:
 
     def learn_released(self, samples: Sequence[Sample]) -> None:
         """Learn samples that were held, in one micro-batch: the weights only, as they are counted already."""
-        self.retrieval.refresh_index(len(samples))
+        self.retrieval.refresh_index()
         self.builder.begin_batch()
         self._learn_prepared(self.preparer.prepare_released(samples), samples, 0)
         self.progress.released += len(samples)
@@ -152,6 +153,7 @@ class OnlineLearner:
 
     def forget_user(self, user_id: str) -> None:
         """Forget a user: history, counters, embedding row, ratings. Sums over all users keep what they are."""
+        self.builder.settle()
         self.builder.users.forget(user_id)
         self.weights.tower.user_rows.forget(user_id)
         self.ratings.forget_user(user_id)
@@ -163,6 +165,7 @@ class OnlineLearner:
             "items": self.builder.items.arrays(),
             "users": self.builder.users.arrays(),
             "counts": self.builder.counts.arrays(len(self.builder.items)),
+            "lists": self.builder.arrays(),
             "tower": self.retrieval.arrays(),
             "ranker": self.ranker.arrays(),
             "pre_ranker": self.pre_ranker.arrays(),
@@ -203,6 +206,7 @@ class OnlineLearner:
         self.builder.items.restore(names["items/item_ids"], names["items/categories"], parts["items"])
         self.builder.users.restore(_names_with_prefix(names, "users/"), parts["users"])
         self.builder.counts = CountTables.from_arrays({name: array.copy() for name, array in parts["counts"].items()})
+        self.builder.restore(parts["lists"])
         self.retrieval.restore(_names_with_prefix(names, "tower/"), parts["tower"])
         self.ranker.restore(parts["ranker"])
         self.pre_ranker.restore(parts["pre_ranker"])

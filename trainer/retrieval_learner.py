@@ -24,8 +24,8 @@ from trainer.model import HISTORY_LENGTH, HISTORY_WEIGHTS
 from trainer.tower_learner import TowerBatch, TowerLearner
 from trainer.tower_query import query_vector
 
-_REFRESH_SAMPLES = 32
-"""Item vectors for the trainer's own lists are recomputed after this many samples; the server lags more."""
+_REFRESH_POSITIVES = 32
+"""Item vectors for the trainer's own lists are recomputed after so many positives; nothing else changes them."""
 
 
 _NO_ROW: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
@@ -58,8 +58,8 @@ class RetrievalLearner:
         self._config = config
         self.frequency = FrequencyEstimate()
         self.index: NDArray[np.float32] = np.zeros((0, config.embedding_dim), dtype=np.float32)
-        """Item vectors as the trainer's own lists see them; up to `_REFRESH_SAMPLES` behind."""
-        self.samples_since_refresh = 0
+        """Item vectors as the trainer's own lists see them; up to `_REFRESH_POSITIVES` behind."""
+        self._positives_since_refresh = 0
         self._projection = tower.tower.projection()
 
     def sync_rows(self) -> None:
@@ -70,18 +70,19 @@ class RetrievalLearner:
                 table.rows_of(names[len(table) :], add=True)
             assert len(table) == len(names), "embedding rows and catalogue rows must stay equal"
 
-    def item_vectors(self) -> NDArray[np.float32]:
-        """Return the vectors of all items, (N, D)."""
+    def item_vectors(self, first: int = 0) -> NDArray[np.float32]:
+        """Return the vectors of all items from row `first` on, (N - first, D)."""
         self.sync_rows()
-        return self.tower.item_vectors(self._categories_of(np.arange(len(self._items))))
+        return self.tower.item_vectors(self._categories_of(np.arange(first, len(self._items))), first)
 
-    def refresh_index(self, new_samples: int) -> None:
-        """Get ready for the queries of a micro-batch: recompute the index when it is old enough or items came."""
+    def refresh_index(self) -> None:
+        """Get ready for the queries of a micro-batch: an index that is old is made anew, items that came are added."""
         self._projection = self.tower.tower.projection()
-        self.samples_since_refresh += new_samples
-        if self.samples_since_refresh >= _REFRESH_SAMPLES or len(self.index) < len(self._items):
+        if self._positives_since_refresh >= _REFRESH_POSITIVES:
             self.index = self.item_vectors()
-            self.samples_since_refresh = 0
+            self._positives_since_refresh = 0
+        elif len(self.index) < len(self._items):
+            self.index = np.concatenate([self.index, self.item_vectors(len(self.index))])
 
     def query(self, user_id: str, moment: UserMoment) -> TowerQuery:
         """Return one user's vector beside the vectors of all items of the index."""
@@ -103,6 +104,7 @@ class RetrievalLearner:
         """
         self.sync_rows()
         num_items = len(self._items)
+        self._positives_since_refresh += len(positives)
         targets = np.array([positive.item_row for positive in positives], dtype=np.int64)  # (B,)
         self.frequency.observe(targets, step, num_items)
         drawn = np.random.default_rng((self._config.seed, step)).integers(
@@ -118,7 +120,7 @@ class RetrievalLearner:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the tower's rows and optimisers, index and frequencies for a checkpoint."""
-        own = {"index": self.index, "samples_since_refresh": np.array([self.samples_since_refresh])}
+        own = {"index": self.index, "positives_since_refresh": np.array([self._positives_since_refresh])}
         own |= {"last_step": self.frequency.last_step.copy(), "gap": self.frequency.gap.copy()}
         return self.tower.arrays() | own
 
@@ -126,7 +128,8 @@ class RetrievalLearner:
         """Take over `tower.names()` and what `arrays` returned."""
         self.tower.restore(names, arrays)
         self.index = arrays["index"].copy()
-        self.samples_since_refresh = int(arrays["samples_since_refresh"][0])
+        # Checkpoints of before counted samples: their index is recomputed at once.
+        self._positives_since_refresh = int(arrays.get("positives_since_refresh", [_REFRESH_POSITIVES])[0])
         self.frequency.last_step, self.frequency.gap = arrays["last_step"].copy(), arrays["gap"].copy()
 
     def _categories_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:

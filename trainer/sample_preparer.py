@@ -37,6 +37,8 @@ _HELD, _RELEASED = "held", "released"
 _TOLD = "told"
 """Head of the key of a request of which feedback was learnt."""
 
+_SAID_LIMIT = 1000
+
 _SLACK_MS = 3_600_000
 """What was learnt is remembered this much longer than a list can be corrected."""
 
@@ -108,6 +110,8 @@ class SamplePreparer:
             config.user_weight_cap, config.user_weight_window_s, round(3_600_000 * app.features.horizon_h) + _SLACK_MS
         )
         self.progress = Progress()
+        self._said_without_value: dict[tuple[str, int], Mapping[str, int]] = {}
+        """(action, outcome) -> what such an event says by head."""
 
     def prepare(self, samples: Sequence[Sample], held: Sequence[bool]) -> Prepared:
         """Turn samples into lists and positives; every event is counted right after its own list is built."""
@@ -126,6 +130,7 @@ class SamplePreparer:
                 self.refuse(error.reason)
             self.progress.newest_event_time_ms = max(self.progress.newest_event_time_ms, sample.event_time_ms)
             self.progress.newest_broker_time_ms = max(self.progress.newest_broker_time_ms, sample.broker_time_ms or 0)
+        self._builder.settle()
         return prepared
 
     def prepare_released(self, samples: Sequence[Sample]) -> Prepared:
@@ -181,12 +186,21 @@ class SamplePreparer:
         key = label_key(event.event_id, event.item_id, "event", event.outcome)
         return _Told(event, key, self._known(sample))
 
-    def _known(self, sample: Sample) -> dict[str, int]:
+    def _known(self, sample: Sample) -> Mapping[str, int]:
         """Return what the event says of its item by head; where the sample does not say, what its action means."""
         if sample.items[0].known:
             return sample.items[0].known
-        said = self._labels.labels_of(sample.action or "", sample.value, sample.outcome or 0)
-        return {head: int(value) for head, value in said.items()}
+        if sample.value is not None:
+            return self._said(sample.action or "", sample.value, sample.outcome or 0)
+        key = sample.action or "", sample.outcome or 0
+        if len(self._said_without_value) > _SAID_LIMIT:  # An action is one of few, unless somebody errs.
+            self._said_without_value.clear()
+        if key not in self._said_without_value:
+            self._said_without_value[key] = self._said(key[0], None, key[1])
+        return self._said_without_value[key]
+
+    def _said(self, action: str, value: float | None, outcome: int) -> dict[str, int]:
+        return {head: int(told) for head, told in self._labels.labels_of(action, value, outcome).items()}
 
     def _may_teach(self, sample: Sample, told: _Told | None, is_released: bool = False) -> bool:
         """Say whether the user may teach this much more now, and charge it; what came before is not charged again."""
@@ -195,6 +209,8 @@ class SamplePreparer:
             key, weight = label_key(sample.request_id or "", item_id, head, 0), 1.0
         else:
             event, key, known = told
+            if not known and event.value is None:
+                return True  # It teaches nothing.
             if is_released:
                 key = label_key(event.event_id, event.item_id, _RELEASED, event.outcome)
             # A head of weight 0 teaches its chance all the same, in layers that all share.
@@ -258,7 +274,8 @@ class SamplePreparer:
         """Count an event everywhere, once everything that predicts it is computed."""
         row = self._builder.items.ensure_row(event.item_id)
         is_scored = sample.kind == "organic" and not is_held
-        self._fed.ratings.add(event, row, self._builder.items.categories[row], is_held, is_scored)
+        if event.value is not None:
+            self._fed.ratings.add(event, row, self._builder.items.categories[row], is_held, is_scored)
         self._builder.count_event(event)
         self.progress.events += 1
 

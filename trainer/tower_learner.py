@@ -71,12 +71,12 @@ class TowerLearner:
         self.optimizer = FlatAdam(tower, config.learning_rate, config.update_clip)
 
     @torch.no_grad()
-    def item_vectors(self, categories: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the vectors of all items, (N, D), from the categories of each, (N, M)."""
+    def item_vectors(self, categories: NDArray[np.int64], first: int = 0) -> NDArray[np.float32]:
+        """Return the vectors of all items from row `first` on, (n, D), from the categories of each, (n, M)."""
         is_used = categories >= 0
         sizes = is_used.sum(axis=1)
         rows, starts = self._tensor(categories[is_used]), self._tensor(np.cumsum(sizes) - sizes)
-        vectors = self.tower.item_vectors(self.item_rows.weight, self.category_rows.weight, rows, starts)
+        vectors = self.tower.item_vectors(self.item_rows.weight[first:], self.category_rows.weight, rows, starts)
         return vectors.cpu().numpy()
 
     def learn_batch(self, batch: TowerBatch) -> StepOutcome:

@@ -53,6 +53,27 @@ def test_counts_equal_plain_python_in_any_order() -> None:
     np.testing.assert_allclose(table.read(NOW_MS)[row], expected, rtol=1e-9)
 
 
+def test_events_counted_together_equal_events_counted_one_by_one() -> None:
+    """To the last bit, over many rows, late events, unknown outcomes and gaps that move the reference."""
+    draw = random.Random(3)
+    leaps_ms = (0, 40_000, -3_000, 300 * 60_000)  # The last is 300 of the shortest half-lives.
+    times_ms = [1_700_000_000_000]
+    for _ in range(60):
+        times_ms.append(times_ms[-1] + draw.choice(leaps_ms))
+    outcomes = [draw.choice((-1, 0, 1, 7)) for _ in times_ms]
+    counted = [(draw.randrange(5), event) for event in range(len(times_ms)) for _ in range(draw.randrange(3))]
+    alone, together = DecayedTable(HALF_LIVES_S), DecayedTable(HALF_LIVES_S)
+    for table in (alone, together):
+        for _ in range(5):
+            table.append_row()
+    for row, event in counted:
+        alone.add(row, times_ms[event], outcomes[event])
+    rows, events = np.array(counted).T
+    together.add_events(rows, events, np.array(times_ms), np.array(outcomes))
+    expected, found = alone.arrays(), together.arrays()
+    assert {name: array.tolist() for name, array in expected.items()} == {n: a.tolist() for n, a in found.items()}
+
+
 def test_two_newest_epochs_hold_the_sum_to_one_part_in_2_to_the_40() -> None:
     """Six epochs of the short half-life are crossed; what the row drops is below 2^-40 of the newest event."""
     assert (EVENTS[-1][0] - EVENTS[0][0]) / (EPOCH_HALF_LIVES * HALF_LIVES_S[0] * 1000) >= 3

@@ -16,6 +16,7 @@ def builder_of(*outcomes: int) -> ListBuilder:
     builder = ListBuilder(FeaturesConfig())
     for number, outcome in enumerate(outcomes):
         builder.count_event(Event(f"e{number}", "u", f"i{number}", "rating", outcome, START_MS + number))
+    builder.settle()
     return builder
 
 
