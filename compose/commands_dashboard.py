@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,10 +21,9 @@ from compose.cli_options import (
     print_json,
 )
 from compose.errors import StackNotRunningError
-from compose.part import PROJECT_ROOT
-from compose.ports import is_free
-from compose.probes import http_json
-from features.config import Endpoints
+
+if TYPE_CHECKING:  # It brings all of the configuration, which no press of the completion key need wait for.
+    from features.config import Endpoints
 
 _LOOPBACK = "127.0.0.1"
 _PORT = 8088
@@ -54,6 +53,8 @@ def dashboard(
         typer.echo(link)
     if running:
         return
+    from compose.part import PROJECT_ROOT
+
     command = [sys.executable, "-m", "compose.dashboard", "--config", str(config)]
     command += ["--endpoints", str(addresses_path(state, endpoints)), "--address", address]
     # This process becomes the dashboard, so that signals reach it; its packages are found from wherever this one ran.
@@ -79,6 +80,9 @@ def _signing_in(state: str) -> str:
 
 def _answers(where: Endpoints) -> bool:
     """Say whether a dashboard of this machine answers at its address."""
+    from compose.ports import is_free
+    from compose.probes import http_json
+
     host, _, port = where.dashboard.rpartition(":")
     if not port.isdigit() or host != _LOOPBACK:
         return False
