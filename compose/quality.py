@@ -157,7 +157,7 @@ class QualityDesk:
 
     def _no_answer(self, error: object) -> StackNotRunningError:
         return StackNotRunningError(
-            f"Kafka at {','.join(self._servers)} does not answer ({error}); see `headrace status`"
+            f"Kafka at {self._servers} does not answer ({error}); see `headrace status`"
         )
 
 
