@@ -156,9 +156,7 @@ class QualityDesk:
             raise self._no_answer(error) from error
 
     def _no_answer(self, error: object) -> StackNotRunningError:
-        return StackNotRunningError(
-            f"Kafka at {self._servers} does not answer ({error}); see `headrace status`"
-        )
+        return StackNotRunningError(f"Kafka at {self._servers} does not answer ({error}); see `headrace status`")
 
 
 def _read_topic(consumer: Any, topic: str) -> list[bytes]:
