@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shlex
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,11 @@ def commands_of(page: str) -> list[str]:
     """The lines of the page's bash blocks, in order."""
     blocks = re.findall(r"```bash\n(.*?)```", (TUTORIALS / page).read_text(encoding="utf-8"), flags=re.DOTALL)
     return [line.split("   #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def sent_as(letter: dict[str, Any]) -> str:
+    """The text of a dead letter's record."""
+    return base64.b64decode(letter["raw"]).decode(errors="replace")
 
 
 @dataclass
@@ -59,7 +66,7 @@ def test_a_broken_producer_is_found_and_mended(stack: RunningStack, tmp_path: Pa
         for future in [producer.send(event) for event in sent]:
             future.result(60)
     wait_for(
-        lambda: sum("purchas" in str(letter) for letter in held(stack, "headrace.events.dlq.v1")) >= 3 or None,
+        lambda: sum("purchas" in sent_as(letter) for letter in held(stack, "headrace.events.dlq.v1")) >= 3 or None,
         "the dead letters",
     )
     reader, at = Reader(tmp_path), ["--endpoints", str(stack.local.endpoints_path)]
