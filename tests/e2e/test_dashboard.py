@@ -14,7 +14,7 @@ from headrace_client.records import EVENTS_TOPIC
 from tests.dashboard.page_checks import DESKTOP, PHONE, VIEWS, chromium, faults_of, open_view, share_of_repeated_rows
 from tests.running_stack import RunningStack
 
-pytestmark = [pytest.mark.stack, pytest.mark.browser]
+pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(900)]
 WAIT_MS = 120_000
 """Longest wait for what takes a second on a calm machine."""
 

@@ -13,7 +13,7 @@ from tests.e2e.app import covers, send_like
 from tests.metrics_page import listed
 from tests.running_stack import RunningStack, wait_for
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 FRESHNESS = (
     "headrace_ingester_event_to_feature_seconds_count",

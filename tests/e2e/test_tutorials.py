@@ -20,7 +20,7 @@ from headrace_client import Event, EventProducer
 from tests.compose.running_commands import ENVIRONMENT, held
 from tests.running_stack import ROOT, RunningStack, wait_for
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 TUTORIALS = ROOT / "docs" / "tutorials"
 
 
