@@ -38,10 +38,15 @@ _OVERLAPS = """() => {
   }
   return found;
 }"""
-_BLANK = """() => [...document.querySelectorAll('main .chart')].filter((one) => {
-  const marks = one.querySelectorAll('path, rect, circle');
-  return one.getBoundingClientRect().height < 20 || !(marks.length || one.textContent.trim());
-}).length"""
+_BLANK = """async () => {
+  const blank = () => [...document.querySelectorAll('main .chart')].filter((one) => {
+    const marks = one.querySelectorAll('path, rect, circle');
+    return one.getBoundingClientRect().height < 20 || !(marks.length || one.textContent.trim());
+  }).length;
+  // What a poll makes anew is drawn with the browser's next frame.
+  for (let tries = 0; tries < 100 && blank(); tries++) await new Promise((again) => setTimeout(again, 100));
+  return blank();
+}"""
 _EMPTY = """() => [...document.querySelectorAll('main .card')].filter((one) =>
   one.innerText.trim().split('\\n').length < 2 && !one.querySelector('svg, input')).map((one) => one.innerText)"""
 _DRAWN = """[...document.querySelectorAll('main .card')].length > 0
