@@ -28,10 +28,10 @@ test: ready ## Run every test, the last ones on the real stack
 	@$(PY) -m pytest $(ARGS)
 
 test-unit: ready ## Run the tests that start no servers
-	@$(PY) -m pytest -m "not stack and not faults" $(ARGS)
+	@$(PY) -m pytest -m "not stack and not faults and not second_stack" $(ARGS)
 
 e2e: ready ## Run the tests on the real stack
-	@$(PY) -m pytest -m "stack and not faults" $(ARGS)
+	@$(PY) -m pytest -m "stack and not faults and not second_stack" $(ARGS)
 
 test-faults: ready
 	@$(PY) -m pytest -m "" $$($(PY) -m tests.faults.rows --tests) $(ARGS)

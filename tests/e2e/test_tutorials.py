@@ -102,6 +102,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Reader, lis
         yield reader, lines[len(before) + 1 :], folder / "shop" / "state"
 
 
+@pytest.mark.second_stack
 def test_a_file_of_events_becomes_recommendations(shop: tuple[Reader, list[str], Path]) -> None:
     """From the page's first command to its last but `down`; the list is made by the model that learnt the file."""
     reader, lines, state = shop
