@@ -177,7 +177,7 @@ def test_a_trainer_starts_again_and_learns_without_the_store(life: FarLife) -> N
     publishing = life.status()["publishing"]
     assert "nobody listens" in publishing["store_error"]
     assert (publishing["store"], publishing["snapshots"], publishing["store_failed"]) == ("s3://models", 0, 1)
-    assert "headrace_trainer_store_away 1\n" in life.places.status.with_suffix(".prom").read_text()
+    assert "headrace_trainer_store_away 1.0\n" in life.places.status.with_suffix(".prom").read_text()
     assert life.status()["progress"]["samples"] > 0
     trainer.close()
 
