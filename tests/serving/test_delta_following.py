@@ -27,7 +27,7 @@ from trainer.version_delta import digest_of, encode_delta
 
 async def until(is_true: Callable[[], bool]) -> None:
     """Let the follower work until something is true."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not is_true():
             await asyncio.sleep(0.002)
 
