@@ -15,6 +15,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from compose.errors import StackError, StackNotRunningError
+from compose.state_file import read_state_file
 from features.kafka_connection import kafka_settings
 from features.quality.hold_table import CONTROL_TOPIC
 
@@ -62,11 +63,7 @@ def send_records(bootstrap: str, topic: str, records: list[tuple[bytes | None, b
 
 def trainer_status(state: Path) -> dict[str, Any]:
     """Return what the trainer last said of itself; nothing where it never did."""
-    try:
-        status: dict[str, Any] = json.loads((state / "trainer.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return status
+    return read_state_file(state / "trainer.json")
 
 
 def wait_for_purge(state: Path, window: tuple[int, int], timeout_s: float) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from compose.changed_jobs import changed_jobs
 from compose.doctor import Finding
 from compose.errors import StackError
 from compose.pem_expiry import expires_at
-from compose.status import lags_of, read_state_file
+from compose.state_file import read_state_file
+from compose.status import lags_of
 from compose.topic_scan import scan_topic
 from features.config import AppConfig, Endpoints, load_app_config, load_section
 from features.model_inputs import feature_schema_hash

@@ -19,6 +19,7 @@ from compose.headrace_parts import all_parts
 from compose.part import Part, StackLayout
 from compose.ports import PortMode, choose_ports
 from compose.processes import ProcessRecord, end_all, record_of
+from compose.state_file import read_state_file
 from compose.supervisor import PartStatus, Supervisor
 from features.config import Endpoints
 from features.whole_file import replace_file
@@ -226,11 +227,7 @@ class LocalStack:
 
 def read_status(state_dir: Path) -> dict[str, Any]:
     """Return what the supervisor last wrote; empty where none ever did."""
-    try:
-        data = json.loads((state_dir / STATUS_FILE).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return data if isinstance(data, dict) else {}
+    return read_state_file(state_dir / STATUS_FILE)
 
 
 def recorded_processes(state_dir: Path) -> list[ProcessRecord]:

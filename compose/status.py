@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from compose.event_counts import event_counts
 from compose.local_stack import is_stack_running, read_status
 from compose.probes import http_json
 from compose.processes import ProcessRecord, is_alive
+from compose.state_file import read_state_file
 from features.config import Endpoints, load_endpoints
 
 
@@ -180,15 +180,6 @@ def lags_of(state_dir: Path) -> dict[str, int]:
     trainer = read_state_file(state_dir / "trainer.json").get("lag_samples")
     lags = {"ingester": sum(ingester.values())} if ingester else {}
     return lags if trainer is None else lags | {"trainer": trainer}
-
-
-def read_state_file(path: Path) -> dict[str, Any]:
-    """Return what a part wrote of itself; empty where it never did."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
-        return {}
-    return data if isinstance(data, dict) else {}
 
 
 def print_status(report: StackReport) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from compose.state_file import read_state_file
 
 _PARTS = ("serving", "trainer", "ingester", "quality")
 _STALE_MS = 15_000
@@ -24,7 +25,7 @@ class StateFiles:
 
     def read(self) -> None:
         """Read every file again; one that cannot be read leaves nothing behind."""
-        self._told = {name: _read(self._state_dir / f"{name}.json") for name in _PARTS}
+        self._told = {name: read_state_file(self._state_dir / f"{name}.json") for name in _PARTS}
 
     def __getitem__(self, part: str) -> Mapping[str, Any]:
         return self._told[part]
@@ -32,11 +33,3 @@ class StateFiles:
     def silent_parts(self, now_ms: int) -> list[str]:
         """Return the parts whose file is missing or has not been written for 15 s."""
         return [name for name, told in self._told.items() if now_ms - int(told.get("time_ms", 0)) > _STALE_MS]
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
