@@ -51,10 +51,20 @@ def test_many_events_are_all_acknowledged(kafka_only: RunningStack) -> None:
     assert len(ids) == 12_000
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+ARGUMENTS = {"send_event.py": ["u", "i", "like"], "announce_items.py": [], "send_many.py": ["5"]}
+APPS = {"fastapi_app.py"}
+"""Run by an ASGI server, see `test_client_package.py`."""
+
+
+def test_every_example_is_tried() -> None:
+    """A new one is a program with arguments here, or an app."""
+    assert {path.name for path in EXAMPLES.glob("*.py")} == ARGUMENTS.keys() | APPS
+
+
+@pytest.mark.parametrize("name", sorted(ARGUMENTS))
 def test_an_example_without_kafka_says_so(name: str) -> None:
     """Wrong usage is exit code 2, a missing broker 1; neither is a traceback."""
-    arguments = {"send_event.py": ["u", "i", "like"], "announce_items.py": [], "send_many.py": ["5"]}[name]
+    arguments = ARGUMENTS[name]
     for done, code, said in ((run(name), 2, "usage: "), (run(name, "127.0.0.1:1", *arguments), 1, "no Kafka broker")):
         assert done.returncode == code
         assert said in done.stderr
