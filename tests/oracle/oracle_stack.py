@@ -164,21 +164,22 @@ def wait_settled(
 
 
 def wait_committed(stack: OracleStack, group: str, topics: Sequence[str], timeout_s: float = _SETTLE_S) -> None:
-    """Wait until a job has a checkpoint behind all records of its inputs."""
+    """Wait until a job has a checkpoint behind all records that its inputs hold now; others may come meanwhile."""
+    ends = _ends(stack.endpoints, topics)
     admin = KafkaAdminClient(bootstrap_servers=stack.endpoints.kafka)
     try:
-        is_done = partial(_is_committed, admin, stack.endpoints, group, topics)
+        is_done = partial(_is_committed, admin, group, ends)
         wait_for(is_done, f"a checkpoint of {group} behind all records", timeout_s, pause_s=0.3)
     finally:
         admin.close()
 
 
-def _is_committed(admin: Any, endpoints: Endpoints, group: str, topics: Sequence[str]) -> bool:
+def _is_committed(admin: Any, group: str, ends: Mapping[TopicPartition, int]) -> bool:
     try:
         committed = admin.list_group_offsets({group: None})[group]
     except RetriableError:  # Nobody has committed yet, and the broker is about to make the topic of commits.
         return False
-    return all(part in committed and committed[part].offset >= end for part, end in _ends(endpoints, topics).items())
+    return all(part in committed and committed[part].offset >= end for part, end in ends.items())
 
 
 def _is_ingested(stack: OracleStack) -> bool:
