@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from compose.errors import NotHeldError, StackNotRunningError
-from features.kafka_connection import kafka_settings
+from features.kafka_connection import kafka_settings, partitions_of
 from features.quality.hold_table import CLEARED, CONTROL_TOPIC, DROP_ORDER, RELEASE_ORDER, HoldTable, QualityOrder
 from features.quality.profile import DROPPED, HELD, QUALITY_TOPIC, RELEASED, Profile, decode_profile
 
@@ -160,10 +160,10 @@ class QualityDesk:
 
 
 def _read_topic(consumer: Any, topic: str) -> list[bytes]:
-    numbers = consumer.partitions_for_topic(topic)
+    numbers = partitions_of(consumer, topic, _TIMEOUT_S)
     if not numbers:
         raise StackNotRunningError(f"topic {topic} does not exist; `headrace topics create` makes it")
-    parts = [TopicPartition(topic, number) for number in sorted(numbers)]
+    parts = [TopicPartition(topic, number) for number in numbers]
     ends = consumer.end_offsets(parts)
     consumer.assign(parts)
     consumer.seek_to_beginning(*parts)

@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from compose.errors import StackError, StackNotRunningError
-from features.kafka_connection import kafka_settings
+from features.kafka_connection import kafka_settings, partitions_of
 
 _SILENCE_S = 30.0
 """Longest wait for the next record before the reading is given up."""
@@ -46,7 +46,7 @@ def scan_topic(bootstrap: str, topic: str, since_ms: int | None = None) -> Itera
 
 
 def _records(consumer: Any, topic: str, since_ms: int | None) -> Iterator[Any]:
-    partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+    partitions = [TopicPartition(topic, number) for number in partitions_of(consumer, topic)]
     if not partitions:
         raise StackError(f"the topic {topic} does not exist; `headrace topics create` creates it")
     consumer.assign(partitions)

@@ -80,6 +80,24 @@ def kafka_settings(servers: str) -> dict[str, Any]:
     return settings
 
 
+def partitions_of(consumer: Any, topic: str, timeout_s: float = 10.0) -> list[int]:
+    """Return the partitions of a topic in their order; none where there is no such topic.
+
+    `partitions_for_topic` of kafka-python 3.0.12 does the same, and waits for ever for a broker that fell silent.
+
+    Raises:
+        KafkaTimeoutError: the broker does not say it in time.
+    """
+    cluster = consumer._cluster  # noqa: SLF001 (no public way to ask with a limit)
+    if cluster.partitions_for_topic(topic) is None:
+        wanted, cluster.need_all_topic_metadata = cluster.need_all_topic_metadata, True
+        try:
+            consumer._net.run(consumer._manager.wait_for, cluster.request_update(), 1000.0 * timeout_s)  # noqa: SLF001
+        finally:
+            cluster.need_all_topic_metadata = wanted
+    return sorted(cluster.partitions_for_topic(topic) or ())
+
+
 def flink_properties(servers: str) -> dict[str, str]:
     """Return the options of a Flink table by which its connector reaches `servers`; no secret is among them.
 

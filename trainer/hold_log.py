@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import CorruptRecordError, KafkaError
 
 from features.kafka_connection import kafka_settings
 from features.quality.hold_table import CONTROL_TOPIC
@@ -64,8 +64,13 @@ class HoldLog:
             if len(self._topics) < len(self._wanted) and time.monotonic() - self._looked_s >= _LOOK_AGAIN_S:
                 self._assign()
             if not self._topics:
+                time.sleep(0.0 if self.has_caught_up() else _PAUSE_S)
                 return []
             polled = self._consumer.poll(timeout_ms=0 if self.has_caught_up() else _CATCH_UP_MS)
+        except CorruptRecordError as error:
+            logger.error("a record is damaged where Kafka keeps it, no hold behind it is known (%s)", error)
+            self._let_go()
+            return []
         except (KafkaError, OSError) as error:
             logger.warning("reading holds failed (%s); trying again", error)
             time.sleep(_PAUSE_S)
@@ -89,6 +94,11 @@ class HoldLog:
             polled = self._ranges.poll(timeout_ms=_RANGE_MS, max_records=limit)
             found = polled.get(part, [])
             first = found[0].offset if found else self._ranges.beginning_offsets([part])[part]
+        except CorruptRecordError as error:
+            logger.error("a held sample is damaged where Kafka keeps it, it cannot be released (%s)", error)
+            self._ranges.close()
+            self._ranges, self._range_name = None, ""
+            return [], offset, 0
         except (KafkaError, OSError) as error:
             logger.warning("reading released samples failed (%s); trying again", error)
             return [], offset, 0
@@ -102,6 +112,12 @@ class HoldLog:
         for consumer in (self._consumer, self._ranges):
             if consumer is not None:
                 consumer.close()
+
+    def _let_go(self) -> None:
+        """Ask with another consumer in a while: kafka-python 3.0.12 spins for ever on a fetch that it refused."""
+        self._consumer.close()
+        self._consumer, self._topics = None, set()
+        self._looked_s = time.monotonic()
 
     def _assign(self) -> None:
         """Take the partitions that there are, each where it was."""
@@ -120,7 +136,8 @@ class HoldLog:
             offset = self._offsets[_name(part)] = wanted if firsts[part] <= wanted <= ends[part] else firsts[part]
             self._consumer.seek(part, offset)
         self._topics = {part.topic for part in parts}
-        self._ends = ends
+        if not self.has_caught_up():  # Who has once goes on without waiting, whatever cannot be read later.
+            self._ends = ends
 
     def _connect(self) -> Any:
         return KafkaConsumer(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,17 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from compose.local_stack import LocalStack
+from features.quality.hold_table import CONTROL_TOPIC
+from serving.topic_reader import TopicReader, connect_consumer
 from tests.oracle.oracle_stack import EVENTS, TopicLog
 from tests.running_stack import ROOT, wait_for
+from trainer.hold_log import HoldLog
 from trainer.sample_log import SAMPLES_TOPIC, SampleLog
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(900)]
 PARTS = ["kafka", "topics"]
 RECORDS, FLIPPED = 60, 30
+VALUES = [b'{"n":%03d}' % number + b" " * 400 for number in range(RECORDS)]
 SMALL_MB, LARGE_MB = 48, 512
 
 
@@ -40,29 +46,76 @@ def _produce(kafka: str, values: list[bytes], topic: str) -> dict[bytes, Any]:
     return acked
 
 
-def test_a_flipped_bit_in_a_segment_is_learnt_by_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture(scope="module")
+def flipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker that keeps samples and orders, one of each with a flipped bit."""
+    state, topics = tmp_path_factory.mktemp("flipped") / "state", (SAMPLES_TOPIC, CONTROL_TOPIC)
+    with LocalStack(ROOT / "headrace.yaml", state, parts=PARTS) as stack:
+        kafka = stack.start().kafka
+        assert [len(_produce(kafka, VALUES, topic)) for topic in topics] == [RECORDS, RECORDS]
+    for topic in topics:
+        (segment,) = (state / "kafka" / "data" / f"{topic}-0").glob("*.log")
+        content = bytearray(segment.read_bytes())
+        content[content.index(VALUES[FLIPPED][:10]) + 100] ^= 4
+        segment.write_bytes(content)
+    with LocalStack(ROOT / "headrace.yaml", state, parts=PARTS) as stack:
+        yield stack.start().kafka
+
+
+def _refusals(caplog: pytest.LogCaptureFixture) -> int:
+    return sum("damaged" in record.message or "failed crc" in record.message for record in caplog.records)
+
+
+def test_a_flipped_bit_in_a_segment_is_learnt_by_nobody(flipped: str, caplog: pytest.LogCaptureFixture) -> None:
     """What stands before it is read, it and what stands behind it is not; the reader says so again and again."""
-    values = [b'{"n":%03d}' % number + b" " * 400 for number in range(RECORDS)]
-    with LocalStack(ROOT / "headrace.yaml", tmp_path / "state", parts=PARTS) as stack:
-        assert len(_produce(stack.start().kafka, values, SAMPLES_TOPIC)) == RECORDS
-    (segment,) = (tmp_path / "state" / "kafka" / "data" / f"{SAMPLES_TOPIC}-0").glob("*.log")
-    content = bytearray(segment.read_bytes())
-    content[content.index(b'{"n":%03d}' % FLIPPED) + 100] ^= 4
-    segment.write_bytes(content)
     read: list[bytes | None] = []
-    with LocalStack(ROOT / "headrace.yaml", tmp_path / "state", parts=PARTS) as stack:
-        log = SampleLog(stack.start().kafka, 5)
-        wait_for(log.find_topics, "the topics")
-        assert log.start({}, {})
+    log = SampleLog(flipped, 5)
+    wait_for(log.find_topics, "the topics")
+    assert log.start({}, {})
 
-        def has_told_twice() -> bool:
-            read.extend(record.value for record in log.poll(200))
-            return sum("damaged" in record.message for record in caplog.records) >= 2
+    def has_told_twice() -> bool:
+        read.extend(record.value for record in log.poll(200))
+        return _refusals(caplog) >= 2
 
-        wait_for(has_told_twice, "two refusals of the flipped record")
-        log.close()
-    assert read == values[:FLIPPED]
+    wait_for(has_told_twice, "two refusals of the flipped record")
+    log.close()
+    assert read == VALUES[:FLIPPED]
     assert log.take_gaps() == []
+
+
+def test_no_order_behind_a_flipped_bit_is_followed(
+    flipped: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trainer's reader of holds and orders asks again and again, and stands in nobody's way meanwhile."""
+    monkeypatch.setattr("trainer.hold_log._LOOK_AGAIN_S", 0.2)
+    read: list[bytes | None] = []
+    log = HoldLog(flipped, follows_quality=False)
+    log.start({})
+
+    def has_told_twice() -> bool:
+        read.extend(record.value for record in log.poll())
+        return _refusals(caplog) >= 2
+
+    wait_for(has_told_twice, "two refusals of the flipped order")
+    assert read == VALUES[:FLIPPED]
+    assert not log.has_caught_up()
+    wait_for(lambda: log.read_range(f"{SAMPLES_TOPIC}:0", FLIPPED, RECORDS, 9) and _refusals(caplog) >= 4, "two more")
+    assert log.read_range(f"{SAMPLES_TOPIC}:0", FLIPPED, RECORDS, 9) == ([], FLIPPED, 0)
+    log.close()
+
+
+async def test_a_server_hears_nothing_behind_a_flipped_bit(flipped: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Its readers of topics connect anew after each refusal."""
+    read: list[bytes] = []
+    reader = TopicReader(partial(connect_consumer, flipped), [CONTROL_TOPIC], lambda record: record.value, read.extend)
+    reader.start()
+    for _ in range(600):
+        if _refusals(caplog) >= 2:
+            break
+        await asyncio.sleep(0.1)
+    await reader.stop()
+    assert _refusals(caplog) >= 2
+    assert read == VALUES[:FLIPPED]
 
 
 @pytest.fixture
