@@ -126,6 +126,8 @@ def child_environment() -> dict[str, str]:
     environment = {**os.environ, "UV_HTTP_TIMEOUT": os.environ.get("UV_HTTP_TIMEOUT", "600")}
     environment["UV_PROJECT_ENVIRONMENT"] = str(ENVIRONMENT)
     environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    # Once, here: else every start of a part compiles what it imports where the environment cannot be written.
+    environment["UV_COMPILE_BYTECODE"] = "1"
     for inherited in ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"):
         environment.pop(inherited, None)
     certificates = os.environ.get("PIP_CERT") or _output([sys.executable, "-m", "pip", "config", "get", "global.cert"])

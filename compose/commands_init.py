@@ -94,9 +94,17 @@ def _write(files: dict[Path, str]) -> None:
 
 
 def _say_what_next(config: Path, producer: Path, answers: Answers, events: Path | None) -> None:
-    typer.echo(f"wrote {config} and {producer}; next:")
-    typer.echo(f"  headrace up --config {config}")
+    """Print the next commands; the state lies beside the configuration, so that no other app's stack is touched."""
+    where = f"--config {config} --state {config.parent / 'state'}"
+    lines = [f"headrace up {where}"]
     if answers.events:
-        typer.echo(f"  headrace backfill {events} --mapping {answers.events.name} --config {config} --dry-run")
-    typer.echo(f"  python {producer}")
-    typer.echo("  headrace recommend new-user")
+        file = f"{events} --mapping {answers.events.name}"
+        lines = [
+            f"headrace backfill {file} --config {config} --dry-run   # what would be sent",
+            f"headrace train --history {file} {where}   # the model learns the past",
+            *lines,
+            f"headrace backfill {file} {where}   # the features too",
+        ]
+    typer.echo(f"wrote {config} and {producer}; read {config.name}, then:")
+    for line in [*lines, f"python {producer}", f"headrace recommend new-user --state {config.parent / 'state'}"]:
+        typer.echo(f"  {line}")

@@ -29,6 +29,11 @@ __all__ = ["DemoOptions", "run_demo"]
 BAD_USAGE = 2
 INTERRUPTED = 130
 MOST_SPEED = 100.0
+SLOW_FROM_MS = 5000.0
+"""Of an event into served weights, half of all: far above what it takes where a processor is free."""
+SLOW = "the trainer could not keep pace: this machine had too little processor to spare; --speed 0.5 asks for half"
+NEXT = """next: your own events (docs/tutorials/your-data.md), or this shop once more and left running:
+  . .venv/bin/activate && headrace demo --keep"""
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -81,14 +86,17 @@ class _Demo:
             endpoints = stack.start()
             code = self._run_on(app, data, endpoints, stack.frozen_server(), lambda: restarts_in(folder))
             is_kept = options.keep
-            return code
         finally:
             self._interrupts.ignore()
             if is_kept:
+                self._view.say(f"`headrace dashboard --sign-in --state {folder}` prints the link to its page")
                 self._view.say(f"the stack stays up; `headrace down --state {folder}` ends it")
             else:
                 self._view.say("stopping the stack")
                 stack.stop()
+        if not is_kept:
+            self._view.say(NEXT)
+        return code
 
     def _stack_in(self, folder: Path) -> DemoStack:
         config_path, start_view = self._options.config_path.resolve(), StartView(self._view.say)
@@ -120,6 +128,8 @@ class _Demo:
             freeze=(lambda: pin_model(endpoints, admin_address)) if admin_address else None,
             restarts=restarts,
         )
+        if endpoints.dashboard:
+            self._view.say(f"look at it live: http://{endpoints.dashboard}/")
         self._view.say(f"replaying {len(setup.plan):,} events of {data.name} at speed {options.speed:g}")
         with self._view:
             summary = self._interrupts.run(DemoSession(setup, self._view).run())
@@ -139,6 +149,8 @@ class _Demo:
         outcome = outcome_of(summary)
         if outcome.exit_code:
             self._console.print(f"headrace demo: not clean: {outcome}", highlight=False)
+        if (summary["event_to_served_ms"]["p50"] or 0.0) >= SLOW_FROM_MS:
+            self._view.say(SLOW)
         return outcome.exit_code
 
 

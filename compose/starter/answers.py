@@ -58,6 +58,8 @@ class ImportAnswer:
     """`user_id`, `item_id`, `event_time`, maybe `action` and `value`: the column of each."""
     time_unit: str = "ms"
     """`ms`, `s`, `us`, `ns` or `iso`."""
+    time_format: str = ""
+    """Pattern of times that are none of these; empty: they are."""
     default_action: str = ""
     """Of a file without a column of actions."""
 
@@ -104,6 +106,17 @@ KINDS: Mapping[str, tuple[ActionAnswer, ...]] = {
 """Usual actions by the kind of an app."""
 
 _KNOWN: Mapping[str, tuple[str, float | None]] = {
+    # What takes something back comes first: `remove_from_cart` is no cart, `unlike` no like.
+    "dislike": ("negative", 1.0),
+    "unlike": ("negative", 1.0),
+    "dismiss": ("negative", 0.5),
+    "hide": ("negative", 0.5),
+    "skip": ("negative", 0.5),
+    "remove": ("negative", 0.5),
+    "delete": ("negative", 0.5),
+    "cancel": ("negative", 1.0),
+    "return": ("negative", 1.0),
+    "refund": ("negative", 1.0),
     "purchase": ("positive", 5.0),
     "buy": ("positive", 5.0),
     "order": ("positive", 5.0),
@@ -111,11 +124,6 @@ _KNOWN: Mapping[str, tuple[str, float | None]] = {
     "cart": ("positive", 3.0),
     "basket": ("positive", 3.0),
     "share": ("positive", 3.0),
-    "dislike": ("negative", 1.0),
-    "dismiss": ("negative", 0.5),
-    "hide": ("negative", 0.5),
-    "skip": ("negative", 0.5),
-    "remove": ("negative", 0.5),
     "like": ("positive", 2.0),
     "favorite": ("positive", 2.0),
     "favourite": ("positive", 2.0),

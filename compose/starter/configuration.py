@@ -82,8 +82,9 @@ def _action_line(action: ActionAnswer) -> str:
 
 def _import_lines(answer: ImportAnswer) -> str:
     lines = [f"    {field}: {_scalar(column)}\n" for field, column in answer.columns.items() if field != "event_time"]
-    column = _scalar(answer.columns["event_time"])
-    lines.append(f"    event_time: {{path: {column}, unit: {answer.time_unit}}}\n")
+    column, pattern = _scalar(answer.columns["event_time"]), json.dumps(answer.time_format)
+    how = f"format: {pattern}" if answer.time_format else f"unit: {answer.time_unit}"
+    lines.append(f"    event_time: {{path: {column}, {how}}}\n")
     if answer.default_action:
         lines.append(f"    default_action: {_scalar(answer.default_action)}   # the file has no column of actions\n")
     return "".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
@@ -29,6 +30,14 @@ _NAMES: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 _UNITS = (("s", 1e11), ("ms", 1e14), ("us", 1e17), ("ns", math.inf))
 """A number of this unit stays below this bound until the year 5138."""
+_PATTERNS = tuple(
+    f"{day} {clock}{zone}".rstrip()
+    for day in ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")
+    for clock in ("%H:%M:%S", "%H:%M:%S.%f", "%H:%M", "%I:%M:%S %p", "%I:%M %p", "")
+    for zone in ("", " UTC")
+    if clock or not zone
+)
+"""Times as people and databases write them; what names no zone is UTC until the mapping says otherwise."""
 
 
 def guess_import(path: Path) -> tuple[ImportAnswer, list[ActionAnswer]]:
@@ -45,9 +54,9 @@ def guess_import(path: Path) -> tuple[ImportAnswer, list[ActionAnswer]]:
     columns = _columns(path, list(dict.fromkeys(name for row in rows[:100] for name in row)))
     names = _actions(rows, columns)
     actions = [guess_action(name) for name in names]
-    unit = _unit(path, rows, columns["event_time"])
     name, default = app_name_of(path.name.partition(".")[0]), "" if "action" in columns else actions[0].name
-    return ImportAnswer(name, path.name, columns, unit, default), actions
+    time = _time_of(path, rows, columns["event_time"])
+    return ImportAnswer(name, path.name, columns, default_action=default, **time), actions
 
 
 class _Everything(Collection[str]):
@@ -89,23 +98,41 @@ def _actions(rows: Sequence[Row], columns: dict[str, str]) -> list[str]:
     return ["rating"] if columns.get("value", "").lower() in ("rating", "stars", "score") else ["click"]
 
 
-def _unit(path: Path, rows: Sequence[Row], column: str) -> str:
-    value = next((row[column] for row in rows if row.get(column) not in (None, "")), None)
-    if isinstance(value, (datetime, date)):
-        return "ms"
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return _iso(path, column, value)
-    return next(unit for unit, bound in _UNITS if number < bound)
+def _time_of(path: Path, rows: Sequence[Row], column: str) -> dict[str, str]:
+    """Return the unit of a column of times, or the pattern that they are written in."""
+    values = [row[column] for row in rows if row.get(column) not in (None, "")]
+    first = values[0] if values else None
+    if isinstance(first, (datetime, date)):
+        return {"time_unit": "ms"}
+    with suppress(TypeError, ValueError):
+        number = float(first)  # type: ignore[arg-type]
+        return {"time_unit": next(unit for unit, bound in _UNITS if number < bound)}
+    with suppress(ValueError):
+        datetime.fromisoformat(str(first))
+        return {"time_unit": "iso"}
+    return {"time_format": _pattern(path, column, [str(value) for value in values])}
 
 
-def _iso(path: Path, column: str, value: object) -> str:
+def _pattern(path: Path, column: str, values: Sequence[str]) -> str:
+    """Return the one pattern that fits every time.
+
+    Raises:
+        EventsFileError: none does, or day and month cannot be told apart.
+    """
+    fitting = [pattern for pattern in _PATTERNS if all(_fits(pattern, value) for value in values)]
+    if len(fitting) == 1:
+        return fitting[0]
+    shown = values[0] if values else ""
+    why = f"fits {' and '.join(fitting)}" if fitting else "neither a number nor an ISO 8601 time"
+    raise EventsFileError(
+        f"{path}: {column} holds {shown!r:.60}, {why}; run `headrace init` without --events and write the mapping "
+        "with a `format` by hand: docs/events.md#mappings"
+    )
+
+
+def _fits(pattern: str, value: str) -> bool:
     try:
-        datetime.fromisoformat(str(value))
-    except ValueError as error:
-        raise EventsFileError(
-            f"{path}: {column} holds {value!r:.60}, neither a number nor an ISO 8601 time; run `headrace init` without "
-            "--events and write the mapping with a `format` by hand: docs/events.md#mappings"
-        ) from error
-    return "iso"
+        datetime.strptime(value, pattern)  # noqa: DTZ007 - only whether it can be read.
+    except ValueError:
+        return False
+    return True

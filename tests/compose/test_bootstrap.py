@@ -50,6 +50,11 @@ def test_complete_environment_is_left_alone(commands: Commands) -> None:
     assert len(commands) == 1
 
 
+def test_packages_are_compiled_when_they_are_installed() -> None:
+    """An environment that a part may not write to would be compiled anew at every start."""
+    assert bootstrap.child_environment()["UV_COMPILE_BYTECODE"] == "1"
+
+
 def test_changed_lock_is_followed(commands: Commands) -> None:
     """A pulled commit with other versions reaches the environment."""
     bootstrap.sync_environment({})

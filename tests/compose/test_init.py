@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from compose.config import HeadraceConfig, load_headrace_config
+from compose.imports.events_file import ImportOptions
+from compose.imports.mapping import load_mapping
 from compose.starter.answers import KINDS, ActionAnswer, Answers, app_name_of, guess_action
 from compose.starter.questions import ask_all
 from features.config import ConfigError
+from tests.compose.events_files import read
 from tests.compose.running_commands import ENVIRONMENT, held
 from tests.compose.test_cli import run
 from tests.running_stack import RunningStack
@@ -91,10 +94,34 @@ def test_the_actions_of_a_file_are_declared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("times", "expected_ms"),
+    [
+        (["2026-10-25 00:00:41 UTC", "2026-10-25 00:01:00 UTC"], 1_792_886_441_000),
+        (["25.10.2026 00:00", "26.10.2026 00:00"], 1_792_886_400_000),
+        (["03/04/2026 12:00 AM", "10/25/2026 12:00 AM"], 1_772_582_400_000),
+    ],
+)
+def test_times_as_people_write_them_are_understood(times: list[str], expected_ms: int, tmp_path: Path) -> None:
+    """By the one pattern that fits all of them: a day above 12 tells months from days."""
+    path = tmp_path / "clicks.csv"
+    path.write_text("user,item,action,time\n" + "".join(f"1,2,click,{time}\n" for time in times))
+    written(tmp_path, "--events", str(path))
+    mapping = load_mapping(tmp_path / "app" / "headrace.yaml", "clicks")
+    assert read(path, ImportOptions(mapping, ["click"]))[0][0].event_time_ms == expected_ms
+
+
+def test_what_takes_back_is_no_success() -> None:
+    """Whatever it takes back."""
+    taken = ("remove_from_cart", "unlike", "cancel_order", "dislike")
+    assert {guess_action(name).outcome for name in taken} == {"negative"}
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("a,b\n1,2\n", "no column that looks like user_id, item_id, event_time; its columns are a, b"),
         ("user,item,time\n1,2,yesterday\n", "time holds 'yesterday', neither a number nor an ISO 8601 time"),
+        ("user,item,time\n1,2,03/04/2026\n", "fits %d/%m/%Y and %m/%d/%Y"),
         ("user,item,time\n", "holds no rows"),
     ],
 )
