@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -33,7 +33,9 @@ class VersionEntry:
     is_live: bool = False
     is_pinned: bool = False
     is_stored: bool = False
-    """Whether the server lists it, so that it can go back to it."""
+    """Whether the server lists it."""
+    is_reachable: bool = False
+    """Whether a snapshot that is kept leads to it, so that the server can go back to it."""
     loaded_ms: int = 0
     num_items: int = 0
     num_users: int = 0
@@ -72,6 +74,8 @@ class VersionLine:
         self._entries: OrderedDict[str, VersionEntry] = OrderedDict()
         self._orders: list[OrderRecord] = []
         self._payloads: OrderedDict[str, bytes] = OrderedDict()
+        self._whole: set[str] = set()
+        """Those that were written as a snapshot."""
 
     def on_delta(self, value: bytes | None) -> Manifest | None:
         """Take a record of the deltas topic; return the manifest of a delta that begins with it."""
@@ -82,7 +86,7 @@ class VersionLine:
             return None
         if manifest is not None and manifest.name == self._name:
             entry = self._entry(manifest.version)
-            entry.kind = "delta" if entry.kind == "delta" or not entry.is_stored else entry.kind
+            entry.kind = "snapshot" if manifest.version in self._whole else "delta"
             _describe(entry, manifest)
         else:
             manifest = None
@@ -98,6 +102,7 @@ class VersionLine:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return
         entry = self._entry(told.version)
+        self._whole.add(told.version)
         entry.kind, entry.created_ms = "snapshot", told.created_time_ms or entry.created_ms
         if told.gate == "HELD":
             entry.state, entry.reason = "held", told.gate_reason
@@ -119,6 +124,10 @@ class VersionLine:
             entry.state = pb.ModelState.Name(status.state).removeprefix("MODEL_STATE_").lower()
             entry.reason, entry.is_live, entry.is_pinned = status.reason, status.is_live, status.is_pinned
             entry.is_stored = True
+            # It lists snapshots, and the version that serves, which may be a delta, and those that it refused.
+            if not status.is_live and entry.state != "rejected":
+                self._whole.add(status.version)
+                entry.kind = "snapshot"
             entry.created_ms = status.created_time_ms or entry.created_ms
             entry.loaded_ms = status.loaded_time_ms or entry.loaded_ms
             entry.newest_event_ms = status.newest_event_time_ms or entry.newest_event_ms
@@ -138,8 +147,18 @@ class VersionLine:
         """Return versions since a time, and all that the server can go back to; orders likewise, newest first."""
         chosen = [e for e in self._entries.values() if e.is_stored or e.created_ms >= since_ms or e.state == "held"]
         chosen.sort(key=lambda entry: _number(entry.version), reverse=True)
+        self._note_reachable(chosen)
         orders = [msgspec.to_builtins(order) for order in reversed(self._orders)]
         return {"versions": [asdict(entry) for entry in chosen], "orders": orders[:50]}
+
+    def _note_reachable(self, newest_first: Sequence[VersionEntry]) -> None:
+        """A version can be made again from a snapshot before it, and the deltas from there."""
+        starts: dict[int, int] = {}
+        for entry in reversed(newest_first):
+            epoch, seq = _number(entry.version)
+            if entry.is_stored and entry.version in self._whole and entry.state not in ("held", "rejected"):
+                starts.setdefault(epoch, seq)
+            entry.is_reachable = seq >= starts.get(epoch, seq + 1) and entry.state not in ("held", "rejected")
 
     def _entry(self, version: str) -> VersionEntry:
         if version not in self._entries:
@@ -149,6 +168,7 @@ class VersionLine:
                 if old is None:
                     break
                 del self._entries[old]
+                self._whole.discard(old)
         return self._entries[version]
 
     def _keep(self, version: str, payload: bytes) -> None:

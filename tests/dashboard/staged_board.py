@@ -173,8 +173,11 @@ def _tell_versions(board: Board) -> None:
         version="3.388",
         state=pb.MODEL_STATE_HELD,
         reason="organic_ndcg fell by 0.051 against counters",
-        created_time_ms=NOW_MS - 300_000,
+        created_time_ms=NOW_MS - 500 * (412 - 388),
     )
+    for number in range(10, 412, 3):
+        delta = board.versions._entry(f"3.{number}")
+        delta.kind, delta.created_ms = "delta", NOW_MS - 500 * (412 - number)
     board.versions.on_statuses([*statuses, held, live])
     order = {"order": "rollback", "version": "3.280", "role": "admin", "time_ms": NOW_MS - 120_000, "reason": ""}
     board.versions.on_order(json.dumps(order).encode())

@@ -57,6 +57,23 @@ def test_the_server_says_what_it_can_go_back_to(line: VersionLine) -> None:
     assert [one["version"] for one in line.view(1)["versions"]] == ["1.2"]
 
 
+def test_the_live_delta_is_no_snapshot(line: VersionLine) -> None:
+    """Also where the server told of it before its record was read."""
+    line.on_statuses([pb.ModelVersionStatus(version="1.1", state=pb.MODEL_STATE_AVAILABLE, is_live=True)])
+    for value in chunk_records(image_of().manifest.name, "1.1", "", encode_delta(make_delta(image_of()))):
+        line.on_delta(value)
+    assert versions(line)["1.1"]["kind"] == "delta"
+
+
+def test_every_version_behind_a_kept_snapshot_can_be_gone_back_to(line: VersionLine) -> None:
+    """In its own epoch; what a gate holds cannot, and nothing that is older than the snapshots."""
+    held = pb.ModelVersionStatus(version="2.9", state=pb.MODEL_STATE_HELD)
+    line.on_statuses([pb.ModelVersionStatus(version="2.3", state=pb.MODEL_STATE_UNLOADED), held])
+    for version in ("1.8", "2.2", "2.4"):
+        line._entry(version).kind = "delta"
+    assert [version for version, one in versions(line).items() if one["is_reachable"]] == ["2.4", "2.3"]
+
+
 def test_versions_are_ordered_by_number_and_orders_newest_first(line: VersionLine) -> None:
     """1.10 is newer than 1.9."""
     line.on_statuses([pb.ModelVersionStatus(version=name) for name in ("1.9", "1.10", "2.1")])

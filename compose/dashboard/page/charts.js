@@ -56,11 +56,12 @@ function thinned(points, most) {
 }
 
 // series: [{name, points: [[t, v]], tone}], format(v) -> text
-export function lines(series, { height = 190, format, zero = false, label }) {
-  return chart(drawLines, { series: series.filter((one) => one.points.length), format, zero, label }, height);
+// least: the smallest span that is drawn, so that noise in the last digit fills no chart
+export function lines(series, { height = 190, format, zero = false, least = 0, label }) {
+  return chart(drawLines, { series: series.filter((one) => one.points.length), format, zero, least, label }, height);
 }
 
-function drawLines({ series: whole, format, zero, label }, width, height) {
+function drawLines({ series: whole, format, zero, least, label }, width, height) {
   const series = whole.map((one) => ({ ...one, points: thinned(one.points, Math.max(40, Math.round(width / 5))) }));
   const points = series.flatMap((one) => one.points);
   if (points.length < 2) return h("p", { class: "chart-wait" }, "Waiting for figures: one comes every two seconds.");
@@ -68,6 +69,9 @@ function drawLines({ series: whole, format, zero, label }, width, height) {
   const t0 = Math.min(...points.map((p) => p[0])), t1 = Math.max(...points.map((p) => p[0]));
   let low = Math.min(...points.map((p) => p[1])), high = Math.max(...points.map((p) => p[1]));
   if (zero) low = Math.min(0, low);
+  const lacks = Math.max(0, least - (high - low));
+  low -= zero ? 0 : lacks / 2;
+  high += zero ? lacks : lacks / 2;
   const pad = (high - low || Math.abs(high) || 1) * 0.12;
   if (!zero) low -= pad;
   high += pad;

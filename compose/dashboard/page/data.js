@@ -18,9 +18,9 @@ export function data() {
   async function poll() {
     const seen = await read("data", { reason });
     const waiting = [{ name: "trainer", points: seen.lag_series["lag:trainer"], tone: "" }, { name: "ingester", points: seen.lag_series["lag:ingester"], tone: "second" }];
-    swap(figures, seen.lag, () => h("p", { class: "row" }, Object.entries(seen.lag).map(([part, records]) => h("span", { class: "chip" }, `${part} ${count(records)}`))));
+    swap(figures, seen.lag, () => h("p", { class: "row gap-below" }, Object.entries(seen.lag).map(([part, records]) => h("span", { class: "chip" }, `${part} ${count(records)}`))));
     swap(lag, waiting.map((one) => one.points.at(-1)), () => [legend(waiting), lines(waiting, { format: count, zero: true, label: "records that wait", height: 160 })]);
-    const rates = [{ name: "events", points: seen.lag_series.events_per_s, tone: "" }, { name: "samples learnt", points: seen.lag_series.samples_per_s, tone: "second" }];
+    const rates = [{ name: "live events", points: seen.lag_series.events_per_s, tone: "" }, { name: "samples read", points: seen.lag_series.samples_per_s, tone: "second" }];
     swap(flow, rates.map((one) => one.points.at(-1)), () => [legend(rates), lines(rates, { format: (v) => rate(v, ""), zero: true, label: "a second", height: 190 })]);
     drawReasons(seen);
     swap(letters, seen.letters, () => (seen.letters.length ? seen.letters.map(letterOf) : empty(reason ? `No message of reason ${reason} is kept.` : "No message was refused.", reason ? "Choose all reasons." : "Bad events would stand here with their bytes.")));

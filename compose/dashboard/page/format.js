@@ -46,3 +46,7 @@ export function clock(time) {
 export function moment(time) {
   return time ? new Date(time).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" }) : dash;
 }
+
+export function plural(value, word) {
+  return `${count(value)} ${word}${value === 1 ? "" : "s"}`;
+}

@@ -6,7 +6,7 @@ import { legend, meter, spark, stacked } from "./charts.js";
 import { age, count, decimal, share } from "./format.js";
 
 const TONES = ["", "a1", "a2", "a3", "a4"];
-const NONE = ["No event came in the last half hour.", "headrace demo, headrace replay FILE or your app bring some."];
+const NONE = ["No event came in the last half hour.", "Your app brings some, or headrace replay FILE, or Try it on this page."];
 
 export function insights() {
   const actions = h("div"), movers = h("div"), categories = h("div"), lives = h("div"), warmth = h("div");

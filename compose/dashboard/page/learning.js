@@ -26,13 +26,13 @@ export function learning() {
       { name: "counters alone", points: seen.series[`baseline:${key}`] ?? [], tone: "second" },
     ] : [];
     swap(main, [key, series.map((one) => one.points.at(-1))], () => (best
-      ? [h("p", { class: "note" }, `${measureName(best.metric, true)}, higher is better, 1 is perfect`), legend(series), lines(series, { format: (v) => decimal(v, 3), label: measureName(best.metric, true), height: 220 })]
-      : empty(`${count(seen.open)} of the first ${count(seen.block_size)} choices are judged.`, "Figures come when the first block is full; headrace demo fills it in a minute.")));
+      ? [h("p", { class: "note" }, `${measureName(best.metric, true)}, higher is better, 1 is perfect`), legend(series), lines(series, { format: (v) => decimal(v, 3), least: 0.02, label: measureName(best.metric, true), height: 220 })]
+      : empty(`${count(seen.open)} of the first ${count(seen.block_size)} choices are judged.`, "Figures come when the first block is full; 100 events with a choice fill it.")));
     drawJudged(seen);
     const hit = [{ name: "hit rate in the first 10", points: seen.series["metric:hr@10"] ?? [], tone: "" }];
-    swap(rolling, hit[0].points.at(-1), () => (hit[0].points.length ? lines(hit, { format: share, label: "hit rate in the first 10", height: 190 }) : empty("Nobody has chosen an item by himself yet.", "Events of positive actions without a list are counted here.")));
+    swap(rolling, hit[0].points.at(-1), () => (hit[0].points.length ? lines(hit, { format: share, least: 0.04, label: "hit rate in the first 10", height: 190 }) : empty("Nobody has chosen an item by himself yet.", "Events of positive actions without a list are counted here.")));
     const told = [
-      ["samples learnt", count(seen.progress.samples)], ["now", rate(seen.samples_per_s, "")], ["steps", count(seen.progress.step)],
+      ["samples learnt", count(seen.progress.samples - (seen.progress.duplicates ?? 0))], ["repeated, not learnt again", count(seen.progress.duplicates)], ["now", rate(seen.samples_per_s, "")], ["steps", count(seen.progress.step)],
       ["steps not taken, not finite", count(seen.progress.non_finite_steps)], ["steps made smaller", count(seen.progress.clipped_steps)],
     ];
     swap(facts, told, () => h("dl", { class: "pairs" }, told.map(([name, value]) => [h("dt", null, name), h("dd", null, value)])));

@@ -47,7 +47,7 @@ export function overview() {
       if (!best) return empty("Too little has been judged yet.", "The first figure comes after about a hundred choices of users.");
       const lead = best.value - best.baseline;
       return [
-        h("p", { class: "figure" }, h("span", { class: lead >= 0 ? "up" : "down" }, signed(lead)), h("small", null, ` ${measureName(best.metric, true)} over counters`)),
+        h("p", { class: "figure" }, h("span", { class: Math.abs(lead) <= 1.96 * best.lead_error ? "" : lead > 0 ? "up" : "down" }, signed(lead)), h("small", null, ` ${measureName(best.metric, true)} over counters`)),
         h("p", null, `Model ${decimal(best.value)}, counters alone ${decimal(best.baseline)}, on the newest ${count(best.size)} judged.`),
         h("p", { class: "note" }, Math.abs(lead) <= 1.96 * best.lead_error ? "Within the noise so far (95 %)." : `More than chance: 95 % interval ${signed(lead - 1.96 * best.lead_error)} to ${signed(lead + 1.96 * best.lead_error)}.`,
           " ", h("a", { href: "#learning" }, "More")),

@@ -9,7 +9,7 @@ const at = (value) => 100 * Math.max(0, Math.min(1, Math.log(value / LOW) / Math
 
 export function strip(freshness) {
   if (!STAGES.some(([name]) => freshness[name]?.p50 !== undefined)) {
-    return empty("No event came in the last minute.", "Send some: headrace demo, headrace replay FILE, or Try it on this page.");
+    return empty("No event came in the last minute.", "Send some: from your app, by headrace replay FILE, or in Try it on this page.");
   }
   const cells = STAGES.map(([name, label]) => {
     const one = freshness[name] ?? {};

@@ -86,7 +86,7 @@ export function trial(page) {
         : `Beside each: what its score loses when one group of inputs is set to its average (leave one out)${answer.is_exact ? "; scores made again here equal those served" : "; rules changed the scores, which these parts leave out"}.`))));
     swap(list, [answer.items, answer.reasons, answer.error, busy, page.mayOrder(), before?.order], () => {
       if (answer.error) return empty(answer.error, "headrace status shows whether the server runs.");
-      if (!answer.items.length) return empty("The list is empty: no item is known yet.", "Announce items and send events; headrace demo does both.");
+      if (!answer.items.length) return empty("The list is empty: no item is known yet.", "Announce items and send events: the first_events.py of headrace init does both.");
       return h("ol", { class: "tried", "aria-label": "recommended items" }, answer.items.map(itemOf));
     });
   }

@@ -3,7 +3,7 @@
 import { read } from "./api.js";
 import { card, empty, h, swap, table } from "./dom.js";
 import { meter } from "./charts.js";
-import { age, clock, count, decimal } from "./format.js";
+import { age, clock, count, decimal, plural } from "./format.js";
 
 export function users() {
   let user = new URLSearchParams(location.hash.split("?")[1] ?? "").get("id") ?? "";
@@ -24,7 +24,7 @@ export function users() {
   async function poll(summary) {
     const now = summary?.now_ms ?? Date.now();
     const { newest_users: ids } = await read("user");
-    swap(newest, ids, () => (ids.length ? ids.map((id) => h("button", { type: "button", class: "small", "data-key": `u-${id}`, onclick: () => choose(id) }, id)) : h("p", { class: "note" }, "Nobody yet. headrace demo brings users in.")));
+    swap(newest, ids, () => (ids.length ? ids.map((id) => h("button", { type: "button", class: "small", "data-key": `u-${id}`, onclick: () => choose(id) }, id)) : h("p", { class: "note" }, "Nobody yet: whoever has an event stands here.")));
     if (!user && ids.length) choose(ids[0]);
     if (!user) return swap(body, "none", () => empty("No user is chosen.", "Type an id, or wait for somebody to act."));
     const seen = await read("user", { id: user });
@@ -44,7 +44,7 @@ export function users() {
       h("p", { class: "note" }, Object.entries(one.counts).slice(0, 4).map(([name, [from, to]]) => `${name}: ${decimal(from, 2)} → ${decimal(to, 2)}`).join(" · "))))) : empty("Nothing has changed since you looked.", "Send an event in Try it and come back: this page keeps up to 40 changes.");
     const declared = Object.entries(seen.declared);
     return [
-      h("div", { class: "row" }, h("span", { class: "chip accent" }, seen.user_id), h("span", { class: "chip" }, `${count(seen.history_length)} newest events kept`), h("span", { class: "chip" }, `${count(seen.consumed)} items used`), h("span", { class: "chip" }, `shown ${count(seen.shown)} of late`)),
+      h("div", { class: "row" }, h("span", { class: "chip accent" }, seen.user_id), h("span", { class: "chip" }, `${plural(seen.history_length, "newest event")} kept`), h("span", { class: "chip" }, `${plural(seen.consumed, "item")} used`), h("span", { class: "chip" }, `shown ${count(seen.shown)} of late`)),
       h("div", { class: "grid2" }, card("How it changed", { note: "while you looked" }, changes), card("Counters now", { note: "events, decayed" }, counters)),
       h("div", { class: "grid2" }, card("History", { note: "newest first" }, history), h("div", { class: "stack" }, card("Categories", { note: "longest half-life" }, categories), declared.length ? card("Your own features", {}, table([{ name: "feature" }, { name: "now", number: true }], declared.map(([name, values]) => [name, values.join(", ")]))) : null)),
     ];

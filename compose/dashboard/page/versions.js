@@ -16,10 +16,10 @@ export function versions(page) {
     card("Time line", { note: "the last half hour; click a mark to see why" }, line),
     card("Now", {}, now),
     h("div", { class: "versions" },
-      card("Versions", {}, h("label", { class: "row", for: "deltas" }, deltas, "also deltas that the server cannot go back to"), list),
+      card("Versions", {}, h("label", { class: "row", for: "deltas" }, deltas, "also the deltas between them"), list),
       card("Chosen version", {}, detail)),
     card("Orders", { note: "what ops, or this page, told the servers" }, orders));
-  return { title: "Versions", about: "Deltas go live about twice a second; snapshots are what a server can go back to. The gate holds a version that predicts worse than it may.", root, poll };
+  return { title: "Versions", about: "Deltas go live about twice a second, now and then one is kept whole, as a snapshot. The server can go back to every version behind a kept snapshot: click one in the time line. The gate holds a version that predicts worse than it may.", root, poll };
 
   async function poll() {
     seen = await read("versions");
@@ -33,11 +33,11 @@ export function versions(page) {
     if (!seen) return;
     swap(line, [seen.versions.length, seen.now_ms >> 12, chosen, seen.orders.length, line.clientWidth], () => timeline());
     swap(now, [seen.live, seen.is_following, seen.follow_reason, seen.gate, seen.swaps, seen.refused, seen.delta_to_serving_s, page.mayOrder()], () => nowCard());
-    const told = seen.versions.filter((one) => showDeltas || one.is_stored || one.is_live || one.state === "held" || one.kind === "snapshot").slice(0, 200);
+    const told = seen.versions.filter((one) => showDeltas || one.is_stored || one.is_live || one.version === chosen || one.state === "held" || one.kind === "snapshot").slice(0, 200);
     swap(list, [told.map((one) => [one.version, one.state, one.is_live, one.is_pinned, one.kind]), chosen, seen.error], () => (told.length
       ? h("div", { class: "picks" }, told.map(pick)) : empty("No version yet.", seen.error || "The trainer publishes its first one when it has started.")));
     const one = seen.versions.find((each) => each.version === chosen);
-    swap(detail, [one, other, page.mayOrder(), seen.versions.filter((each) => each.is_stored).length], () => (one ? detailOf(one) : empty("Nothing is chosen.", "Choose a version on the left.")));
+    swap(detail, [one, other, page.mayOrder(), seen.versions.filter((each) => each.is_reachable).length], () => (one ? detailOf(one) : empty("Nothing is chosen.", "Choose a version on the left.")));
     swap(orders, seen.orders, () => (seen.orders.length
       ? table([{ name: "when" }, { name: "order" }, { name: "version" }, { name: "role" }, { name: "why" }], seen.orders.map((each) => [moment(each.time_ms), each.order, each.version || dash, each.role, each.reason || dash]), { label: "orders" })
       : empty("Nobody has given an order.", "Roll back, pin, release or reject: each leaves a line here.")));
@@ -84,12 +84,12 @@ export function versions(page) {
     const others = seen.versions.filter((each) => each.version !== one.version && Object.keys(each.metrics).length).slice(0, 60);
     const second = h("select", { "data-key": "other", onchange: (event) => { other = event.target.value; draw(); } }, h("option", { value: "" }, "nothing"), others.map((each) => h("option", { value: each.version }, `${each.version}${each.is_live ? " (live)" : ""}`)));
     second.value = other;
-    const back = one.is_stored && !one.is_live && one.state !== "held" && one.state !== "rejected";
+    const back = one.is_reachable && !one.is_live;
     return h("div", { class: "stack" },
       h("div", { class: "row" }, h("b", { class: "figure" }, one.version), marks(one)), why,
       h("dl", { class: "pairs" }, facts.map(([name, value]) => [h("dt", null, name), h("dd", null, value)])),
       h("div", { class: "row" }, back ? order(`Roll back to ${one.version}`, { order: "rollback", version: one.version }, `The server serves ${one.version} at once and stays there until you let it follow again. The trainer goes on learning.`, { danger: true }) : null,
-        one.is_live ? h("span", { class: "note" }, "This version is live.") : back ? null : h("span", { class: "note" }, one.state === "held" ? "Release or reject it above." : "The server cannot go back to a delta; choose a snapshot.")),
+        one.is_live ? h("span", { class: "note" }, "This version is live.") : back ? null : h("span", { class: "note" }, one.state === "held" ? "Release or reject it above." : "The server cannot go back to it: no snapshot before it is kept.")),
       h("label", null, "Compare with", second), comparison(one, seen.versions.find((each) => each.version === other)));
   }
 
@@ -131,7 +131,7 @@ export function versions(page) {
     const drawn = inside.map((one) => {
       const at = x(one.created_ms), picked = one.version === chosen ? "chosen" : "";
       if (one.state === "held" || one.state === "rejected") return mark(one, s("rect", { x: at - 6, y: lanes.held - 6, width: 12, height: 12, rx: 2, class: `${one.state} ${picked}` }));
-      if (one.kind === "delta" && !one.is_stored) return mark(one, s("line", { x1: at, x2: at, y1: lanes.delta - 11, y2: lanes.delta + 11, class: `delta ${picked}` }));
+      if (one.kind === "delta") return mark(one, s("line", { x1: at, x2: at, y1: lanes.delta - 11, y2: lanes.delta + 11, class: `delta ${picked}` }));
       return mark(one, s("path", { d: `M${at} ${lanes.snapshot - 8}l8 8l-8 8l-8-8z`, class: `snapshot ${picked}` }));
     });
     const live = inside.find((one) => one.is_live);
