@@ -64,7 +64,7 @@ class StackLayout:
     def port(self, name: str) -> int:
         """Return the port called `name`, a free one where it has none yet."""
         if name not in self.ports:
-            self.ports[name] = free_ports(1)[0]
+            self.ports[name] = free_ports(1, self.ports.values())[0]
         return self.ports[name]
 
     def address(self, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from itertools import repeat
 from pathlib import Path
@@ -35,16 +35,22 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_ports(count: int) -> list[int]:
+def free_ports(count: int, promised: Collection[int] = ()) -> list[int]:
     """Return `count` different free ports, of those that the kernel does not hand out by itself.
 
     What it hands out is soon somebody else's: Flink's own servers took one between its choice and Kafka's start.
+
+    Args:
+        count: how many.
+        promised: ports that are given to somebody who does not listen on them yet.
     """
     ports: list[int] = []
     with ExitStack() as held:
         for port in _candidates():
             if len(ports) == count:
                 break
+            if port in promised:
+                continue
             probe = held.enter_context(socket.socket())
             try:
                 probe.bind((HOST, port))
@@ -107,7 +113,7 @@ def choose_ports(mode: PortMode, config: PortsConfig, remembered: Path) -> dict[
         return ports
     ports = _remembered_ports(remembered)
     missing = [name for name in PortsConfig.model_fields if name not in ports or not is_free(ports[name])]
-    ports |= dict(zip(missing, free_ports(len(missing)), strict=True))
+    ports |= dict(zip(missing, free_ports(len(missing), ports.values()), strict=True))
     remembered.write_text(json.dumps(ports), encoding="utf-8")
     return ports
 

@@ -30,6 +30,13 @@ def test_free_ports_differ_and_are_free() -> None:
     assert all(is_free(port) for port in ports)
 
 
+def test_what_is_promised_is_given_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two listeners of one broker got one port once, and the broker never came up."""
+    first, second, third = free_ports(3)
+    monkeypatch.setattr("compose.ports._candidates", lambda: iter([first, second, third]))
+    assert free_ports(1, {"kafka": first, "redis": second}.values()) == [third]
+
+
 def test_free_ports_are_not_those_that_the_kernel_hands_out() -> None:
     """Between choice and use a connection, or a server that does not care, must not take them."""
     with socket.socket() as server:
