@@ -11,6 +11,8 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
+
 from features.config import Endpoints
 from serving.answers import NO_TIME_FOR_USER
 from serving.circuit_breaker import CircuitBreaker
@@ -136,6 +138,37 @@ def test_open_breaker_lets_one_probe_through_per_pause() -> None:
     assert [breaker.may_call(), breaker.may_call()] == [True, False]
     breaker.count_success()
     assert breaker.may_call()
+
+
+async def test_access_that_is_withdrawn_is_flagged_and_comes_back(
+    redis_server: tuple[subprocess.Popen[bytes], int], tmp_path: Path
+) -> None:
+    """A right taken from a live connection, then a password that nobody knows: degraded, told, and whole again."""
+    port = redis_server[1]
+    rows = rows_at(port, tmp_path)
+    users = UserFeatures(rows, APP, ServingConfig())
+
+    async def wait_whole() -> None:
+        async with asyncio.timeout(10):
+            while (await users.read("ann", NOW_MS))[1] is not None:
+                await asyncio.sleep(0.05)
+
+    await wait_whole()
+    with Redis("127.0.0.1", port) as ops:
+        for withdrawn, given_back in (
+            (("ACL", "SETUSER", "default", "-hmget", "-hgetall", "-zrange"), ("ACL", "SETUSER", "default", "+@all")),
+            (("CONFIG", "SET", "requirepass", "unknown"), ("CONFIG", "SET", "requirepass", "")),
+        ):
+            ops.execute_command(*withdrawn)
+            if withdrawn[0] == "CONFIG":  # Live connections stay let in; others are asked.
+                rows.close()
+                rows = rows_at(port, tmp_path)
+                users = UserFeatures(rows, APP, ServingConfig())
+            reasons = {(await users.read("ann", NOW_MS))[1] for _ in range(20)}
+            assert reasons == {STORE_UNAVAILABLE}
+            ops.execute_command(*given_back)
+            await wait_whole()
+    rows.close()
 
 
 async def test_paused_redis_is_flagged_and_heals(
