@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,7 @@ PARTS = ["kafka", "topics"]
 RECORDS, FLIPPED = 60, 30
 VALUES = [b'{"n":%03d}' % number + b" " * 400 for number in range(RECORDS)]
 SMALL_MB, LARGE_MB = 48, 512
+PATIENCE_S = 45.0
 
 
 def _produce(kafka: str, values: list[bytes], topic: str) -> dict[bytes, Any]:
@@ -37,12 +40,12 @@ def _produce(kafka: str, values: list[bytes], topic: str) -> dict[bytes, Any]:
     )
     sent = [(value, producer.send(topic, value=value, partition=0)) for value in values]
     acked: dict[bytes, Any] = {}
+    end_s = time.monotonic() + PATIENCE_S  # For all together: behind the first that expires kafka-python expires none.
     for value, future in sent:
-        try:
-            acked[value] = future.get(timeout=60).offset
-        except KafkaError:  # Not acknowledged: it may be there or not.
-            continue
-    producer.close(timeout=5)
+        with contextlib.suppress(KafkaError):  # Not acknowledged: it may be there or not.
+            acked[value] = future.get(timeout=max(0.01, end_s - time.monotonic())).offset
+    with contextlib.suppress(KafkaError):
+        producer.close(timeout=5)
     return acked
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +34,8 @@ from headrace_client.records import (
 )
 
 DELIVERY_TIMEOUT_S = 120.0
+_LOOK_S = 1.0
+"""How often late ones are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,11 @@ class EventProducer:
         except KafkaError as error:
             raise BrokerUnavailableError(f"no Kafka broker answers at {bootstrap_servers}: {error}") from error
 
+        self._waiting: deque[tuple[float, Future[Ack]]] = deque()
+        """By the time at which their callers are told; those that ended stay until it is their turn."""
+        self._is_closed = threading.Event()
+        threading.Thread(target=self._tell_late_ones, name="late acknowledgements", daemon=True).start()
+
     def send(self, event: Event) -> Future[Ack]:
         """Send an event; `event_id` and `event_time_ms` are filled in where missing.
 
@@ -140,6 +150,7 @@ class EventProducer:
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Flush, then close; what is not acknowledged within `timeout_s` fails."""
+        self._is_closed.set()
         try:
             self._producer.close(timeout=timeout_s)
         except KafkaError as error:
@@ -167,14 +178,31 @@ class EventProducer:
         except KafkaError as error:
             self._places.release()
             raise BrokerUnavailableError(f"{topic} cannot be reached: {error}") from error
+        self._waiting.append((time.monotonic() + DELIVERY_TIMEOUT_S + _LOOK_S, acknowledged))
         sent.add_callback(self._resolve, acknowledged)
         sent.add_errback(self._fail, acknowledged)
         return acknowledged
 
     def _resolve(self, acknowledged: Future[Ack], metadata: Any) -> None:
         self._places.release()
-        acknowledged.set_result(Ack(metadata.partition, metadata.offset, metadata.timestamp))
+        with suppress(InvalidStateError):  # The caller was told that it is late.
+            acknowledged.set_result(Ack(metadata.partition, metadata.offset, metadata.timestamp))
 
     def _fail(self, acknowledged: Future[Ack], error: Exception) -> None:
         self._places.release()
-        acknowledged.set_exception(NotAcknowledgedError(f"Kafka did not acknowledge: {error}"))
+        with suppress(InvalidStateError):
+            acknowledged.set_exception(NotAcknowledgedError(f"Kafka did not acknowledge: {error}"))
+
+    def _tell_late_ones(self) -> None:
+        """Fail what waits too long: while no broker answers, kafka-python 3.0.12 expires one record and then none.
+
+        Such a record keeps its place until Kafka has it or has refused it.
+        """
+        while not self._is_closed.wait(_LOOK_S):
+            now_s = time.monotonic()
+            while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= now_s):
+                _, acknowledged = self._waiting.popleft()
+                with suppress(InvalidStateError):
+                    acknowledged.set_exception(
+                        NotAcknowledgedError(f"not acknowledged within {DELIVERY_TIMEOUT_S:g} s; it may still arrive")
+                    )
