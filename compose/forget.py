@@ -32,6 +32,7 @@ from features.feature_log import JOURNAL_FOLDER
 from features.feature_log_erasure import erase_entity
 from features.feature_log_files import LOG_FOLDER
 from features.feature_log_journal import SUFFIX
+from features.redis_connection import redis_settings
 from serving.checked_id import check_id
 from serving.errors import RequestError
 from streams.exclusions import load_exclusions, save_exclusions, user_name
@@ -186,8 +187,7 @@ class Forget:
         return [row, consumed_key(self._app.name, user_id)]
 
     def _with_store(self, work: Callable[[UserStore], int]) -> int:
-        host, _, port = self._endpoints.redis.rpartition(":")
-        store: Any = Redis(host, int(port), socket_timeout=_REDIS_TIMEOUT_S)
+        store: Any = Redis(**redis_settings(self._endpoints.redis_server), socket_timeout=_REDIS_TIMEOUT_S)
         try:
             return work(store)
         except RedisError as error:

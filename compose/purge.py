@@ -26,6 +26,7 @@ from compose.window_events import WindowEvents, read_window
 from features.config import Endpoints, load_app_config
 from features.consumed_items import consumed_key
 from features.quality.hold_table import DROP_ORDER
+from features.redis_connection import redis_settings
 from streams.exclusions import load_exclusions, save_exclusions
 
 _LONGEST_MS = 7 * 86_400_000
@@ -197,8 +198,8 @@ class Purge:
         rows += sum(
             delete_stale_rows(self._endpoints.kafka_servers, view, events.items, since_ms) for view in ITEM_VIEWS
         )
-        host, _, port = self._endpoints.redis.rpartition(":")
-        store = Redis(host, int(port), socket_timeout=_REDIS_TIMEOUT_S, decode_responses=True)
+        how = redis_settings(self._endpoints.redis_server)
+        store = Redis(**how, socket_timeout=_REDIS_TIMEOUT_S, decode_responses=True)
         try:
             consumed = remove_consumed(store, self._app.name, events)
         except RedisError as error:

@@ -29,6 +29,7 @@ from features.logs import set_up_logs
 from features.metrics_config import load_metrics_config
 from features.online_writer import OnlineWriter, clock_ms
 from features.record_reader import FeatureConsumer
+from features.redis_connection import redis_settings
 from features.security.config import load_security_config
 from features.security.metrics_port import start_part_metrics
 
@@ -48,10 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("kafka").setLevel(logging.ERROR)
     try:
         app, endpoints = load_app_config(options.config), load_endpoints(options.endpoints)
-        host, port_number = parse_address(endpoints.redis)
+        redis = redis_settings(endpoints.redis_server)
         address = load_metrics_config(options.config).address("ingester", endpoints)
         security = load_security_config(options.config)
-    except ConfigError as error:
+    except (ConfigError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     stop = threading.Event()
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     if consumer is not None:
         warm_up_ingester()
         tune_collector()
-        store = Redis(host, port_number, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
+        store = Redis(**redis, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
         ingester = build_ingester(app, endpoints, consumer, store, stop)
         metrics = [IngesterMetrics(ingester.stats)]
         try:
@@ -81,18 +82,6 @@ def tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-
-
-def parse_address(address: str) -> tuple[str, int]:
-    """Split `host:port`.
-
-    Raises:
-        ConfigError: it is anything else.
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise ConfigError(f"endpoints: redis must be host:port, not {address!r}")
-    return host, int(port)
 
 
 def connect_consumer(endpoints: Endpoints, stop: threading.Event) -> Any:

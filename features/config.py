@@ -18,6 +18,7 @@ from features.conditions import Condition, parse_condition
 from features.declared_features import DeclaredFeature, check_names, check_spans
 from features.feature_log_config import FeatureLogConfig
 from features.kafka_connection import KafkaSecurity, KafkaServers
+from features.redis_connection import RedisSecurity, RedisServer
 from features.strict_config import StrictConfig
 from features.yaml_file import parse_yaml
 
@@ -219,6 +220,8 @@ class Endpoints(StrictConfig):
     """How brokers are reached; None: plain text."""
     redis: str
     """`host:port`."""
+    redis_security: RedisSecurity | None = None
+    """How Redis is reached; None: plain text, without a login."""
     flink: str = ""
     """REST address of the JobManager, `host:port`."""
     serving: str = ""
@@ -245,6 +248,11 @@ class Endpoints(StrictConfig):
     def kafka_servers(self) -> KafkaServers:
         """What Kafka clients are given: the servers, and how they are reached."""
         return KafkaServers(self.kafka, self.kafka_security)
+
+    @property
+    def redis_server(self) -> RedisServer:
+        """What Redis clients are given: the address, and how it is reached."""
+        return RedisServer(self.redis, self.redis_security)
 
 
 Section = TypeVar("Section", bound=BaseModel)

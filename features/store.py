@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from features.config import AppConfig, ConfigError, Endpoints
 from features.feast_rows import feast_project
+from features.redis_connection import feast_options
 
 _TEMPLATE = Path(__file__).with_name("feature_store.yaml")
 
@@ -23,13 +24,17 @@ def open_store(endpoints: Endpoints, app: AppConfig) -> FeatureStore:
     The same as `FeatureStore(fs_yaml_file=features/feature_store.yaml)` with its two variables set.
 
     Raises:
-        ConfigError: its registry cannot be used, or holds code.
+        ConfigError: its registry cannot be used, or holds code, or Redis' password cannot be read.
     """
     state = Path(endpoints.state).absolute()
     text = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         HEADRACE_STATE=str(state), HEADRACE_REDIS=endpoints.redis
     )
     settings: dict[str, Any] = yaml.safe_load(text)
+    try:
+        settings["online_store"]["connection_string"] += feast_options(endpoints.redis_server)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"endpoints: cannot read redis_security.password_file ({error}); mend or mount it") from error
     settings["project"] = feast_project(app)
     check_registry(Path(settings["registry"]["path"]))
     # Relative source paths in the views are below the state directory.

@@ -7,12 +7,16 @@ of bytes that are packed but for the user's key, and `hiredis` reads what comes 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import hiredis
+
+from features.redis_channel import pack_command
+from features.redis_connection import RedisSecurity, parse_address, security_of
 
 _CONNECT_S = 1.0
 _STALLED_S = 1.0
@@ -94,12 +98,12 @@ class RedisReads:
     """Asks Redis, connecting when it must.
 
     Args:
-        address: `host:port`.
+        address: `host:port`, with TLS and a login where it is a `RedisServer`.
     """
 
     def __init__(self, address: str) -> None:
-        self._host, _, port = address.rpartition(":")
-        self._port = int(port)
+        self._host, self._port = parse_address(address)
+        self._security = security_of(address)
         self._connection = _Connection()
         self._connecting: asyncio.Task[None] | None = None
 
@@ -112,7 +116,7 @@ class RedisReads:
         """Connect where there is no connection, or one that nobody answers on; callers share one try.
 
         Raises:
-            OSError: nobody listens.
+            OSError: nobody listens, or not to us: no trust in the certificate, no login.
             TimeoutError: nobody answers.
         """
         if self._connection.is_open and not self._connection.is_stalled():
@@ -148,6 +152,27 @@ class RedisReads:
 
     async def _reconnect(self) -> None:
         self._connection.close()
-        loop = asyncio.get_running_loop()
+        loop, context, login = asyncio.get_running_loop(), None, b""
         async with asyncio.timeout(_CONNECT_S):
-            _, self._connection = await loop.create_connection(_Connection, self._host, self._port)
+            if self._security is not None:
+                context, login = await asyncio.to_thread(_read_files, self._security)
+            _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=context)
+            try:
+                if login:
+                    await connection.ask(login, 1, lambda _ok: None)
+            except BaseException as error:
+                connection.close()
+                if isinstance(error, hiredis.ReplyError):
+                    raise ConnectionError(f"Redis refused the login ({error})") from error
+                raise
+            self._connection = connection
+
+
+def _read_files(security: RedisSecurity) -> tuple[ssl.SSLContext | None, bytes]:
+    """Return how to encrypt and what logs in, from the files as they are now: they may have been rotated.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    credentials = security.credentials()
+    return security.ssl_context(), pack_command("AUTH", *credentials) if credentials else b""

@@ -25,7 +25,7 @@ class RedisUserRows:
     def __init__(self, endpoints: Endpoints, app: AppConfig) -> None:
         self._app = app
         self._reader = UserRowReader(app)
-        self._reads = RedisReads(endpoints.redis)
+        self._reads = RedisReads(endpoints.redis_server)
         # Everything of an HMGET but the key is the same for every user.
         self._head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(self._reader.fields))
         self._tail = b"".join(b"$%d\r\n%b\r\n" % (len(field), field) for field in self._reader.fields)

@@ -16,6 +16,8 @@ import mmh3
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from features.redis_connection import redis_settings
+
 POLL_S = 0.005
 GIVE_UP_S = 10.0
 
@@ -64,8 +66,7 @@ class UserRowTimes:
     """
 
     def __init__(self, address: str, project: str) -> None:
-        host, _, port = address.rpartition(":")
-        self._redis: Any = Redis(host=host, port=int(port), socket_timeout=0.5, socket_connect_timeout=0.5)
+        self._redis: Any = Redis(**redis_settings(address), socket_timeout=0.5, socket_connect_timeout=0.5)
         self._project = project
         self._fields = [hash_field(view, field) for view, field in USER_ROW_TIMES]
 

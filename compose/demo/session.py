@@ -110,7 +110,7 @@ class DemoSession:
         if setup.frozen_address:
             self._clients[FROZEN_SERVER] = RecommendClient(setup.frozen_address, access)
         self._sender = EventSender(endpoints.kafka)
-        self._row_times = UserRowTimes(endpoints.redis, setup.app.name.replace("-", "_"))
+        self._row_times = UserRowTimes(endpoints.redis_server, setup.app.name.replace("-", "_"))
         self._measurements = measured = Measurements(Path(endpoints.state), self._row_times.read)
         self._users = ReplayedUsers(
             self._clients,

@@ -26,7 +26,7 @@ def collectors_of(endpoints: Endpoints) -> list[FlinkMetrics | KafkaMetrics | Re
     return [
         KafkaMetrics(endpoints.kafka_servers),
         FlinkMetrics(endpoints.flink),
-        RedisMetrics(endpoints.redis),
+        RedisMetrics(endpoints.redis_server),
         StackMetrics(Path(endpoints.state)),
     ]
 

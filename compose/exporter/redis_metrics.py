@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from redis import Redis, RedisError
 
 from features.metric_families import family
+from features.redis_connection import redis_settings
 
 _TIMEOUT_S = 2.0
 
@@ -23,10 +24,8 @@ class RedisMetrics(Collector):
         connect: makes the client.
     """
 
-    def __init__(self, address: str, connect: Callable[[str, int], Any] | None = None) -> None:
-        host, _, port = address.rpartition(":")
-        connect = connect or (lambda host, port: Redis(host, port, socket_timeout=_TIMEOUT_S))
-        self._client = connect(host, int(port))
+    def __init__(self, address: str, connect: Callable[..., Any] = Redis) -> None:
+        self._client = connect(**redis_settings(address), socket_timeout=_TIMEOUT_S)
         self._lock = threading.Lock()
 
     def describe(self) -> Iterator[Metric]:

@@ -19,6 +19,6 @@ class _NoRedis:
         raise RedisConnectionError
 
 
-def no_redis(_host: str, _port: int) -> Any:
+def no_redis(**_settings: Any) -> Any:
     """Return a client whose server is not there."""
     return _NoRedis()

@@ -1,0 +1,155 @@
+"""How every Redis client of Headrace connects: address, TLS, login. Written once; the endpoints file says it."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
+
+from features.strict_config import StrictConfig
+
+
+class RedisSecurity(StrictConfig):
+    """What a Redis wants to see of its clients; secrets are named by file, never written here."""
+
+    is_tls: bool = True
+    """Whether connections are encrypted."""
+    ca: str = ""
+    """PEM certificates that prove the server; empty: those of the machine."""
+    certificate: str = ""
+    """PEM file with the client's own certificate chain, where the server wants one."""
+    key: str = ""
+    """PEM file with the key of that certificate."""
+    username: str = ""
+    """Name of the ACL user; empty: Redis' `default`."""
+    password_file: str = ""
+    """File that holds the password, read at every connect; empty: the client does not log in."""
+
+    @model_validator(mode="after")
+    def _pairs_are_whole(self) -> RedisSecurity:
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError("certificate and key belong together; give both, or none")
+        if self.username and not self.password_file:
+            raise ValueError(f"username {self.username!r} needs a password_file")
+        return self
+
+    def credentials(self) -> tuple[str, ...]:
+        """Return what AUTH is given: name and password, or a password alone; nothing where nobody logs in.
+
+        Raises:
+            OSError: the password cannot be read; who waits for Redis waits for it, too.
+        """
+        if not self.password_file:
+            return ()
+        password = Path(self.password_file).read_text(encoding="utf-8").strip()
+        return (self.username, password) if self.username else (password,)
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Return how to encrypt, None for plain text.
+
+        Raises:
+            OSError: a file cannot be read, or is no certificate.
+        """
+        if not self.is_tls:
+            return None
+        context = ssl.create_default_context(cafile=self.ca or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.certificate:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+class RedisServer(str):
+    """`host:port` that knows how it is reached."""
+
+    security: RedisSecurity | None
+
+    def __new__(cls, address: str, security: RedisSecurity | None = None) -> RedisServer:
+        """Return `address` with its security; none is plain text without a login."""
+        made = super().__new__(cls, address)
+        made.security = security
+        return made
+
+
+def security_of(address: str) -> RedisSecurity | None:
+    """Return how an address is reached; None for plain text without a login, as of any other text."""
+    return getattr(address, "security", None)
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Split `host:port`; an IPv6 host may stand in brackets.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"endpoints: redis must be host:port, not {str(address)!r}")
+    return host.strip("[]"), int(port)
+
+
+def redis_settings(address: str) -> dict[str, Any]:
+    """Return the settings of a `redis.Redis`, or of its asyncio twin, by which it reaches `address`.
+
+    Raises:
+        ValueError: the address is not `host:port`.
+    """
+    host, port = parse_address(address)
+    settings: dict[str, Any] = {"host": host, "port": port}
+    security = security_of(address)
+    if security is None:
+        return settings
+    if security.is_tls:
+        settings |= {"ssl": True, "ssl_ca_certs": security.ca or None, "ssl_check_hostname": True}
+        settings |= {"ssl_certfile": security.certificate or None, "ssl_keyfile": security.key or None}
+    if security.password_file:
+        settings["credential_provider"] = _FileCredentials(security)
+    return settings
+
+
+def feast_options(address: str) -> str:
+    """Return what Feast's `connection_string` says beside the address, from its comma on; empty for plain text.
+
+    Feast splits it at commas and reads each value as JSON, so the password is JSON without a comma.
+
+    Raises:
+        OSError: the password cannot be read.
+    """
+    security = security_of(address)
+    if security is None:
+        return ""
+    options: dict[str, str | bool] = {}
+    if security.is_tls:
+        files = {"ssl_ca_certs": security.ca, "ssl_certfile": security.certificate, "ssl_keyfile": security.key}
+        options |= {"ssl": True, "ssl_check_hostname": True, **{name: path for name, path in files.items() if path}}
+    credentials = security.credentials()
+    options |= dict(zip(("password", "username"), reversed(credentials), strict=False))
+    return "".join(f",{name}={json.dumps(value).replace(',', chr(92) + 'u002c')}" for name, value in options.items())
+
+
+class _FileCredentials:
+    """Redis-py asks at every connect; a password that was rotated is the new one then."""
+
+    def __init__(self, security: RedisSecurity) -> None:
+        self._security = security
+
+    def get_credentials(self) -> tuple[str, ...]:
+        """Return the login.
+
+        Raises:
+            redis.ConnectionError: the password cannot be read; a client tries again then.
+        """
+        from redis import ConnectionError as RedisConnectionError  # Here: the configuration is read without redis-py.
+
+        try:
+            return self._security.credentials()
+        except (OSError, UnicodeDecodeError) as error:
+            path = self._security.password_file
+            raise RedisConnectionError(f"cannot read redis_security.password_file {path}; mend or mount it") from error
+
+    async def get_credentials_async(self) -> tuple[str, ...]:
+        """Return the login, for the asyncio client."""
+        return self.get_credentials()
