@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from compose.dlq_letters import DeadLetter, decode_letter
@@ -12,6 +14,9 @@ from features.config import AppConfig
 
 _KEPT = 300
 _SHOWN_BYTES = 2000
+_SHOWN_A_REASON = 3
+"""Letters of each reason, where all are looked at: one reason in thousands hides no other."""
+_MOST_SHARED = 6
 
 _MENDS: dict[str, tuple[str, str]] = {
     "not_json": ("The bytes are no JSON object.", "Mend the producer; bytes that are no JSON cannot be sent again."),
@@ -86,9 +91,54 @@ class Letters:
         """Return counts by reason with their mends, and the newest letters, of one reason where it is named."""
         counts = Counter(letter.reason for letter in self._letters.values())
         rules = ReplayRules(self._app, now_ms)
-        chosen = [one for one in reversed(self._letters.values()) if reason in ("", one.reason)][:most]
-        told = [{"reason": name, "count": count, **_mend_json(name)} for name, count in counts.most_common()]
+        newest = [one for one in reversed(self._letters.values()) if reason in ("", one.reason)]
+        chosen = newest[:most] if reason else _some_of_each(newest)[:most]
+        told = [
+            {"reason": name, "count": count, **_mend_json(name), "shared": shared_values(self._of(name))}
+            for name, count in counts.most_common()
+        ]
         return {"reasons": told, "kept": len(self._letters), "letters": [_letter_json(one, rules) for one in chosen]}
+
+    def _of(self, reason: str) -> list[DeadLetter]:
+        return [letter for letter in self._letters.values() if letter.reason == reason]
+
+
+def shared_values(letters: Iterable[DeadLetter]) -> list[dict[str, Any]]:
+    """Return what at least half of some letters say alike, the most frequent first: it names the producer at fault.
+
+    Looked at are `action`, the topic and every entry of `context`, where apps say their release, page or device.
+    """
+    letters = list(letters)
+    counts = Counter(said for letter in letters for said in _said_by(letter))
+    alike = [(said, count) for said, count in counts.most_common() if 2 * count >= len(letters)]
+    return [{"field": field, "value": value, "count": count} for (field, value), count in alike[:_MOST_SHARED]]
+
+
+def _said_by(letter: DeadLetter) -> Iterator[tuple[str, str]]:
+    yield "topic", letter.topic
+    try:
+        event = json.loads(letter.raw)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(event, dict):
+        return
+    if isinstance(event.get("action"), str):
+        yield "action", shown_bytes(event["action"].encode(errors="replace")[:100])
+    context = event.get("context")
+    for name, value in context.items() if isinstance(context, dict) else ():
+        if isinstance(value, str):
+            texts = (shown_bytes(text.encode(errors="replace")[:100]) for text in (name, value))
+            yield f"context.{next(texts)}", next(texts)
+
+
+def _some_of_each(newest: Iterable[DeadLetter]) -> list[DeadLetter]:
+    seen: Counter[str] = Counter()
+    chosen = []
+    for letter in newest:
+        seen[letter.reason] += 1
+        if seen[letter.reason] <= _SHOWN_A_REASON:
+            chosen.append(letter)
+    return chosen
 
 
 def _mend_json(reason: str) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from compose.dashboard.letters import Letters, mend_of
@@ -53,6 +55,29 @@ def test_a_letter_says_whether_it_would_be_taken_as_it_is(letters: Letters) -> N
     letters.on_record(letter_json(letter(offset=2, action="lke")))
     newest, oldest = letters.view(NOW_MS)["letters"]
     assert (oldest["why_not"], "come back" in newest["why_not"]) == ("", True)
+
+
+def test_what_letters_say_alike_names_the_producer(letters: Letters) -> None:
+    """The release that sends a misspelt action, whatever users it came from; what only one says is left out."""
+    for offset in range(4):
+        event = {"user_id": f"u{offset}", "action": "purchas", "context": {"release": "7.2", "page": f"p{offset}"}}
+        letters.on_record(letter_json(letter(json.dumps(event).encode(), offset=offset)))
+    letters.on_record(letter_json(letter(b'{"context": "no map"}', offset=5)))
+    [told] = letters.view(NOW_MS)["reasons"]
+    assert [(one["field"], one["value"], one["count"]) for one in told["shared"]] == [
+        ("topic", "headrace.events.v1", 5),
+        ("action", "purchas", 4),
+        ("context.release", "7.2", 4),
+    ]
+
+
+def test_a_reason_in_hundreds_hides_no_other(letters: Letters) -> None:
+    """Three of each, unless one is chosen."""
+    for offset in range(20):
+        letters.on_record(letter_json(letter(b"{", reason="not_json" if offset == 0 else "too_deep", offset=offset)))
+    reasons = [one["reason"] for one in letters.view(NOW_MS)["letters"]]
+    assert reasons == ["too_deep"] * 3 + ["not_json"]
+    assert len(letters.view(NOW_MS, "too_deep")["letters"]) == 19
 
 
 def test_one_reason_can_be_looked_at_alone(letters: Letters) -> None:

@@ -11,7 +11,7 @@ export function data() {
   const root = h("div", { class: "stack" },
     h("div", { class: "grid2" }, card("Waiting", { note: "records in front of a part" }, figures, lag), card("Coming in", { note: "a second" }, flow)),
     card("Bad messages", { note: "what the feature job could not use, by reason" }, reasons),
-    card("Samples of them", { note: "newest first, as they were sent" }, letters),
+    card("Samples of them", { note: "newest first, as they were sent; choose a reason for more of it" }, letters),
     card("Held from training", { note: "suspicious windows of data" }, held));
   return { title: "Data", about: "Lag, dead letters with their bytes and how to mend them, and windows that the quality job holds back.", root, poll };
 
@@ -35,10 +35,16 @@ export function data() {
       return [
         h("div", { class: "row", role: "group", "aria-label": "Show one reason" }, all.map((one) => h("button", { type: "button", class: "small", "data-key": `r-${one.reason}`, "aria-pressed": String(one.reason === reason), onclick: () => { reason = one.reason; poll(); } }, `${one.reason || "all"} · ${count(one.count)}`))),
         h("ul", { class: "stack" }, seen.reasons.filter((one) => !reason || one.reason === reason).map((one) => h("li", { class: "letter" },
-          h("p", null, h("b", null, one.reason), day[one.reason] ? ` · ${count(day[one.reason])} within a day` : ""), h("p", null, marked(one.meaning)), h("p", { class: "note" }, "Mend: ", marked(one.mend))))),
+          h("p", null, h("b", null, one.reason), day[one.reason] ? ` · ${count(day[one.reason])} within a day` : ""), h("p", null, marked(one.meaning)), sharedOf(one), h("p", { class: "note" }, "Mend: ", marked(one.mend))))),
       ];
     });
     reasons.firstElementChild?.classList.add("gap-below");
+  }
+
+  function sharedOf(one) {
+    const told = (one.shared ?? []).filter((each) => each.field !== "topic" || one.shared.length === 1);
+    return told.length ? h("p", { class: "row" }, h("span", { class: "note" }, "They say alike:"),
+      told.map((each) => h("span", { class: "chip warn" }, `${each.field} ${each.value} · ${count(each.count)} of ${count(one.count)}`))) : null;
   }
 
   function letterOf(one) {

@@ -35,6 +35,8 @@ function open() {
   );
   document.title = `${page.view.title} · Headrace`;
   drawNav();
+  // On a phone the views stand in one line that scrolls.
+  document.querySelector("#nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   window.scrollTo(0, 0);
   tick();
 }
