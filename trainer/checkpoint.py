@@ -23,7 +23,7 @@ from trainer.durable_files import delete_directory, move_aside, remove_leftovers
 from trainer.errors import CheckpointError, CheckpointFormatError
 from trainer.learner_state import LearnerState, Progress
 
-FORMAT = 4
+FORMAT = 5
 _ARRAYS, _NAMES, _HEADER, _DIGEST = "arrays.safetensors", "names.json", "checkpoint.json", "checkpoint.sha256"
 _FORMAT_WITHOUT_DIGEST = 1
 _NAME_PATTERN = re.compile(r"[0-9]{12}")

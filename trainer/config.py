@@ -60,8 +60,8 @@ class LearnerConfig(StrictConfig):
     """Standard deviation of a new item or category row; user rows start at zero, so a new user is judged by history."""
     learning_rate: float = Field(2e-3, gt=0, le=0.1)
     """Adam on the dense weights; 1e-3 to 3e-3 measured best, 3e-4 is too slow for a stream."""
-    pre_ranker_learning_rate: float = Field(5e-3, gt=0, le=0.1)
-    """Adam on the weights that cut the pool to a list."""
+    pre_ranker_learning_rate: float = Field(0.3, gt=0, le=10.0)
+    """Alpha of FTRL on the weights that cut the pool to a list, see trainer/pre_ranker_learner.py."""
     update_clip: float = Field(0.02, ge=0, le=10.0)
     """No dense weight moves in one step by more than this and half its size, else the whole update shrinks; 0 is off.
     Normal steps of Adam stay well below it: about three learning rates."""

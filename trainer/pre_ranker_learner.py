@@ -14,15 +14,22 @@ from numpy.typing import NDArray
 from features.compiled import compiled
 from trainer.step_outcome import StepOutcome, clip_factor
 
-_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+_BETA = 1.0
+_MEMORY = 0.999
+"""Of a step's squared gradient a step later: a sum of all of them would freeze the weights of a stream that changes."""
 
 
 class PreRankerLearner:
-    """Adam on `log softmax(x w)[target]`, one step a micro-batch.
+    """FTRL-proximal on `log softmax(x w)[target]`, one step a micro-batch.
+
+    Every weight takes steps of its own size, large where little was said of it yet; Adam moves all by one size, so that
+    an input of rare worth, such as a title, is on its way for as long as one of common worth. McMahan et al. 2013, "Ad
+    click prediction: a view from the trenches", https://doi.org/10.1145/2487575.2488200, without L1 and L2, where its
+    closed form is `w -= alpha g / (beta + sqrt(n))` with `n = sum g^2`, here with squares that are slowly forgotten.
 
     Args:
         weights: (P,) changed in place.
-        learning_rate: of Adam (Kingma & Ba 2015, https://arxiv.org/abs/1412.6980).
+        learning_rate: alpha.
         update_clip: see `trainer.step_outcome.clip_factor`; 0 is off.
     """
 
@@ -32,9 +39,7 @@ class PreRankerLearner:
         self._learning_rate = learning_rate
         self._gradient = np.zeros(len(weights))
         self._lists = 0
-        self._first = np.zeros(len(weights))
-        self._second = np.zeros(len(weights))
-        self._steps = 0
+        self._squares = np.zeros(len(weights))
 
     def add_list(self, inputs: NDArray[np.float32], target: int) -> None:
         """Take the gradient of one pool, (m, P), in which row `target` was wanted."""
@@ -50,31 +55,21 @@ class PreRankerLearner:
         if not np.isfinite(gradient).all():
             batch = {"gradient": gradient, "weights": self.weights.copy()}
             return StepOutcome(f"the gradient of inputs {np.flatnonzero(~np.isfinite(gradient)).tolist()}", batch=batch)
-        self._steps += 1
-        self._first = _BETA_1 * self._first + (1 - _BETA_1) * gradient
-        self._second = _BETA_2 * self._second + (1 - _BETA_2) * gradient**2
-        first = self._first / (1 - _BETA_1**self._steps)
-        second = self._second / (1 - _BETA_2**self._steps)
         rate = rate_factor * self._learning_rate
-        update = (rate * first / (np.sqrt(second) + _EPSILON)).astype(np.float32)
+        self._squares = _MEMORY * self._squares + gradient**2
+        update = (rate * gradient / (_BETA + np.sqrt(self._squares))).astype(np.float32)
         factor = clip_factor(self.weights, update, self._update_clip) if self._update_clip else 1.0
         self.weights -= update if factor == 1.0 else np.float32(factor) * update
         return StepOutcome(was_clipped=factor < 1.0)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return weights and optimiser for a checkpoint, at a batch boundary."""
-        return {
-            "weights": self.weights.copy(),
-            "first": self._first.copy(),
-            "second": self._second.copy(),
-            "steps": np.array([self._steps]),
-        }
+        return {"weights": self.weights.copy(), "squares": self._squares.copy()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over what `arrays` returned."""
         self.weights[:] = arrays["weights"]
-        self._first, self._second = arrays["first"].copy(), arrays["second"].copy()
-        self._steps = int(arrays["steps"][0])
+        self._squares = arrays["squares"].copy()
 
 
 @compiled

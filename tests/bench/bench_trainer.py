@@ -56,6 +56,8 @@ def main() -> int:
     print(f"plain torch step: {plain_per_s:,.0f} samples/s; Kafka to it: ratio={per_s / plain_per_s:.3f}")
     to_plain = f"to the plain step, which is timed so too: ratio={memory.per_cpu_s / plain_per_s:.3f}"
     print(f"same learner from memory in CPU time: {memory.per_cpu_s:,.0f} samples/s; {to_plain}")
+    rows = f"rows of lists, which are what the plain step learns: ratio={memory.rows_per_cpu_s / plain_per_s:.3f}"
+    print(f"of these samples the ranker learns {memory.rows_per_cpu_s:,.0f} new {rows}")
     print(f"of its time {memory.weights_share:.0%} go into steps on the weights, the rest into lists and tables")
     for step in profile_steps(memory.recorded, memory.config):
         print(step)
@@ -119,6 +121,8 @@ class MemoryRun:
     per_s: float
     per_cpu_s: float
     """In CPU time, for a machine that others use."""
+    rows_per_cpu_s: float
+    """Rows of lists that the ranker learns for the first time."""
     weights_share: float
     """Of its time inside the steps of ranker and tower."""
     recorded: RecordedBatches
@@ -137,7 +141,8 @@ def from_memory(samples: list[bytes], batch_size: int) -> MemoryRun:
         learner.learn_batch([decode_sample(value) for value in samples[start : start + batch_size]])
     spent_s, cpu_s = time.perf_counter() - started_s, time.process_time() - began_s
     steps = config.step_config(learner.heads.first_scales)
-    rates = len(samples) / spent_s, len(samples) / cpu_s
+    num_rows = sum(len(batch.labels) for batch in recorder.lists)
+    rates = len(samples) / spent_s, len(samples) / cpu_s, num_rows / cpu_s
     return MemoryRun(*rates, recorder.spent_s / spent_s, recorder.newest(KEPT), steps)
 
 

@@ -15,16 +15,18 @@ def pools(seed: int, num: int) -> list[tuple[np.ndarray[tuple[int, int], np.dtyp
     return [(pool, int(pool[:, 0].argmax())) for pool in made]
 
 
-def test_a_step_is_that_of_torch() -> None:
-    """Softmax, its gradient and Adam are the usual ones."""
-    learner = PreRankerLearner(np.zeros(3, dtype=np.float32), 0.01)
-    weights = torch.zeros(3, requires_grad=True)
-    optimizer = torch.optim.Adam([weights], lr=0.01)
+def test_a_step_is_ftrl_on_the_gradient_of_torch() -> None:
+    """The softmax and its gradient are the usual ones; each weight moves by its own sum of squares."""
+    learner = PreRankerLearner(np.zeros(3, dtype=np.float32), 0.1)
+    weights, squares = torch.zeros(3, requires_grad=True), torch.zeros(3)
     for batch in (pools(1, 4), pools(2, 5)):
         losses = [-torch.log_softmax(torch.from_numpy(pool) @ weights, 0)[target] for pool, target in batch]
-        optimizer.zero_grad()
+        weights.grad = None
         torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        assert weights.grad is not None
+        with torch.no_grad():
+            squares = 0.999 * squares + weights.grad**2
+            weights -= 0.1 * weights.grad / (1.0 + squares.sqrt())
         for pool, target in batch:
             learner.add_list(pool, target)
         assert learner.learn_batch().is_taken
@@ -33,7 +35,7 @@ def test_a_step_is_that_of_torch() -> None:
 
 def test_it_finds_what_is_wanted() -> None:
     """The input that tells targets apart gains weight."""
-    learner = PreRankerLearner(np.zeros(3, dtype=np.float32), 0.05)
+    learner = PreRankerLearner(np.zeros(3, dtype=np.float32), 0.3)
     for seed in range(50):
         for pool, target in pools(seed, 4):
             learner.add_list(pool, target)
@@ -51,7 +53,7 @@ def test_a_step_that_is_not_finite_is_not_taken() -> None:
 
 
 def test_a_restored_learner_goes_on_alike() -> None:
-    """Weights and moments are the state."""
+    """Weights and sums of squares are the state."""
     first, second = (PreRankerLearner(np.zeros(3, dtype=np.float32), 0.01) for _ in range(2))
     for learner in (first, second):
         for pool, target in pools(1, 3):
