@@ -48,6 +48,8 @@ class PortsConfig(StrictConfig):
     """Of the trainer."""
     metrics_exporter: int = Field(9405, ge=1, le=65535)
     """Of the exporter, which tells of Kafka, Flink, Redis and the stack's own processes."""
+    metrics_dashboard: int = Field(9406, ge=1, le=65535)
+    """Of the dashboard."""
     dashboard: int = Field(8088, ge=1, le=65535)
     """The page of `headrace dashboard`."""
 

@@ -32,7 +32,7 @@ from features.feature_log import JOURNAL_FOLDER
 from features.feature_log_erasure import erase_entity
 from features.feature_log_files import LOG_FOLDER
 from features.feature_log_journal import SUFFIX
-from features.redis_connection import redis_settings
+from features.redis_settings import redis_settings
 from serving.checked_id import check_id
 from serving.errors import RequestError
 from streams.exclusions import load_exclusions, save_exclusions, user_name

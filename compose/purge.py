@@ -26,7 +26,7 @@ from compose.window_events import WindowEvents, read_window
 from features.config import Endpoints, load_app_config
 from features.consumed_items import consumed_key
 from features.quality.hold_table import DROP_ORDER
-from features.redis_connection import redis_settings
+from features.redis_settings import redis_settings
 from streams.exclusions import load_exclusions, save_exclusions
 
 _LONGEST_MS = 7 * 86_400_000

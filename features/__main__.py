@@ -29,7 +29,7 @@ from features.logs import set_up_logs
 from features.metrics_config import load_metrics_config
 from features.online_writer import OnlineWriter, clock_ms
 from features.record_reader import FeatureConsumer
-from features.redis_connection import redis_settings
+from features.redis_settings import redis_settings
 from features.security.config import load_security_config
 from features.security.metrics_port import start_part_metrics
 
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         ingester = build_ingester(app, endpoints, consumer, store, stop)
         metrics = [IngesterMetrics(ingester.stats)]
         try:
-            port = start_part_metrics(address, metrics, security, Path(endpoints.state))
+            port = start_part_metrics(address, metrics, security, Path(endpoints.state), "ingester.json")
         except (ConfigError, StartupError) as error:
             print(error, file=sys.stderr)
             return 2

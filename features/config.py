@@ -234,6 +234,10 @@ class Endpoints(StrictConfig):
     """How to connect to both; None: plain text."""
     metrics: dict[str, str] = Field(default_factory=dict)
     """Part -> `host:port` of its Prometheus port; a part without one listens as `metrics` of `headrace.yaml` says."""
+    status: dict[str, str] = Field(default_factory=dict)
+    """Part -> `host:port` of the Prometheus port where a dashboard reads its status; else from its file in `state`."""
+    metrics_token_file: str = ""
+    """File with a token of role `metrics`, which those ports want; empty: they want none."""
     model_store: str
     """Where the snapshots are, directory or URI; `model_store.uri` of `headrace.yaml` comes first."""
     state: str

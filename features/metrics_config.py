@@ -10,8 +10,8 @@ from pydantic import Field
 from features.config import Endpoints, load_section
 from features.strict_config import StrictConfig
 
-MetricsPart = Literal["serving", "ingester", "quality", "trainer", "exporter"]
-PARTS: tuple[MetricsPart, ...] = ("serving", "ingester", "quality", "trainer", "exporter")
+MetricsPart = Literal["serving", "ingester", "quality", "trainer", "exporter", "dashboard"]
+PARTS: tuple[MetricsPart, ...] = ("serving", "ingester", "quality", "trainer", "exporter", "dashboard")
 """Parts with a port of their own. The exporter tells of what is not ours: Kafka, Flink, Redis, and of the stack."""
 
 
@@ -30,6 +30,8 @@ class MetricsConfig(StrictConfig):
     """Of the trainer, 0: off."""
     exporter_port: int = Field(0, ge=0, le=65535)
     """Of the exporter, 0: off."""
+    dashboard_port: int = Field(0, ge=0, le=65535)
+    """Of the dashboard, 0: off; the page itself has another."""
 
     def address(self, part: MetricsPart, endpoints: Endpoints) -> str:
         """Return `host:port` of a part, empty where it answers nobody."""

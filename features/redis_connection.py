@@ -1,11 +1,10 @@
-"""How every Redis client of Headrace connects: address, TLS, login. Written once; the endpoints file says it."""
+"""How every Redis client of Headrace connects: address, TLS, login; the endpoints file says it."""
 
 from __future__ import annotations
 
 import json
 import ssl
 from pathlib import Path
-from typing import Any
 
 from pydantic import model_validator
 
@@ -91,25 +90,6 @@ def parse_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def redis_settings(address: str) -> dict[str, Any]:
-    """Return the settings of a `redis.Redis`, or of its asyncio twin, by which it reaches `address`.
-
-    Raises:
-        ValueError: the address is not `host:port`.
-    """
-    host, port = parse_address(address)
-    settings: dict[str, Any] = {"host": host, "port": port}
-    security = security_of(address)
-    if security is None:
-        return settings
-    if security.is_tls:
-        settings |= {"ssl": True, "ssl_ca_certs": security.ca or None, "ssl_check_hostname": True}
-        settings |= {"ssl_certfile": security.certificate or None, "ssl_keyfile": security.key or None}
-    if security.password_file:
-        settings["credential_provider"] = _FileCredentials(security)
-    return settings
-
-
 def feast_options(address: str) -> str:
     """Return what Feast's `connection_string` says beside the address, from its comma on; empty for plain text.
 
@@ -128,28 +108,3 @@ def feast_options(address: str) -> str:
     credentials = security.credentials()
     options |= dict(zip(("password", "username"), reversed(credentials), strict=False))
     return "".join(f",{name}={json.dumps(value).replace(',', chr(92) + 'u002c')}" for name, value in options.items())
-
-
-class _FileCredentials:
-    """Redis-py asks at every connect; a password that was rotated is the new one then."""
-
-    def __init__(self, security: RedisSecurity) -> None:
-        self._security = security
-
-    def get_credentials(self) -> tuple[str, ...]:
-        """Return the login.
-
-        Raises:
-            redis.ConnectionError: the password cannot be read; a client tries again then.
-        """
-        from redis import ConnectionError as RedisConnectionError  # Here: the configuration is read without redis-py.
-
-        try:
-            return self._security.credentials()
-        except (OSError, UnicodeDecodeError) as error:
-            path = self._security.password_file
-            raise RedisConnectionError(f"cannot read redis_security.password_file {path}; mend or mount it") from error
-
-    async def get_credentials_async(self) -> tuple[str, ...]:
-        """Return the login, for the asyncio client."""
-        return self.get_credentials()

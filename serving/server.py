@@ -154,7 +154,11 @@ class Server:
         self.metrics: MetricsPort | None = None
         if not settings.is_worker:
             self.metrics = open_metrics_port(
-                settings.metrics_address, self.times.registry, self.tokens, serving.security.tls
+                settings.metrics_address,
+                self.times.registry,
+                self.tokens,
+                serving.security.tls,
+                settings.state_dir / f"{settings.name}.json",
             )
         self.admin_address = ""
         self._tasks: list[asyncio.Task[None]] = []

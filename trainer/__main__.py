@@ -79,7 +79,7 @@ def main() -> int:
         store = open_versions(where.uri_of(endpoints), app.name, where)
         with _locked(Path(endpoints.state) / "trainer"):
             metrics = TrainerMetrics()
-            port = start_part_metrics(address, [metrics], security, Path(endpoints.state))
+            port = start_part_metrics(address, [metrics], security, Path(endpoints.state), "trainer.json")
             _train(app, labels, config, endpoints, store, stop, quality.enabled, metrics)
             if port is not None:
                 port.stop()

@@ -15,11 +15,15 @@ import uvicorn
 from compose.dashboard.access import Access
 from compose.dashboard.arms_report import ArmsReport
 from compose.dashboard.board import Board
+from compose.dashboard.page_metrics import PageMetrics
 from compose.dashboard.web import Web
 from features.config import ConfigError, Endpoints, load_app_config, load_endpoints, load_section
 from features.errors import StartupError
 from features.logs import set_up_logs
+from features.metrics_config import load_metrics_config
+from features.security.config import load_security_config
 from features.security.listening import check_public, checked_address, ssl_context
+from features.security.metrics_port import start_part_metrics
 from features.security.role import Role
 from features.security.token_file import Tokens
 from serving.config import ServingConfig
@@ -52,13 +56,19 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         endpoints = load_endpoints(options.endpoints)
         address = checked_address(options.address or endpoints.dashboard or DEFAULT_ADDRESS, "--bind, --port")
-        server = make_server(options.config, endpoints, address)
+        metrics = PageMetrics()
+        server = make_server(options.config, endpoints, address, metrics)
         listener = listen(address)
+        told_at = load_metrics_config(options.config).address("dashboard", endpoints)
+        security = load_security_config(options.config)
+        port = start_part_metrics(told_at, [metrics], security, Path(endpoints.state))
     except (ConfigError, StartupError) as error:
         print(error, file=sys.stderr)
         return _BAD_CONFIGURATION
     with listener:
         server.run(sockets=[listener])
+    if port is not None:
+        port.stop()
     return 0
 
 
@@ -76,7 +86,7 @@ def listen(address: str) -> socket.socket:
         raise StartupError(f"cannot listen on {address} for the dashboard: {told}; choose another --port") from error
 
 
-def make_server(config_path: Path, endpoints: Endpoints, address: str) -> uvicorn.Server:
+def make_server(config_path: Path, endpoints: Endpoints, address: str, metrics: PageMetrics) -> uvicorn.Server:
     """Put the parts together; nothing listens yet.
 
     Raises:
@@ -89,7 +99,7 @@ def make_server(config_path: Path, endpoints: Endpoints, address: str) -> uvicor
     check_public(address, "--bind", Role.METRICS, tls, tokens)
     if tls is not None:
         ssl_context(tls)
-    board = Board(app, endpoints)
+    board = Board(app, endpoints, metrics=metrics)
     web = Web(
         board, Access(tokens, address), ArmsReport(app, serving, endpoints.kafka_servers), is_https=tls is not None
     )

@@ -17,6 +17,7 @@ from compose.dashboard.freshness import Freshness
 from compose.dashboard.history import History, Rates
 from compose.dashboard.insights import Insights
 from compose.dashboard.letters import Letters
+from compose.dashboard.page_metrics import PageMetrics
 from compose.dashboard.problems import gate_problem, problems
 from compose.dashboard.state_files import StateFiles
 from compose.dashboard.topic_tail import Tailed, TopicTail
@@ -64,6 +65,7 @@ class Board:
         endpoints: of the stack.
         rows: the online store; that of the endpoints by default.
         now_ms: tells the time.
+        metrics: what Prometheus hears.
     """
 
     def __init__(
@@ -72,11 +74,13 @@ class Board:
         endpoints: Endpoints,
         rows: UserRows | None = None,
         now_ms: Callable[[], int] = clock_ms,
+        metrics: PageMetrics | None = None,
     ) -> None:
         self.app = app
         self.endpoints = endpoints
         self.now_ms = now_ms
-        self.files = StateFiles(Path(endpoints.state))
+        self.files = StateFiles(endpoints)
+        self.metrics = metrics or PageMetrics()
         self.history = History()
         self.insights = Insights()
         self.versions = VersionLine(app.name)
@@ -119,6 +123,8 @@ class Board:
         """Look at every part once."""
         await asyncio.to_thread(self.files.read)
         serving = self.files["serving"]
+        self.metrics.silent_parts = len(self.files.silent_parts(self.now_ms()))
+        self.metrics.hears_kafka = not self.tail.error
         with self.tail.lock:
             self.freshness.on_live(serving.get("model_version", ""), serving.get("loaded_time_ms", 0))
             self.versions.on_live(serving.get("model_version", ""), serving.get("loaded_time_ms", 0))

@@ -117,6 +117,7 @@ class Web:
             if not self._access.may_read(request):
                 return _error(401, "sign in with a token of role metrics or admin")
             self._board.watch()
+            self._board.metrics.on_read()
             return await _answered(handler, request)
 
         return answer
@@ -176,6 +177,7 @@ class Web:
         secret = self._access.secret_of(request)
         client = AdminClient(self._board.endpoints, access=ServingAccess(self._board.endpoints.tls, secret))
         status = await asyncio.to_thread(_carry_out, client, order, version, str(body.get("reason", ""))[:500])
+        self._board.metrics.on_order(order)
         logger.info("audit: %s %.40r by a page of %s", order, version, request.client.host if request.client else "?")
         await self._board.refresh_versions()
         return to_json(status)

@@ -16,7 +16,7 @@ import mmh3
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from features.redis_connection import redis_settings
+from features.redis_settings import redis_settings
 
 POLL_S = 0.005
 GIVE_UP_S = 10.0

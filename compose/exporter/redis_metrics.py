@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from redis import Redis, RedisError
 
 from features.metric_families import family
-from features.redis_connection import redis_settings
+from features.redis_settings import redis_settings
 
 _TIMEOUT_S = 2.0
 

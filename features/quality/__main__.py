@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     if config.enabled:
         stats = QualityStats(Path(endpoints.state) / "quality.json", lambda: time.time_ns() // 1_000_000)
         try:
-            port = start_part_metrics(address, [QualityMetrics(stats)], security, Path(endpoints.state))
+            port = start_part_metrics(address, [QualityMetrics(stats)], security, Path(endpoints.state), "quality.json")
         except (ConfigError, StartupError) as error:
             print(error, file=sys.stderr)
             return 2

@@ -1,4 +1,7 @@
-"""Prometheus' port: its own WSGI app behind the token of role `metrics`, over TLS where there are certificates."""
+"""Prometheus' port: its own WSGI app behind the token of role `metrics`, over TLS where there are certificates.
+
+Beside its metrics a part shows its status file here, for a dashboard that cannot read the part's disk.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ _READ_TIMEOUT_S = 5.0
 logger = logging.getLogger(__name__)
 _STATUS_LINES = {"token": "401 Unauthorized", "role": "403 Forbidden"}
 
+STATUS_PATH = "/status.json"
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -36,17 +40,25 @@ class MetricsPort:
         registry: what is told.
         tokens: judges tokens.
         tls: certificates; None for plain text.
+        status: the part's status file; None shows none.
 
     Raises:
         StartupError: the address or the certificates cannot be used.
     """
 
-    def __init__(self, address: str, registry: CollectorRegistry, tokens: Tokens, tls: TlsConfig | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        registry: CollectorRegistry,
+        tokens: Tokens,
+        tls: TlsConfig | None = None,
+        status: Path | None = None,
+    ) -> None:
         host, _, port = address.rpartition(":")
         kind = _Server6 if ":" in host else _Server
         self.before_each: Callable[[], None] = lambda: None
         """Called before a scrape is judged."""
-        guarded_app = guarded(make_wsgi_app(registry), tokens)
+        guarded_app = guarded(_with_status(make_wsgi_app(registry), status), tokens)
 
         def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
             self.before_each()
@@ -74,7 +86,11 @@ class MetricsPort:
 
 
 def open_metrics_port(
-    address: str, registry: CollectorRegistry, tokens: Tokens, tls: TlsConfig | None = None
+    address: str,
+    registry: CollectorRegistry,
+    tokens: Tokens,
+    tls: TlsConfig | None = None,
+    status: Path | None = None,
 ) -> MetricsPort | None:
     """Bind Prometheus' port, where there is to be one.
 
@@ -83,6 +99,7 @@ def open_metrics_port(
         registry: what is told.
         tokens: judges tokens.
         tls: certificates, needed where others can reach the port.
+        status: the part's status file; None shows none.
 
     Raises:
         StartupError: the address or the certificates cannot be used.
@@ -90,15 +107,15 @@ def open_metrics_port(
     if not address:
         return None
     check_public(checked_address(address, "metrics"), "metrics.host", Role.METRICS, tls, tokens)
-    return MetricsPort(address, registry, tokens, tls)
+    return MetricsPort(address, registry, tokens, tls, status)
 
 
 def start_part_metrics(
-    address: str, collectors: Iterable[Collector], security: SecurityConfig, state_dir: Path
+    address: str, collectors: Iterable[Collector], security: SecurityConfig, state_dir: Path, status: str = ""
 ) -> MetricsPort | None:
     """Answer scrapes of a part that has no other port: behind the server's tokens, over its certificates.
 
-    Where the address is taken the part goes on without.
+    Where the address is taken the part goes on without. `status` names its status file in the state directory.
 
     Raises:
         StartupError: the address or the certificates cannot be used.
@@ -111,7 +128,7 @@ def start_part_metrics(
         registry.register(collector)
     tokens = Tokens(security.tokens_path(state_dir))
     try:
-        port = open_metrics_port(address, registry, tokens, security.tls)
+        port = open_metrics_port(address, registry, tokens, security.tls, state_dir / status if status else None)
     except AddressTakenError as error:  # A standby on the same machine, most likely: it must be able to take over.
         logger.error("%s; nobody is told how this part does", error)
         return None
@@ -119,6 +136,23 @@ def start_part_metrics(
         port.before_each = tokens.check
         port.start()
     return port
+
+
+def _with_status(app: App, status: Path | None) -> App:
+    """Return the app, with a part's status file at a path of its own."""
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if status is None or environ.get("PATH_INFO") != STATUS_PATH:
+            return app(environ, start_response)
+        try:
+            content = status.read_bytes()
+        except OSError:
+            start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
+            return [b"no status was written yet\n"]
+        start_response("200 OK", [("Content-Type", "application/json"), ("Cache-Control", "no-store")])
+        return [content]
+
+    return answer
 
 
 def guarded(app: App, tokens: Tokens) -> App:

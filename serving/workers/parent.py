@@ -179,7 +179,10 @@ class Parent:
             own.register(collector)
         all_of_them.register(MergedMetrics(self.workers, self._scrape, own, asyncio.get_running_loop()))
         settings = self._settings
-        return open_metrics_port(settings.metrics_address, all_of_them, self.tokens, settings.serving.security.tls)
+        status = settings.state_dir / f"{settings.name}.json"
+        return open_metrics_port(
+            settings.metrics_address, all_of_them, self.tokens, settings.serving.security.tls, status
+        )
 
     async def _scrape(self) -> Mapping[str, str]:
         serving = [worker for worker in self.workers if worker.is_serving]

@@ -38,6 +38,7 @@ IMAGES = {
             "features.quality.__main__",
             "compose.topics",
             "compose.exporter.__main__",
+            "compose.dashboard.__main__",
         ],
     ),
     "flink": ("streams", ["streams.__main__"]),
@@ -157,7 +158,8 @@ def test_volumes_and_configs_are_declared_and_used() -> None:
 def test_endpoints_of_containers_are_whole_and_on_loopback() -> None:
     """Parts share the host's network, so nothing may listen for others."""
     endpoints = load_endpoints(DOCKER / "endpoints.json")
-    addresses = [endpoints.kafka, endpoints.redis, endpoints.serving, endpoints.admin, *endpoints.metrics.values()]
+    addresses = [endpoints.kafka, endpoints.redis, endpoints.serving, endpoints.admin, endpoints.dashboard]
+    addresses += [*endpoints.metrics.values(), *endpoints.status.values()]
     assert {address.rpartition(":")[0] for address in addresses} == {"127.0.0.1"}
     assert set(endpoints.metrics) == set(PARTS)
 

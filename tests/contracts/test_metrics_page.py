@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
+from compose.dashboard.page_metrics import PageMetrics
 from compose.exporter.flink_metrics import FlinkMetrics
 from compose.exporter.kafka_metrics import KafkaMetrics
 from compose.exporter.redis_metrics import RedisMetrics
@@ -47,7 +48,7 @@ def _collectors(directory: Path) -> list[Collector | CollectorRegistry]:
         *(RequestTokens(directory / "request-keys.json"), metrics, FlinkMetrics("")),
         IngesterMetrics(IngesterStats(directory / "ingester.json", lambda: 1)),
         QualityMetrics(QualityStats(directory / "quality.json", lambda: 1)),
-        *(KafkaMetrics("", no_broker), RedisMetrics("127.0.0.1:1", no_redis), StackMetrics(directory)),
+        *(KafkaMetrics("", no_broker), RedisMetrics("127.0.0.1:1", no_redis), StackMetrics(directory), PageMetrics()),
     ]
 
 
@@ -75,7 +76,7 @@ def test_every_name_says_its_part_and_its_unit() -> None:
     assert wrong == []
 
 
-_PARTS = {"serving", "ingester", "feature", "quality", "trainer", "kafka", "flink", "redis", "stack"}
+_PARTS = {"serving", "ingester", "feature", "quality", "trainer", "kafka", "flink", "redis", "stack", "dashboard"}
 
 
 def test_page_lists_no_name_twice() -> None:

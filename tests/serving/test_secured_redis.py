@@ -21,7 +21,8 @@ from features.config import ConfigError, Endpoints
 from features.consumed_items import consumed_key
 from features.feast_rows import FeastRows, feast_project
 from features.online_writer import OnlineWriter
-from features.redis_connection import RedisSecurity, redis_settings
+from features.redis_connection import RedisSecurity
+from features.redis_settings import redis_settings
 from features.store import open_store
 from serving.user_rows import RedisUserRows
 from tests.features.feature_records import NOW_MS, counter_value, decoded
