@@ -17,7 +17,7 @@ from tests.faults.schedule import Fault, describe, make_swizzle
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(1800)]
 LASTS_S, ZOMBIE_S = 6.0, 12.0
-LOAD = Load(events=1_500, records_per_s=100.0)
+LOAD = Load(events=1_500, records_per_s=150.0)
 POISON = 1_000
 ROWS = [
     *(Fault(0.4, "kill", part, "", 0.0) for part in ("kafka", "redis", "ingester", "trainer", "server", "quality")),
