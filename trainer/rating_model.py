@@ -61,19 +61,17 @@ class RatingHead(nn.Module):
         self.register_buffer("input_mean", torch.zeros(NUM_INPUTS))
         self.register_buffer("input_variance", torch.ones(NUM_INPUTS))
         self.register_buffer("input_count", torch.zeros(1))
+        first, second = self.hidden_1, self.hidden_2
+        hidden = first.weight, first.bias, second.weight, second.bias
+        self.weights = SkipWeights(self.linear.weight, self.output.weight, *hidden)
+        """Of the network; `FlatAdam` and `load_state_dict` write to these tensors and replace none of them."""
 
     @torch.no_grad()
     def layers(self, inputs: NDArray[np.float32]) -> tuple[Tensor, Layers]:
         """Return logits of a good one, (B, F) -> (B, 1), and what the backward pass needs."""
         scaled = scaled_inputs(torch.from_numpy(inputs), self.input_mean, self.input_variance)
-        logits, layers = skip_network.forward(self.weights(), scaled)
+        logits, layers = skip_network.forward(self.weights, scaled)
         return logits.add_(self.bias), layers
-
-    def weights(self) -> SkipWeights:
-        """Return the weights of the network."""
-        first, second = self.hidden_1, self.hidden_2
-        hidden = first.weight, first.bias, second.weight, second.bias
-        return SkipWeights(self.linear.weight, self.output.weight, *hidden)
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,7 @@ class RatingModel:
             torch.manual_seed(seed)
             self._head = RatingHead()
         self._optimizer = FlatAdam(self._head, _LEARNING_RATE, update_clip)
+        self._gradients = SkipWeights(*(self._optimizer.gradients[name] for name in _WEIGHTS))
         self._kept_inputs = np.zeros((_KEPT, NUM_INPUTS), dtype=np.float32)
         self._kept_labels = np.zeros(_KEPT, dtype=np.float32)
         self._num_kept = 0
@@ -224,9 +223,8 @@ class RatingModel:
         logits, layers = head.layers(rows)
         loss = functional.binary_cross_entropy_with_logits(logits, wanted)
         of_logits = logits.sigmoid_().sub_(wanted).div_(len(rows))  # d loss / d logit = (chance - label) / B
-        gradients = optimizer.gradients
-        torch.sum(of_logits, dim=0, out=gradients["bias"])
-        skip_network.backward(head.weights(), layers, of_logits, SkipWeights(*(gradients[name] for name in _WEIGHTS)))
+        torch.sum(of_logits, dim=0, out=optimizer.gradients["bias"])
+        skip_network.backward(head.weights, layers, of_logits, self._gradients)
         fault = optimizer.fault(loss)
         if fault:
             return StepOutcome(fault, batch={"inputs": rows, "labels": wanted.squeeze(1).numpy()})

@@ -115,11 +115,16 @@ def _kill_once(folder: Path, random_: random.Random) -> tuple[bool, bool]:
 
 
 def _wait_learnt(folder: Path, pid: int) -> bool:
-    """Wait until the trainer's status says that everything is learnt, released windows included."""
-    ends = FileLog(folder / "samples.jsonl").end_offsets()
+    """Wait until the trainer's status says that everything is learnt, released windows included.
+
+    For as long as it gets on: a loaded machine may take minutes, one that stands still for two is stuck.
+    """
+    ends, offsets = FileLog(folder / "samples.jsonl").end_offsets(), None
     deadline_s = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < deadline_s:
         status = _status(folder)
+        if status.get("offsets") != offsets:
+            offsets, deadline_s = status.get("offsets"), time.monotonic() + _TIMEOUT_S
         is_released = _release_once_held(folder)
         if (
             is_released
