@@ -61,5 +61,20 @@ def test_every_event_that_is_late_is_told(kafka: LocalStack, monkeypatch: pytest
     producer.close()
 
 
+def test_who_closes_meanwhile_leaves_nothing_behind(kafka: LocalStack) -> None:
+    """Whatever waits fails, and the producer's thread ends."""
+    producer = EventProducer(kafka.endpoints.kafka)
+    assert producer.send(Event("ada", "tea", "like")).result(30)
+    os.kill(kafka.pid_of("kafka"), signal.SIGSTOP)
+    try:
+        waiting = [producer.send(Event(f"u{number}", "tea", "like")) for number in range(5)]
+        with pytest.raises(NotAcknowledgedError, match=r"within 0\.5 s"):
+            producer.close(timeout_s=0.5)
+        assert {type(future.exception(30)) for future in waiting} == {NotAcknowledgedError}
+        assert not producer._producer._sender.is_alive()
+    finally:
+        os.kill(kafka.pid_of("kafka"), signal.SIGCONT)
+
+
 def _is_acknowledged(producer: EventProducer) -> bool:
     return producer.send(Event("ada", "tea", "like")).exception(30) is None

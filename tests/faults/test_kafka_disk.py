@@ -19,6 +19,7 @@ from kafka.errors import KafkaError
 
 from compose.local_stack import LocalStack
 from features.quality.hold_table import CONTROL_TOPIC
+from headrace_client.producer import abandon
 from serving.topic_reader import TopicReader, connect_consumer
 from tests.oracle.oracle_stack import EVENTS, TopicLog
 from tests.running_stack import ROOT, wait_for
@@ -44,8 +45,10 @@ def _produce(kafka: str, values: list[bytes], topic: str) -> dict[bytes, Any]:
     for value, future in sent:
         with contextlib.suppress(KafkaError):  # Not acknowledged: it may be there or not.
             acked[value] = future.get(timeout=max(0.01, end_s - time.monotonic())).offset
-    with contextlib.suppress(KafkaError):
+    try:
         producer.close(timeout=5)
+    except KafkaError:
+        abandon(producer)
     return acked
 
 

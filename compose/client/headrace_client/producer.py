@@ -154,6 +154,7 @@ class EventProducer:
         try:
             self._producer.close(timeout=timeout_s)
         except KafkaError as error:
+            abandon(self._producer)
             raise NotAcknowledgedError(f"not all acknowledged within {timeout_s:g} s: {error}") from error
 
     def __enter__(self) -> Self:
@@ -206,3 +207,15 @@ class EventProducer:
                     acknowledged.set_exception(
                         NotAcknowledgedError(f"not acknowledged within {DELIVERY_TIMEOUT_S:g} s; it may still arrive")
                     )
+
+
+def abandon(producer: Any) -> None:
+    """End a `KafkaProducer` that could not be closed in time, and fail what it still holds.
+
+    Its own `close` of 3.0.12 raises before it comes to that: its thread went on, and so did the records.
+    """
+    sender = getattr(producer, "_sender", None)
+    if sender is not None:
+        sender.force_close()
+        sender.join(_LOOK_S)
+        producer._closed = True  # noqa: SLF001 (else its destructor tries once more, and raises)
