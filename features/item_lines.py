@@ -19,6 +19,8 @@ LINE_BYTES = 64
 """What a processor fetches at once."""
 NO_CODE, FAR_CODE = 0xFFFF, 0xFFFE
 """No further category; the first one where a code is too large for a line, and the item table must be read."""
+_BLOCK = 64
+"""Items that are written at once."""
 CO_VISITATION_SHARE = 0.5
 """Weight of co-visitation over the last 5 against popularity in the hand score."""
 
@@ -84,17 +86,35 @@ def fill_lines(
     now_ms: int,
     lines: ItemLines,
 ) -> None:
-    """Write hand scores, log shares, ages and popularity; `fill_facts` writes the rest, and comes first."""
-    numbers, times_ms = lines.numbers, lines.times_ms
-    spans, published = len(decay), published_at(len(decay))
-    for row in range(len(table_rows)):
-        table_row = table_rows[row]
-        numbers[row, 0] = hand_score(0.0, popularity[row])
+    """Write hand scores, log shares, ages and popularity; `fill_facts` writes the rest, and comes first.
+
+    A block of items at a time, columns side by side: eight logs at once in place of one.
+    """
+    numbers, times_ms, spans = lines.numbers, lines.times_ms, len(decay)
+    published, num_static = published_at(spans), num_static_of(spans)
+    shares, popular, block = np.empty((spans, _BLOCK)), np.empty(_BLOCK), np.empty((num_static, _BLOCK), np.float32)
+    published_ms, seen = np.empty(_BLOCK, dtype=np.int64), np.empty((2, _BLOCK), dtype=np.int64)
+    for first in range(0, len(table_rows), _BLOCK):
+        size = min(_BLOCK, len(table_rows) - first)
+        for place in range(size):
+            row, table_row = first + place, table_rows[first + place]
+            is_seen = row < len(seen_ms)
+            for kind in range(2):
+                seen[kind, place] = seen_ms[row, kind] if is_seen else 0
+            published_ms[place], popular[place] = times_ms[row, published], popularity[row]
+            for span in range(spans):
+                shares[span, place] = sums[table_row, span, 1] * decay[span]
+        for place in range(size):
+            block[0, place] = hand_score(0.0, popular[place])
         for span in range(spans):
-            positives = sums[table_row, span, 1] * decay[span]
-            numbers[row, 1 + span] = model_inputs.log_share(positives / max(totals[span, 1], 1.0))
-        model_inputs.fill_ages(times_ms[row, published], row, seen_ms, now_ms, numbers, row, 1 + spans)
-        numbers[row, num_static_of(spans)] = popularity[row]
+            at_least = max(totals[span, 1], 1.0)
+            for place in range(size):
+                block[1 + span, place] = model_inputs.log_share(shares[span, place] / at_least)
+        model_inputs.fill_ages(published_ms[:size], seen, now_ms, block, 1 + spans)
+        for place in range(size):
+            for index in range(num_static):
+                numbers[first + place, index] = block[index, place]
+            numbers[first + place, num_static] = popular[place]
 
 
 @compiled

@@ -189,7 +189,8 @@ def share_of_log(scaled: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 @compiled
 def known_for(seen_ms: int, now_ms: int) -> float:
     """Return log hours since a time, scaled; 0 where it is unknown."""
-    return fast_log(1.0 + max(now_ms - seen_ms, 0) / 3.6e6) / 2.0 if seen_ms else 0.0
+    hours = fast_log(1.0 + max(now_ms - seen_ms, 0) / 3.6e6) / 2.0
+    return hours if seen_ms else 0.0
 
 
 @compiled
@@ -201,9 +202,8 @@ def log_similarity(similarity: float) -> float:
 @compiled
 def age_gap(published_ms: int, taste_published_ms: float) -> float:
     """Return log days between an item's publication and that of the user's newest items; 0 where unknown."""
-    if not published_ms or taste_published_ms == 0.0:
-        return 0.0
-    return fast_log(1.0 + abs(published_ms - taste_published_ms) / 8.64e7) / 2.0
+    days = fast_log(1.0 + abs(published_ms - taste_published_ms) / 8.64e7) / 2.0  # Without a branch: eight at once.
+    return days if published_ms and taste_published_ms != 0.0 else 0.0
 
 
 @compiled
@@ -228,40 +228,50 @@ def fill_item_inputs(
 ) -> int:
     """Write volume, positive rate against the global one and share of positives per half-life.
 
-    (n, H * 3), half-life-major; returns the next column.
+    (H * 3, n) from `column` on, half-life-major; returns the next column. A column at a time: a processor takes eight
+    logs at once where nothing else stands in the loop.
     """
-    decay, totals = items.decay, items.totals
-    for place in range(len(rows)):
-        counts = items.sums[table_rows[rows[place]]]
-        at = column
-        for span in range(len(decay)):
-            events, positives = counts[span, 0] * decay[span], counts[span, 1] * decay[span]
-            prior = (totals[span, 1] + 1.0) / (totals[span, 0] + 2.0)
-            rate = (positives + PRIOR_EVENTS * prior) / (events + PRIOR_EVENTS)
-            out[place, at] = fast_log(1.0 + events)
-            out[place, at + 1] = 4.0 * fast_log(rate / prior)
-            out[place, at + 2] = log_share(positives / max(totals[span, 1], 1.0))
-            at += 3
-    return column + 3 * len(decay)
+    sums, decay, totals, spans, size = items.sums, items.decay, items.totals, len(items.decay), len(rows)
+    counts = np.empty((2 * spans, size))
+    for place in range(size):
+        row = table_rows[rows[place]]
+        for span in range(spans):
+            counts[2 * span, place] = sums[row, span, 0] * decay[span]
+            counts[2 * span + 1, place] = sums[row, span, 1] * decay[span]
+    for span in range(spans):
+        prior, at_least = (totals[span, 1] + 1.0) / (totals[span, 0] + 2.0), max(totals[span, 1], 1.0)
+        events, positives, at = counts[2 * span], counts[2 * span + 1], column + 3 * span
+        for place in range(size):
+            out[at, place] = fast_log(1.0 + events[place])
+        for place in range(size):
+            rate = (positives[place] + PRIOR_EVENTS * prior) / (events[place] + PRIOR_EVENTS)
+            out[at + 1, place] = 4.0 * fast_log(rate / prior)
+        for place in range(size):
+            out[at + 2, place] = log_share(positives[place] / at_least)
+    return column + 3 * spans
 
 
 @compiled
 def fill_exposure_inputs(
     rows: NDArray[np.int64], table_rows: NDArray[np.int64], items: ItemArrays, out: NDArray[np.float32], column: int
 ) -> int:
-    """Write how often items were listed and their clicks over expected clicks per half-life; 0 where never listed."""
-    decay, exposure = items.exposure_decay, items.exposure
-    for place in range(len(rows)):
+    """Write how often items were listed and their clicks over expected clicks per half-life; 0 where never listed.
+
+    (H * 2, n) from `column` on; returns the next column.
+    """
+    decay, exposure, spans, size = items.exposure_decay, items.exposure, len(items.exposure_decay), len(rows)
+    counts = np.zeros((3 * spans, size))
+    for place in range(size):
         row = table_rows[rows[place]]
-        if row >= len(exposure):
-            continue
-        for span in range(len(decay)):
-            lists = exposure[row, span, 0] * decay[span]
-            expected = exposure[row, span, 1] * decay[span] + PRIOR_CLICKS
-            clicks = exposure[row, span, 2] * decay[span] + PRIOR_CLICKS
-            out[place, column + 2 * span] = fast_log(1.0 + lists)
-            out[place, column + 2 * span + 1] = fast_log(clicks / expected)
-    return column + 2 * len(decay)
+        for index in range(3 * spans if row < len(exposure) else 0):
+            counts[index, place] = exposure[row, index // 3, index % 3] * decay[index // 3]
+    for span in range(spans):
+        lists, expected, clicks, at = counts[3 * span], counts[3 * span + 1], counts[3 * span + 2], column + 2 * span
+        for place in range(size):
+            out[at, place] = fast_log(1.0 + lists[place])
+        for place in range(size):
+            out[at + 1, place] = fast_log((clicks[place] + PRIOR_CLICKS) / (expected[place] + PRIOR_CLICKS))
+    return column + 2 * spans
 
 
 @compiled
@@ -295,22 +305,32 @@ def category_leans(user: UserArrays, category_shares: NDArray[np.float64]) -> ND
 
 @compiled
 def fill_ages(
-    published_ms: int,
-    row: int,
-    seen_ms: NDArray[np.int64],
-    now_ms: int,
-    out: NDArray[np.float32],
-    place: int,
-    column: int,
-) -> None:
-    """Write log age since publication, whether under an hour, and since first and last event, of one item."""
-    if published_ms:
-        hours = max(now_ms - published_ms, 0) / 3.6e6
-        out[place, column] = fast_log(1.0 + hours) / 4.0
-        out[place, column + 1] = 1.0 if hours < 1.0 else 0.0
-    if row < len(seen_ms):
-        out[place, column + 2] = known_for(seen_ms[row, 0], now_ms)
-        out[place, column + 3] = known_for(seen_ms[row, 1], now_ms)
+    published_ms: NDArray[np.int64], seen_ms: NDArray[np.int64], now_ms: int, out: NDArray[np.float32], column: int
+) -> int:
+    """Write log age since publication, whether under an hour, and since first and last event; 0 where unknown.
+
+    (4, n) from `column` on; returns the next column.
+
+    Args:
+        published_ms: (n,)
+        seen_ms: (2, n) first and last event.
+        now_ms: as of when.
+        out: (F, >= n)
+        column: the first.
+    """
+    size = len(published_ms)
+    for place in range(size):
+        hours = max(now_ms - published_ms[place], 0) / 3.6e6
+        age = fast_log(1.0 + hours) / 4.0
+        out[column, place] = age if published_ms[place] else 0.0
+    for place in range(size):
+        hours = max(now_ms - published_ms[place], 0) / 3.6e6
+        out[column + 1, place] = 1.0 if published_ms[place] and hours < 1.0 else 0.0
+    for kind in range(2):
+        times_ms = seen_ms[kind]
+        for place in range(size):
+            out[column + 2 + kind, place] = known_for(times_ms[place], now_ms)
+    return column + 4
 
 
 @compiled
@@ -323,12 +343,15 @@ def fill_age_inputs(
     out: NDArray[np.float32],
     column: int,
 ) -> int:
-    """Write log age since publication, whether under an hour, and since first and last event."""
-    for place in range(len(rows)):
+    """Write what `fill_ages` writes of some rows."""
+    published_ms, size = items.published_ms, len(rows)
+    published, seen = np.empty(size, dtype=np.int64), np.zeros((2, size), dtype=np.int64)
+    for place in range(size):
         row = rows[place]
-        published_ms = items.published_ms[table_rows[row]]
-        fill_ages(published_ms, row, seen_ms, now_ms, out, place, column)
-    return column + 4
+        published[place] = published_ms[table_rows[row]]
+        if row < len(seen_ms):
+            seen[0, place], seen[1, place] = seen_ms[row, 0], seen_ms[row, 1]
+    return fill_ages(published, seen, now_ms, out, column)
 
 
 @compiled
@@ -342,6 +365,7 @@ def fill_shown_inputs(
 ) -> int:
     """Write how often the user was shown each candidate, and log hours since the last time; both 0 where never.
 
+    (2, n) from `column` on, zeros before; returns the next column.
     `marks` (N,) is left as it is: a bit of it tells for the time of this call which rows are candidates.
     """
     for row in rows:
@@ -358,8 +382,8 @@ def fill_shown_inputs(
                 newest_ms = max(newest_ms, user.shown_times_ms[later])
         for place in range(len(rows)):
             if rows[place] == row:
-                out[place, column] = fast_log(1.0 + times)
-                out[place, column + 1] = fast_log(1.0 + max(now_ms - newest_ms, 0) / 3.6e6)
+                out[column, place] = fast_log(1.0 + times)
+                out[column + 1, place] = fast_log(1.0 + max(now_ms - newest_ms, 0) / 3.6e6)
     for row in rows:
         marks[row] &= 255 ^ MARK
     return column + 2
@@ -405,6 +429,8 @@ def fill_user_inputs(
 
 
 _LOG_RANKS = np.log1p(np.arange(1024)) / 4.0
+_COUNTED = 256
+"""Up to so many, to count who is above each takes less than to sort: eight are compared at once."""
 
 
 @compiled
@@ -422,13 +448,21 @@ def fill_ranks(values: NDArray[np.floating[Any]], out: NDArray[np.float32], colu
         if values[place] > least:
             keys[above] = sort_key(values[place], place)
             above += 1
-    order = np.sort(keys[:above])
-    for rank in range(above):
-        out[order[rank] & PLACES, column] = _log_rank(rank)
+    keys = keys[:above]
+    if above <= _COUNTED:
+        for one in range(above):
+            rank, key = 0, keys[one]
+            for other in range(above):
+                rank += keys[other] < key
+            out[column, key & PLACES] = _log_rank(rank)
+    else:
+        order = np.sort(keys)
+        for rank in range(above):
+            out[column, order[rank] & PLACES] = _log_rank(rank)
     rank = above
     for place in range(size):
         if not values[place] > least:
-            out[place, column] = _log_rank(rank)
+            out[column, place] = _log_rank(rank)
             rank += 1
 
 

@@ -128,13 +128,13 @@ def _fill_block(
         row = rows[place]
         for index in range(num_static):
             out[_FIRST_STATIC + index, place] = numbers[row, index]
-        if out[1, place] > 0.0:
-            out[_FIRST_STATIC, place] = hand_score(out[1, place], out[POOL_GAP, place])
-    nothing, unlike = model_inputs.log_share(0.0), model_inputs.log_similarity(0.0)
+    for place in range(len(rows)):  # Whether anything was counted or not: a branch costs more than eight logs.
+        hand = np.float32(hand_score(out[1, place], out[POOL_GAP, place]))
+        out[_FIRST_STATIC, place] = hand if out[1, place] > 0.0 else out[_FIRST_STATIC, place]
     for column in range(4):
         for place in range(len(rows)):
-            chance = out[column, place]
-            out[column, place] = model_inputs.log_share(chance) if chance > 0.0 else nothing
+            out[column, place] = model_inputs.log_share(out[column, place])
+    unlike = model_inputs.log_similarity(0.0)
     for place in range(len(rows)):
         similarity[place], out[POOL_TITLE, place] = 0.0, unlike
         row = rows[place]
@@ -142,8 +142,11 @@ def _fill_block(
             similarity[place] = title_similarity(row, titles, profile, num_items, rarities)
             out[POOL_TITLE, place] = model_inputs.log_similarity(similarity[place])
     times_ms, published, taste_ms = sources.lines.times_ms, published_at(spans), sources.taste_published_ms
+    published_ms = np.empty(len(rows), dtype=np.int64)
     for place in range(len(rows)):
-        out[POOL_GAP, place] = model_inputs.age_gap(times_ms[rows[place], published], taste_ms)
+        published_ms[place] = times_ms[rows[place], published]
+    for place in range(len(rows)):
+        out[POOL_GAP, place] = model_inputs.age_gap(published_ms[place], taste_ms)
     column = _FIRST_STATIC + num_static
     table_rows, categories = sources.table_rows, sources.categories
     fill_category_inputs(rows, table_rows, categories, sources.lines, spans, sources.leans, out, column)

@@ -61,15 +61,21 @@ def test_most_popular_are_the_first_of_a_stable_sort(size: int) -> None:
     assert most_popular(popularity, may_be_listed, size).tolist() == order[:size]
 
 
-@pytest.mark.parametrize("values", [[], [2.0], [0.0, 3.0, 0.0, 1.0, 3.0, 0.0], [-1.0, -1.0, -5.0, 2.0]])
+MANY = [float(number * 7919 % 401) for number in range(900)]
+"""More than are counted against one another, each more than once."""
+
+
+@pytest.mark.parametrize(
+    "values", [[], [2.0], [0.0, 3.0, 0.0, 1.0, 3.0, 0.0], [-1.0, -1.0, -5.0, 2.0], MANY[:200], MANY]
+)
 def test_ranks_are_those_of_a_stable_sort(values: list[float]) -> None:
     """Equal values in their order, the least ones too."""
-    out = np.full((len(values), 2), np.nan, dtype=np.float32)
+    out = np.full((2, len(values)), np.nan, dtype=np.float32)
     fill_ranks(np.array(values), out, 1)
     order = np.argsort(-np.array(values), kind="stable")
     expected = np.empty(len(values))
     expected[order] = np.log1p(np.arange(len(values))) / 4.0
-    np.testing.assert_allclose(out[:, 1], expected, rtol=1e-6)
+    np.testing.assert_allclose(out[1], expected, rtol=1e-6)
 
 
 def test_rarity_is_the_same_from_the_table_and_beyond_it() -> None:

@@ -66,19 +66,19 @@ def user_with(
 
 def exposure_inputs(exposure: NDArray[np.float64]) -> NDArray[np.float32]:
     """Fill the columns of all items."""
-    out = np.zeros((len(exposure), 2 * exposure.shape[1]), dtype=np.float32)
+    out = np.zeros((2 * exposure.shape[1], len(exposure)), dtype=np.float32)
     rows = np.arange(len(exposure))
     fill_exposure_inputs(rows, rows, items_with(exposure), out, 0)
-    return out
+    return out.T
 
 
 def shown_inputs(rows: list[int], user: UserArrays) -> NDArray[np.float32]:
     """Fill the columns of some items."""
-    out = np.zeros((len(rows), 2), dtype=np.float32)
+    out = np.zeros((2, len(rows)), dtype=np.float32)
     marks = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0], dtype=np.uint8)
     fill_shown_inputs(np.array(rows), user, NOW_MS, marks, out, 0)
     assert marks.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
-    return out
+    return out.T
 
 
 def test_clicks_over_expected_clicks_tell_good_items_from_good_places() -> None:
@@ -166,9 +166,9 @@ def test_an_unknown_publication_has_no_gap() -> None:
 
 def test_ranks_start_at_zero_with_the_best() -> None:
     """Equal values keep their order."""
-    out = np.zeros((4, 1), dtype=np.float32)
+    out = np.zeros((1, 4), dtype=np.float32)
     fill_ranks(np.array([1.0, 3.0, 1.0, 2.0]), out, 0)
-    assert out[:, 0].tolist() == pytest.approx([math.log1p(rank) / 4 for rank in (2, 0, 3, 1)])
+    assert out[0].tolist() == pytest.approx([math.log1p(rank) / 4 for rank in (2, 0, 3, 1)])
 
 
 def test_as_many_columns_as_names() -> None:
