@@ -41,11 +41,27 @@ def event_kinds(outcome: int) -> NDArray[np.float64]:
 def decay_rows(parts: NDArray[np.float64], half_lives_s: ArrayLike, time_ms: ArrayLike) -> NDArray[np.float64]:
     """Decay travelling rows to a time (one, or one per half-life); (N, H, 7) -> (N, H, 3)."""
     half_lives_ms = np.asarray(half_lives_s, dtype=np.float64) * 1000.0
-    epoch_ms = EPOCH_HALF_LIVES * half_lives_ms
-    exponents = (parts[..., 0] * epoch_ms - np.asarray(time_ms)) / half_lives_ms  # (N, H)
-    this = np.exp2(np.minimum(exponents, _MAX_EXPONENT))[..., None] * parts[..., 1:4]
-    before = np.exp2(np.minimum(exponents - EPOCH_HALF_LIVES, _MAX_EXPONENT))[..., None] * parts[..., 4:7]
-    return np.asarray(this + before)
+    times_ms = np.empty(len(half_lives_ms))
+    times_ms[:] = time_ms
+    return _decay_parts(np.ascontiguousarray(parts), half_lives_ms, times_ms)
+
+
+@compiled
+def _decay_parts(
+    parts: NDArray[np.float64], half_lives_ms: NDArray[np.float64], times_ms: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Decay in one pass: a request reads two tables so, and numpy takes five times as long over some twenty rows."""
+    out = np.empty((len(parts), len(half_lives_ms), 3))
+    for span in range(len(half_lives_ms)):
+        half_life_ms, time_ms = half_lives_ms[span], times_ms[span]
+        for row in range(len(parts)):
+            part = parts[row, span]
+            exponent = (part[0] * (EPOCH_HALF_LIVES * half_life_ms) - time_ms) / half_life_ms
+            this = 2.0 ** min(exponent, _MAX_EXPONENT)
+            before = 2.0 ** min(exponent - EPOCH_HALF_LIVES, _MAX_EXPONENT)
+            for kind in range(3):
+                out[row, span, kind] = this * part[1 + kind] + before * part[4 + kind]
+    return out
 
 
 @compiled

@@ -14,6 +14,7 @@ from features.candidate_pool import Workspace
 from features.candidates import TowerQuery, UserRows, build_list, list_context
 from features.config import FeaturesConfig
 from features.count_tables import CountTables
+from features.counter_rows import NUMBERS_PER_HALF_LIFE, decay_rows
 from features.declared_table import CountedEvent
 from features.item_summary import ItemSummary
 from features.item_table import ItemTable
@@ -41,6 +42,7 @@ def warm_up() -> None:
     items.add_shown(["a"], _NOW_MS)
     users.add_shown("u", "r", _NOW_MS, ["a"])
     json_rows(np.ones((1, 1), dtype=np.float32))
+    decay_rows(np.ones((1, len(features.half_lives_s), NUMBERS_PER_HALF_LIFE)), features.half_lives_s, _NOW_MS)
     rows = np.arange(3)
     summary, user = ItemSummary.of_table(items, _NOW_MS), users.state("u", _NOW_MS)
     user_rows = UserRows(items.rows_of(user.history_item_ids), rows[:1], items.rows_of(user.shown_item_ids))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator
@@ -40,14 +41,28 @@ async def answered_errors(context: Any) -> AsyncIterator[None]:
     """Answer a `CallError` of the body with its code and sentence, anything else with INTERNAL and a number.
 
     gRPC itself would send the text of any exception.
+
+    Raises:
+        CancelledError: the client has gone, so nobody hears.
     """
     try:
         yield
     except errors.CallError as error:
         retry_ms = getattr(error, "retry_ms", None)
         metadata = () if retry_ms is None else ((RETRY_KEY, str(retry_ms)),)
-        await context.abort(STATUS_OF[type(error)], public_text(str(error)), metadata)
+        await _abort(context, STATUS_OF[type(error)], public_text(str(error)), metadata)
     except Exception:
         number = uuid.uuid4().hex[:8]
         logger.exception("internal error %s", number)
-        await context.abort(grpc.StatusCode.INTERNAL, f"internal error {number}; the server's log says more of it")
+        await _abort(context, grpc.StatusCode.INTERNAL, f"internal error {number}; the server's log says more of it")
+
+
+async def _abort(context: Any, code: grpc.StatusCode, text: str, metadata: tuple[tuple[str, str], ...] = ()) -> None:
+    """End a call; who gave up in the same moment is not told, and no fault of ours.
+
+    gRPC would write a traceback into the log for each, and a full server has hundreds of them a second.
+    """
+    try:
+        await context.abort(code, text, metadata)
+    except grpc.aio.InternalError as error:
+        raise asyncio.CancelledError from error

@@ -11,7 +11,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import hiredis
 
@@ -38,8 +38,7 @@ class _Connection(asyncio.Protocol):
         """When it was asked, how many answers it has, those that came, what is made of them, who waits."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # Other event loops have transports of their own kind.
         self.is_open = True
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -66,9 +66,8 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
                 with self._admission.admit(token_of(context.invocation_metadata()), is_prefetch, budget):
                     answer = await self._recommender.recommend(self._query_of(request), budget)
                 scope.note_answer(answer)
-                return pb.RecommendResponse(
+                reply = pb.RecommendResponse(
                     request_id=answer.request_id,
-                    items=_items_of(answer.items, answer.heads),
                     model_version=answer.model_version,
                     model_age_s=answer.model_age_s,
                     arm=answer.arm,
@@ -77,6 +76,8 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
                     served_time_ms=answer.served_time_ms,
                     experiment=answer.experiment,
                 )
+                _put_items(reply, answer.items, answer.heads)
+                return reply
         raise AssertionError("abort raises")
 
     async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:
@@ -102,11 +103,11 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
                     num_items = check_num_items(request.num_items)
                     answer = self._recommender.similar_items(request.item_id, num_items, budget)
                 scope.note_answer(answer)
-                return pb.SimilarItemsResponse(
-                    items=_items_of(answer.items),
-                    model_version=answer.model_version,
-                    degraded_reasons=answer.degraded_reasons,
+                reply = pb.SimilarItemsResponse(
+                    model_version=answer.model_version, degraded_reasons=answer.degraded_reasons
                 )
+                _put_items(reply, answer.items)
+                return reply
         raise AssertionError("abort raises")
 
     def _query_of(self, request: pb.RecommendRequest) -> RecommendQuery:
@@ -202,9 +203,8 @@ def _check_context(context: Any) -> None:
 
 
 def _rank_response(answer: Answer) -> pb.RankResponse:
-    return pb.RankResponse(
+    reply = pb.RankResponse(
         request_id=answer.request_id,
-        items=_items_of(answer.items, answer.heads),
         model_version=answer.model_version,
         model_age_s=answer.model_age_s,
         degraded_reasons=answer.degraded_reasons,
@@ -212,17 +212,20 @@ def _rank_response(answer: Answer) -> pb.RankResponse:
         experiment=answer.experiment,
         arm=answer.arm,
     )
+    _put_items(reply, answer.items, answer.heads)
+    return reply
 
 
-def _items_of(items: Iterable[RankedItem], heads: Iterable[Mapping[str, float]] = ()) -> list[pb.RankedItem]:
-    return [
-        pb.RankedItem(
-            item_id=item.item_id,
-            score=item.score,
-            position=position,
-            source=item.source,
-            propensity=item.propensity,
-            heads=chances,
-        )
-        for position, (item, chances) in enumerate(zip_longest(items, heads))
-    ]
+def _put_items(
+    reply: pb.RecommendResponse | pb.RankResponse | pb.SimilarItemsResponse,
+    items: Iterable[RankedItem],
+    heads: Iterable[Mapping[str, float]] = (),
+) -> None:
+    """Write the items of an answer into its reply; by keyword, protobuf takes twice as long for each."""
+    add = reply.items.add
+    for position, (item, chances) in enumerate(zip_longest(items, heads)):
+        added = add()
+        added.item_id, added.score, added.source, added.propensity, _ = item
+        added.position = position
+        if chances:
+            added.heads.update(chances)
