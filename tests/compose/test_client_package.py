@@ -217,5 +217,6 @@ def test_recipes_for_other_languages_name_what_the_proto_has() -> None:
     assert "Recommend" in service.methods_by_name
     assert {"user_id", "num_items"} <= set(fields)
     assert all(
-        text in DOCS for text in ("client.recommend({ userId", "RecommendRequest{UserId", "protos/serving.proto")
+        text in DOCS
+        for text in ("RecommendRequest.fromPartial({ userId", "RecommendRequest{UserId", "protos/serving.proto")
     )
