@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from features.metric_families import labelled
 from serving.tracing import TRACE, RequestTrace
 
 STAGES = (
@@ -118,9 +119,6 @@ class StageTimes(Collector):
         self._stages = {stage: _Stage() for stage in STAGES}
         self.is_traced = False
         """Whether a request may have a trace."""
-        self._degraded = Counter(
-            "headrace_serving_degraded", "Answers below full quality.", ["reason"], registry=self.registry
-        )
         self.registry.register(self)
 
     def start(self) -> StageClock:
@@ -134,7 +132,6 @@ class StageTimes(Collector):
         self.requests += 1
         for reason in degraded_reasons:
             self.degraded[reason] = self.degraded.get(reason, 0) + 1
-            self._degraded.labels(reason).inc()
 
     def percentiles_ms(self) -> dict[str, dict[str, float]]:
         """Return stage -> {p50, p99} over the newest requests; stages without any are left out."""
@@ -164,4 +161,5 @@ class StageTimes(Collector):
             counts = np.cumsum(stage.buckets).tolist()
             histogram.add_metric([name], list(zip(bounds, counts, strict=True)), stage.wall_s)
             cpu.add_metric([name], stage.cpu_s * _CPU_EVERY)
-        yield from (requests, histogram, cpu)
+        degraded = labelled("headrace_serving_degraded_total", "Answers below full quality.", "reason", self.degraded)
+        yield from (requests, degraded, histogram, cpu)
