@@ -61,9 +61,7 @@ class RatingHead(nn.Module):
         self.register_buffer("input_mean", torch.zeros(NUM_INPUTS))
         self.register_buffer("input_variance", torch.ones(NUM_INPUTS))
         self.register_buffer("input_count", torch.zeros(1))
-        first, second = self.hidden_1, self.hidden_2
-        hidden = first.weight, first.bias, second.weight, second.bias
-        self.weights = SkipWeights(self.linear.weight, self.output.weight, *hidden)
+        self.weights = SkipWeights(*(self.get_parameter(name) for name in _WEIGHTS))
         """Of the network; `FlatAdam` and `load_state_dict` write to these tensors and replace none of them."""
 
     @torch.no_grad()
