@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import model_validator
 
+from features.client_context import client_context
 from features.strict_config import StrictConfig
 
 
@@ -52,13 +53,7 @@ class RedisSecurity(StrictConfig):
         Raises:
             OSError: a file cannot be read, or is no certificate.
         """
-        if not self.is_tls:
-            return None
-        context = ssl.create_default_context(cafile=self.ca or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.certificate:
-            context.load_cert_chain(self.certificate, self.key)
-        return context
+        return client_context(self.ca, self.certificate, self.key) if self.is_tls else None
 
 
 class RedisServer(str):

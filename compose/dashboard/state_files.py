@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compose.state_file import read_state_file
+from features.client_context import client_context
 from features.config import ClientTls, Endpoints
 from features.security.metrics_port import STATUS_PATH
 
@@ -69,9 +70,7 @@ def _asked(address: str, endpoints: Endpoints) -> Mapping[str, Any]:
 
 
 def _encrypted(plain: socket.socket, tls: ClientTls, host: str) -> ssl.SSLSocket:
-    context = ssl.create_default_context(cafile=tls.ca or None)
-    if tls.certificate:
-        context.load_cert_chain(tls.certificate, tls.key or None)
+    context = client_context(tls.ca, tls.certificate, tls.key)
     return context.wrap_socket(plain, server_hostname=tls.server_name or host)
 
 
