@@ -11,6 +11,9 @@ from pydantic import model_validator
 from features.client_context import client_context
 from features.strict_config import StrictConfig
 
+TLS_TIMEOUT_S = 1.0
+"""How long Feast's own client waits for a connection or an answer over TLS."""
+
 
 class RedisSecurity(StrictConfig):
     """What a Redis wants to see of its clients; secrets are named by file, never written here."""
@@ -96,8 +99,10 @@ def feast_options(address: str) -> str:
     security = security_of(address)
     if security is None:
         return ""
-    options: dict[str, str | bool] = {}
+    options: dict[str, str | bool | float] = {}
     if security.is_tls:
+        # A handshake on a busy machine takes longer than the 30 ms that `feature_store.yaml` gives plain text.
+        options |= {"socket_timeout": TLS_TIMEOUT_S, "socket_connect_timeout": TLS_TIMEOUT_S}
         files = {"ssl_ca_certs": security.ca, "ssl_certfile": security.certificate, "ssl_keyfile": security.key}
         options |= {"ssl": True, "ssl_check_hostname": True, **{name: path for name, path in files.items() if path}}
     credentials = security.credentials()

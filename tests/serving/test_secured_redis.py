@@ -106,7 +106,7 @@ def test_feast_reads_with_the_same_login(secured: Endpoints) -> None:
     write_a_row(secured)
 
     def counters() -> Any:
-        with contextlib.suppress(RedisError):  # Feast gives a connection 30 ms, which a busy machine takes for TLS.
+        with contextlib.suppress(RedisError):  # Feast gives up after a second, which a busy machine may need.
             entities = [{"user_id": "ann"}]
             told = store.get_online_features(features=["user_activity:user_counters"], entity_rows=entities)
             return told.to_dict()["user_counters"][0]
