@@ -36,6 +36,7 @@ class _Connection(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._waiting: deque[tuple[float, int, list[Any], Understand, asyncio.Future[Any]]] = deque()
         """When it was asked, how many answers it has, those that came, what is made of them, who waits."""
+        self._unsent: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # Other event loops have transports of their own kind.
@@ -66,11 +67,18 @@ class _Connection(asyncio.Protocol):
         return None
 
     def ask(self, packed: bytes, num_answers: int, understand: Understand) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        assert self._transport is not None
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((time.monotonic(), num_answers, [], understand, future))
-        self._transport.write(packed)
+        if not self._unsent:  # What is asked in one turn of the loop is one write: writes cost more than questions.
+            loop.call_soon(self._send)
+        self._unsent.append(packed)
         return future
+
+    def _send(self) -> None:
+        assert self._transport is not None
+        packed, self._unsent = self._unsent, []
+        self._transport.write(b"".join(packed))
 
     def is_stalled(self) -> bool:
         return bool(self._waiting) and time.monotonic() - self._waiting[0][0] > _STALLED_S

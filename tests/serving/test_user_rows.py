@@ -82,6 +82,17 @@ async def test_many_at_once_get_their_own_answers(redis_server: Server, tmp_path
     rows.close()
 
 
+async def test_questions_of_one_turn_are_one_write(redis_server: Server, tmp_path: Path) -> None:
+    """A busy loop pays for a write once, not once a request."""
+    rows = RedisUserRows(endpoints_at(redis_server[1], tmp_path), APP)
+    await rows.read("ann")
+    with Redis("127.0.0.1", redis_server[1]) as client:
+        before = client.info("stats")["total_reads_processed"]
+        await asyncio.gather(*(rows.read(f"user-{number}") for number in range(100)))
+        assert client.info("stats")["total_reads_processed"] - before < 20
+    rows.close()
+
+
 async def test_killed_redis_fails_reads_and_a_new_one_is_found(redis_server: Server, tmp_path: Path) -> None:
     """Every read in flight fails at once; the next one connects again, or says that nobody listens."""
     server, port = redis_server
