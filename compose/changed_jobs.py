@@ -9,7 +9,7 @@ from features.config import Endpoints, load_app_config, load_section
 from features.label_config import load_labels
 from streams.config import StreamsConfig
 from streams.errors import ClusterError
-from streams.exclusions import load_exclusions
+from streams.exclusions import Exclusions, load_exclusions
 from streams.flink_rest import FlinkRest
 from streams.job import SqlJob
 from streams.job_files import JobFiles
@@ -24,14 +24,15 @@ class ConfiguredJobs:
     Args:
         config_path: `headrace.yaml`.
         endpoints: Kafka's address stands in the jobs' tables.
+        exclusions: what the feature job leaves out, where it is not what the state directory says.
     """
 
-    def __init__(self, config_path: Path, endpoints: Endpoints) -> None:
+    def __init__(self, config_path: Path, endpoints: Endpoints, exclusions: Exclusions | None = None) -> None:
         self._app = load_app_config(config_path)
         self._labels = load_labels(config_path, self._app)
         self._streams = load_section(config_path, "streams", StreamsConfig)
         self._tokens = load_token_check(config_path, Path(endpoints.state))
-        self._exclusions = load_exclusions(Path(endpoints.state))
+        self._exclusions = load_exclusions(Path(endpoints.state)) if exclusions is None else exclusions
         self._kafka = endpoints.kafka_servers
 
     def job(self, kind: JobKind, suffix: str = "") -> SqlJob:

@@ -149,7 +149,7 @@ class Forget:
         upgrade: StreamsUpgrade | None = None
         try:
             if with_features:
-                upgrade = StreamsUpgrade(*self._paths, self._endpoints, self._say)
+                upgrade = StreamsUpgrade(*self._paths, self._endpoints, self._say, before)
                 upgrade.check(accept_missing_history)
             write_audit(self._state, "forget", user_sha256=summary.user_hash, reason=reason)
         except BaseException:

@@ -151,7 +151,7 @@ class Purge:
             save_exclusions(self._state, before.with_window(*window))
         try:
             if with_features:
-                upgrade = StreamsUpgrade(*self._paths, self._endpoints, self._say)
+                upgrade = StreamsUpgrade(*self._paths, self._endpoints, self._say, before)
                 upgrade.check(accept_missing_history)
             write_audit(self._state, "purge", window_start_ms=start_ms, window_end_ms=end_ms, reason=reason)
         except BaseException:

@@ -7,7 +7,8 @@
     4. the feature job: compare; what both jobs compute must be equal, row by row, while events go on
     5. stop the running job with a savepoint, then the next one; carry over what stands on `.next` topics only
     6. go on from the next one's savepoint, now onto the topics of the contract; remove `.next`
-    7. register the features, restart what reads the configuration
+    7. register the features, restart what reads the configuration and wait until it is back; where the jobs differ by
+       what they leave out alone (a purge, a forgotten user), nothing that reads the configuration is touched
 
 Until step 5 nothing that serves has noticed anything, and Ctrl-C leaves everything as it was. Whatever fails in 5 and
 6, the job of before goes on from its savepoint. Features or samples stand still for the seconds of a restore; events
@@ -16,9 +17,7 @@ wait in Kafka and none is counted twice.
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -27,17 +26,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from compose.changed_jobs import ConfiguredJobs
+from compose.config import load_headrace_config
 from compose.errors import StackError, StackNotRunningError
 from compose.feature_parity import Parity, compare_rows
 from compose.job_control import KINDS, JobControl, JobKind, submitter
-from compose.local_stack import read_status
 from compose.next_topics import NextTopics, num_records
-from compose.processes import ProcessRecord, is_alive
+from compose.restarted_parts import EndedParts, end_parts, wait_until_back
 from compose.upgrade_copies import copy_missing_letters, copy_missing_samples, copy_newest_rows
 from features.config import Endpoints, load_app_config
 from features.feature_topics import FEATURE_TOPICS
 from features.label_config import load_labels
 from streams.errors import ClusterError
+from streams.exclusions import Exclusions
 from streams.flink_rest import FlinkRest
 from streams.input_history import InputHistory, read_history
 from streams.job_files import JobFiles
@@ -102,15 +102,25 @@ class StreamsUpgrade:
         endpoints_path: the running stack.
         endpoints: its addresses.
         say: told each step.
+        excluded_before: what the running jobs leave out, where somebody has just added to it.
     """
 
-    def __init__(self, config_path: Path, endpoints_path: Path, endpoints: Endpoints, say: Say) -> None:
+    def __init__(
+        self,
+        config_path: Path,
+        endpoints_path: Path,
+        endpoints: Endpoints,
+        say: Say,
+        excluded_before: Exclusions | None = None,
+    ) -> None:
         self._paths = (config_path, endpoints_path)
         self._endpoints = endpoints
         self._say = say
         self._app = load_app_config(config_path)
         self._labels = load_labels(config_path, self._app)
+        self._start_timeout_s = load_headrace_config(config_path).stack.start_timeout_s
         self._job = ConfiguredJobs(config_path, endpoints).job
+        self._job_before = ConfiguredJobs(config_path, endpoints, excluded_before).job
         self._rest = FlinkRest(endpoints.flink)
         self.switched_ms = 0
         """When the feature job was switched: from then on its rows are those of the new one; 0 before."""
@@ -121,10 +131,18 @@ class StreamsUpgrade:
         Raises:
             StackError: it would be refused, or a job does not run.
         """
-        changed = [kind for kind in KINDS if self._control(kind).running_plan() != self._job(kind).plan_name]
+        changed = self._changed()
         for kind in changed:
             self._check_history(kind, accept_missing_history)
         return changed
+
+    def is_configured_anew(self) -> bool:
+        """Say whether a job was made from another configuration, and not only without what is left out since.
+
+        Raises:
+            StackNotRunningError: a job does not run.
+        """
+        return any(self._control(kind).running_plan() != self._job_before(kind).plan_name for kind in KINDS)
 
     def run(
         self,
@@ -145,17 +163,21 @@ class StreamsUpgrade:
             StackError: it is refused, or a step failed; the message says what stands.
             StreamsError: Flink refuses.
         """
-        changed = [kind for kind in KINDS if self._control(kind).running_plan() != self._job(kind).plan_name]
+        changed = self._changed()
+        is_configured_anew = self.is_configured_anew()
         self._features("--check")
         histories = {kind: self._check_history(kind, accept_missing_history) for kind in changed}
         done: list[UpgradeSummary] = []
+        ended: EndedParts = {}
         try:
             for kind, history in histories.items():
                 done.append(self._upgrade(kind, history, accept_differences, show_progress, timeout_s))
         finally:
             # Also where only one of two jobs could be changed, and where an earlier upgrade ended before this.
-            if (done or not changed) and (self._features() or done):
-                self._restart_readers()
+            if (done or not changed) and (self._features() or (done and is_configured_anew)):
+                self._say("restarting what reads the configuration")
+                ended = end_parts(Path(self._endpoints.state), READERS)
+        wait_until_back(Path(self._endpoints.state), ended, self._start_timeout_s)
         return UpgradeSummary(
             tuple(changed),
             sum(one.records for one in done),
@@ -167,6 +189,9 @@ class StreamsUpgrade:
             sum(one.build_s for one in done),
             {kind: pause_s for one in done for kind, pause_s in one.pauses_s.items()},
         )
+
+    def _changed(self) -> list[JobKind]:
+        return [kind for kind in KINDS if self._control(kind).running_plan() != self._job(kind).plan_name]
 
     def _upgrade(
         self,
@@ -278,14 +303,6 @@ class StreamsUpgrade:
         kafka = self._endpoints.kafka_servers
         first = copy_newest_rows(kafka, NEXT) if kind == "feature" else copy_missing_samples(kafka, NEXT, since_ms)
         return first + copy_missing_letters(kafka, NEXT, since_ms)
-
-    def _restart_readers(self) -> None:
-        """End the parts that read the configuration at their start; their supervisor starts them again."""
-        for part in read_status(Path(self._endpoints.state)).get("parts", []):
-            if part["name"] in READERS and part["process"]:
-                record = ProcessRecord.from_json(part["process"])
-                if is_alive(record):
-                    os.kill(record.pid, signal.SIGTERM)
 
     def _abandon(self, kind: JobKind, topics: NextTopics) -> None:
         """Take away what stands beside the running job, be it of an upgrade that did not end."""

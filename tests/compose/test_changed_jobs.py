@@ -13,7 +13,9 @@ from compose.changed_jobs import ConfiguredJobs, changed_jobs
 from compose.cli import app
 from compose.errors import StackError
 from compose.job_control import KINDS
+from compose.streams_upgrade import StreamsUpgrade
 from features.config import Endpoints
+from streams.exclusions import NOTHING_EXCLUDED, Exclusions, save_exclusions
 from streams.flink_rest import FlinkRest
 from streams.job_files import JobFiles
 from tests.running_stack import ROOT
@@ -47,6 +49,18 @@ def test_each_job_is_judged_by_what_it_is_made_from(tmp_path: Path, endpoints: E
     assert changed_jobs(_changed(tmp_path, "features", history_length=7), endpoints) == ["feature"]
     action = {"cart": {"outcome": "positive", "reward": 3.0}}
     assert changed_jobs(_changed(tmp_path, "actions", **action), endpoints) == ["feature", "sample"]
+
+
+def test_a_purged_window_is_no_other_configuration(tmp_path: Path, endpoints: Endpoints) -> None:
+    """The feature job is built anew for it, and whoever reads the configuration need not start again."""
+    save_exclusions(tmp_path, Exclusions([(10, 20)]))
+
+    def upgrade(config: Path) -> StreamsUpgrade:
+        return StreamsUpgrade(config, tmp_path / "endpoints.json", endpoints, print, NOTHING_EXCLUDED)
+
+    assert changed_jobs(ROOT / "headrace.yaml", endpoints) == ["feature"]
+    assert not upgrade(ROOT / "headrace.yaml").is_configured_anew()
+    assert upgrade(_changed(tmp_path, "features", history_length=7)).is_configured_anew()
 
 
 def test_a_letter_is_not_replayed_into_jobs_that_do_not_know_the_mend(tmp_path: Path, endpoints: Endpoints) -> None:

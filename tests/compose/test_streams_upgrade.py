@@ -122,6 +122,8 @@ def test_a_new_feature_counts_from_the_beginning_for_everybody(upgradable: Upgra
     summary = json.loads(output)
     assert (summary["jobs"], summary["rows_different"]) == (["feature"], 0)
     assert summary["rows_equal"] >= 2
+    assert upgradable.stack.restarts("ingester") == 1  # It reads the features from the configuration at its start.
+    assert {status.name for status in upgradable.stack.statuses if not status.is_up} == set()
     wait_for(lambda: upgradable.read(silent_id, "user_likes") == [3.0], "the silent user's feature", timeout_s=180)
     row = _row(upgradable, user_id, [event(user_id, "i5", "like")], lambda row: len(row["history_item_ids"]) == 5)
     assert row["features"] == {"user_likes": [4.0]}

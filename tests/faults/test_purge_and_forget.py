@@ -216,6 +216,7 @@ def test_a_window_and_a_user_leave_no_trace(stack: OracleStack, tmp_path: Path) 
     assert _wait_equal(stack, oracle, lambda one: not window.holds(one["record_time_ms"])) > 500
     _forget(stack, io, gone)
     forgotten_ms = time.time_ns() // 1_000_000
+    assert {part: stack.local.restarts(part) for part in ("trainer", "ingester")} == {"trainer": 0, "ingester": 0}
 
     def is_left(one: Mapping[str, Any]) -> bool:
         is_before = one["user_id"] == gone and one["record_time_ms"] < forgotten_ms
