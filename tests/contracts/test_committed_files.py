@@ -12,6 +12,8 @@ GENERATED = {"uv.lock", "jgo.lock.toml"}
 FORBIDDEN = re.compile(
     "|".join(["pypi" + r"\.org", "pythonhosted" + r"\.org", "repo1?" + r"\.maven\.", "/" + r"root/", "/" + r"work/"])
 )
+MARKER = "@" + "@"
+"""What scripts that fill a page in leave where they forget something; diffs hold it, pages never."""
 UNSAFE = re.compile(r"\b(import (pickle|dill|joblib|cloudpickle)|torch\.load|pickle\.loads?)\b")
 
 
@@ -26,6 +28,12 @@ def test_no_file_names_a_registry_or_a_machine() -> None:
     """Registry hosts and absolute paths of a machine stay out."""
     found = {name: match[0] for name, text in committed_text().items() if (match := FORBIDDEN.search(text))}
     assert found == {}
+
+
+def test_no_page_holds_a_place_that_was_to_be_filled_in() -> None:
+    """Every page says what it meant to say."""
+    pages = {name: text for name, text in committed_text().items() if name.endswith(".md")}
+    assert {name for name, text in pages.items() if MARKER in text} == set()
 
 
 def test_no_code_can_unpickle() -> None:
