@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import CorruptRecordError, KafkaError
 from redis import RedisError
 
 from features.config import FeaturesConfig
@@ -198,6 +198,9 @@ class Ingester:
                 _log.warning("%s; claiming the store again", error)
                 if self._log is not None and isinstance(error, WentBackError):
                     self._log.note_loss()
+            except CorruptRecordError as error:
+                _log.error("a record is damaged where Kafka keeps it, no row behind it is written (%s)", error)
+                self._stop.wait(_MAX_BACKOFF_S)
             except KafkaError as error:
                 _log.warning("Kafka does not answer (%s); starting over", error)
                 self._stop.wait(_MAX_BACKOFF_S)

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from kafka import KafkaConsumer
-from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
 
 from features.compiled import compiled
+from features.kafka_consumer import RefusableRecords, TopicConsumer
 from features.varints import read_zigzag
 
 _HEADER_BYTES = 61
@@ -33,15 +32,7 @@ class FeatureRecord(NamedTuple):
     value: bytes | None
 
 
-class FeatureConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python has no types.
-    """`KafkaConsumer`, whose `poll` returns `FeatureRecord`s, or its own records where a batch is an unusual one."""
-
-    def __init__(self, **config: Any) -> None:
-        super().__init__(**config)
-        self._fetcher.PartitionRecords = QuickRecords
-
-
-class QuickRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
+class QuickRecords(RefusableRecords):
     """The records of one partition in one answer."""
 
     def _unpack_records(self, tp: Any, records: Any, *deserializers: Any) -> Iterator[Any]:
@@ -70,6 +61,12 @@ class QuickRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
             and not batch.is_control_batch
             and self.isolation_level == IsolationLevel.READ_UNCOMMITTED
         )
+
+
+class FeatureConsumer(TopicConsumer):
+    """`TopicConsumer`, whose `poll` returns `FeatureRecord`s, or its own records where a batch is an unusual one."""
+
+    records_type = QuickRecords
 
 
 class _Batches:

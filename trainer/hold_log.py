@@ -10,10 +10,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import CorruptRecordError, KafkaError
 
 from features.kafka_connection import kafka_settings
+from features.kafka_consumer import TopicConsumer
 from features.quality.hold_table import CONTROL_TOPIC
 from features.quality.profile import QUALITY_TOPIC
 from trainer.sample_log import LogRecord
@@ -47,6 +48,8 @@ class HoldLog:
         """Where the topics ended when they were first seen; None before."""
         self._topics: set[str] = set()
         self._looked_s = float("-inf")
+        self._resume_s = float("-inf")
+        """Behind a damaged record nothing is asked before: live samples must not wait for it."""
 
     def start(self, offsets: Mapping[str, int]) -> None:
         """Begin at `offsets` (`topic:partition` -> next), at the beginning where there is none."""
@@ -63,13 +66,13 @@ class HoldLog:
         try:
             if len(self._topics) < len(self._wanted) and time.monotonic() - self._looked_s >= _LOOK_AGAIN_S:
                 self._assign()
-            if not self._topics:
+            if not self._topics or time.monotonic() < self._resume_s:
                 time.sleep(0.0 if self.has_caught_up() else _PAUSE_S)
                 return []
             polled = self._consumer.poll(timeout_ms=0 if self.has_caught_up() else _CATCH_UP_MS)
         except CorruptRecordError as error:
             logger.error("a record is damaged where Kafka keeps it, no hold behind it is known (%s)", error)
-            self._let_go()
+            self._resume_s = time.monotonic() + _LOOK_AGAIN_S
             return []
         except (KafkaError, OSError) as error:
             logger.warning("reading holds failed (%s); trying again", error)
@@ -96,8 +99,6 @@ class HoldLog:
             first = found[0].offset if found else self._ranges.beginning_offsets([part])[part]
         except CorruptRecordError as error:
             logger.error("a held sample is damaged where Kafka keeps it, it cannot be released (%s)", error)
-            self._ranges.close()
-            self._ranges, self._range_name = None, ""
             return [], offset, 0
         except (KafkaError, OSError) as error:
             logger.warning("reading released samples failed (%s); trying again", error)
@@ -112,12 +113,6 @@ class HoldLog:
         for consumer in (self._consumer, self._ranges):
             if consumer is not None:
                 consumer.close()
-
-    def _let_go(self) -> None:
-        """Ask with another consumer in a while: kafka-python 3.0.12 spins for ever on a fetch that it refused."""
-        self._consumer.close()
-        self._consumer, self._topics = None, set()
-        self._looked_s = time.monotonic()
 
     def _assign(self) -> None:
         """Take the partitions that there are, each where it was."""
@@ -140,7 +135,7 @@ class HoldLog:
             self._ends = ends
 
     def _connect(self) -> Any:
-        return KafkaConsumer(
+        return TopicConsumer(
             **kafka_settings(self._servers),
             client_id="headrace-trainer-holds",
             group_id=None,

@@ -10,13 +10,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import CorruptRecordError, KafkaError
 
 from features.kafka_connection import kafka_settings
+from features.kafka_consumer import TopicConsumer
 from trainer.errors import SampleError
 from trainer.gaps import RECREATED, RETENTION, TRUNCATED, Gap
 from trainer.samples import Sample
@@ -90,17 +90,16 @@ class SampleLog:
     Args:
         bootstrap_servers: `host:port[,host:port]`.
         max_poll_records: most records of one `poll`.
-        connect: makes the consumer; kafka-python's by default.
+        connect: makes the consumer; one of kafka-python by default.
 
     Raises:
         KafkaError: no broker answers.
     """
 
     def __init__(
-        self, bootstrap_servers: str, max_poll_records: int, connect: Callable[..., Any] = KafkaConsumer
+        self, bootstrap_servers: str, max_poll_records: int, connect: Callable[..., Any] = TopicConsumer
     ) -> None:
-        self._connect = partial(
-            connect,
+        self._consumer: Any = connect(
             **kafka_settings(bootstrap_servers),
             client_id="headrace-trainer",
             group_id=None,
@@ -113,7 +112,6 @@ class SampleLog:
             reconnect_backoff_max_ms=1000,
             bootstrap_timeout_ms=5000,
         )
-        self._consumer: Any = self._connect()
         self._parts: list[TopicPartition] = []
         self._next: dict[TopicPartition, int] = {}
         self._read_ahead: dict[TopicPartition, deque[LogRecord]] = {}
@@ -185,7 +183,7 @@ class SampleLog:
         try:
             return self._read_range(part, first, end)
         except CorruptRecordError as error:
-            self._pass_by_no_damage(error)
+            _tell_damage(error)
             return None
         except (KafkaError, OSError) as error:
             logger.warning("reading samples again failed (%s); trying again", error)
@@ -197,7 +195,7 @@ class SampleLog:
         try:
             polled = self._consumer.poll(timeout_ms=timeout_ms)
         except CorruptRecordError as error:
-            self._pass_by_no_damage(error)
+            _tell_damage(error)
             return []
         except KafkaError as error:
             logger.warning("reading samples failed (%s); trying again", error)
@@ -223,20 +221,6 @@ class SampleLog:
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
-
-    def _pass_by_no_damage(self, error: CorruptRecordError) -> None:
-        """Tell it, and ask again with another consumer: kafka-python 3.0.12 spins for ever on a fetch that it refused.
-
-        Raises:
-            KafkaError: no broker answers.
-        """
-        logger.error("a record is damaged where Kafka keeps it, nothing behind it is learnt (%s); asking again", error)
-        self._consumer.close()
-        time.sleep(_DAMAGED_PAUSE_S)
-        self._consumer, self._read_ahead = self._connect(), {}
-        self._consumer.assign(self._parts)
-        for part, offset in self._next.items():
-            self._consumer.seek(part, offset)
 
     def _read_range(self, part: TopicPartition, first: int, end: int) -> list[LogRecord] | None:
         if not self._read_ahead:
@@ -315,6 +299,11 @@ class SampleLog:
         cluster = self._consumer._cluster  # noqa: SLF001
         ids = {topic: cluster.topic_id(topic) for topic in {part.topic for part in self._parts}}
         return {topic: str(topic_id) for topic, topic_id in ids.items() if topic_id is not None}
+
+
+def _tell_damage(error: CorruptRecordError) -> None:
+    logger.error("a record is damaged where Kafka keeps it, nothing behind it is learnt (%s); asking again", error)
+    time.sleep(_DAMAGED_PAUSE_S)
 
 
 def _record(record: Any) -> LogRecord:

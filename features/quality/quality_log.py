@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka import KafkaProducer, TopicPartition
+from kafka.errors import CorruptRecordError, KafkaError
 
 from features.kafka_connection import kafka_settings
+from features.kafka_consumer import TopicConsumer
 from features.quality.hold_table import CONTROL_TOPIC, QualityOrder, decode_order
 from features.quality.open_windows import DEAD_LETTERS_TOPIC, EVENTS_TOPIC
 from features.quality.profile import QUALITY_TOPIC, Profile, decode_profile, encode_profile
@@ -19,6 +21,7 @@ from features.quality.profile import QUALITY_TOPIC, Profile, decode_profile, enc
 MAX_POLL_RECORDS = 2000
 _TIMEOUT_S = 10.0
 _READ_BACK_MS = 500
+_DAMAGED_PAUSE_S = 1.0
 
 _CLIENT = "headrace-quality"
 _log = logging.getLogger(__name__)
@@ -38,7 +41,7 @@ class QualityLog:
     """Reads events, dead letters and orders from positions of its own, and what the job itself wrote before.
 
     Args:
-        consumer: a `kafka.KafkaConsumer` without a group, auto-commit off.
+        consumer: a `TopicConsumer` without a group, auto-commit off.
         producer: a `kafka.KafkaProducer` that waits for all acknowledgements.
     """
 
@@ -101,8 +104,8 @@ class QualityLog:
             self._consumer.seek(part, min(max(wanted, firsts[part]), ends[part]))
 
     def poll(self, timeout_ms: int) -> Iterable[tuple[str, int, Any]]:
-        """Return (topic, partition, record) of what has come."""
-        polled = self._consumer.poll(timeout_ms=timeout_ms, max_records=MAX_POLL_RECORDS)
+        """Return (topic, partition, record) of what has come; nothing of a partition behind a damaged record."""
+        polled = self._poll(timeout_ms)
         return [(part.topic, part.partition, record) for part, records in polled.items() for record in records]
 
     def drained(self) -> set[str]:
@@ -162,8 +165,17 @@ class QualityLog:
         for part in parts:
             self._consumer.seek_to_beginning(part)
         while not stop.is_set() and any(self._consumer.position(part) < end for part, end in ends.items()):
-            for records in self._consumer.poll(timeout_ms=_READ_BACK_MS).values():
+            for records in self._poll(_READ_BACK_MS).values():
                 yield from records
+
+    def _poll(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        try:
+            polled: dict[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms, MAX_POLL_RECORDS)
+        except CorruptRecordError as error:
+            _log.error("a record is damaged where Kafka keeps it, nothing behind it is judged (%s)", error)
+            time.sleep(_DAMAGED_PAUSE_S)
+            return {}
+        return polled
 
 
 def name_of(part: Any) -> str:
@@ -176,7 +188,7 @@ def connect(bootstrap_servers: str, stop: StopSignal, backoff_s: Callable[[int],
     attempt = 0
     while not stop.is_set():
         try:
-            consumer = KafkaConsumer(
+            consumer = TopicConsumer(
                 **kafka_settings(bootstrap_servers),
                 client_id=_CLIENT,
                 group_id=None,

@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka import KafkaProducer, TopicPartition
+from kafka.errors import CorruptRecordError, KafkaError
 
 from compose.local_stack import LocalStack
 from features.quality.hold_table import CONTROL_TOPIC
+from features.quality.quality_log import connect
+from features.record_reader import FeatureConsumer
 from headrace_client.producer import abandon
 from serving.topic_reader import TopicReader, connect_consumer
 from tests.oracle.oracle_stack import EVENTS, TopicLog
@@ -28,6 +31,7 @@ from trainer.sample_log import SAMPLES_TOPIC, SampleLog
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(900)]
 PARTS = ["kafka", "topics"]
+ROWS_TOPIC = "headrace.features.user_activity.v1"
 RECORDS, FLIPPED = 60, 30
 VALUES = [b'{"n":%03d}' % number + b" " * 400 for number in range(RECORDS)]
 SMALL_MB, LARGE_MB = 48, 512
@@ -39,7 +43,7 @@ def _produce(kafka: str, values: list[bytes], topic: str) -> dict[bytes, Any]:
     producer = KafkaProducer(
         bootstrap_servers=kafka, linger_ms=0, batch_size=1, delivery_timeout_ms=15_000, request_timeout_ms=5_000
     )
-    sent = [(value, producer.send(topic, value=value, partition=0)) for value in values]
+    sent = [(value, producer.send(topic, value=value, key=b"key", partition=0)) for value in values]
     acked: dict[bytes, Any] = {}
     end_s = time.monotonic() + PATIENCE_S  # For all together: behind the first that expires kafka-python expires none.
     for value, future in sent:
@@ -54,11 +58,12 @@ def _produce(kafka: str, values: list[bytes], topic: str) -> dict[bytes, Any]:
 
 @pytest.fixture(scope="module")
 def flipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A broker that keeps samples and orders, one of each with a flipped bit."""
-    state, topics = tmp_path_factory.mktemp("flipped") / "state", (SAMPLES_TOPIC, CONTROL_TOPIC)
+    """A broker that keeps records in several topics, one of each with a flipped bit."""
+    state = tmp_path_factory.mktemp("flipped") / "state"
+    topics = (SAMPLES_TOPIC, CONTROL_TOPIC, EVENTS, ROWS_TOPIC)
     with LocalStack(ROOT / "headrace.yaml", state, parts=PARTS) as stack:
         kafka = stack.start().kafka
-        assert [len(_produce(kafka, VALUES, topic)) for topic in topics] == [RECORDS, RECORDS]
+        assert [len(_produce(kafka, VALUES, topic)) for topic in topics] == [RECORDS] * len(topics)
     for topic in topics:
         (segment,) = (state / "kafka" / "data" / f"{topic}-0").glob("*.log")
         content = bytearray(segment.read_bytes())
@@ -68,8 +73,9 @@ def flipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield stack.start().kafka
 
 
-def _refusals(caplog: pytest.LogCaptureFixture) -> int:
-    return sum("damaged" in record.message or "failed crc" in record.message for record in caplog.records)
+def _refusals(caplog: pytest.LogCaptureFixture, topic: str = "") -> int:
+    told = [record.message for record in caplog.records if topic in record.message]
+    return sum("damaged" in message or "failed crc" in message for message in told)
 
 
 def test_a_flipped_bit_in_a_segment_is_learnt_by_nobody(flipped: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -108,6 +114,42 @@ def test_no_order_behind_a_flipped_bit_is_followed(
     wait_for(lambda: log.read_range(f"{SAMPLES_TOPIC}:0", FLIPPED, RECORDS, 9) and _refusals(caplog) >= 4, "two more")
     assert log.read_range(f"{SAMPLES_TOPIC}:0", FLIPPED, RECORDS, 9) == ([], FLIPPED, 0)
     log.close()
+
+
+def test_no_event_behind_a_flipped_bit_is_judged(flipped: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The quality job's reader asks again and again, in one process: it ended, and was started over and over."""
+    read: list[bytes | None] = []
+    stop = threading.Event()
+    log = connect(flipped, stop, lambda attempt: 0.1)
+    assert log is not None
+    stop.set()  # Orders are damaged, too: it would wait at theirs.
+    assert log.read_orders(stop) == []
+    log.follow({})
+
+    def has_told_twice() -> bool:
+        read.extend(record.value for topic, _, record in log.poll(200) if topic == EVENTS)
+        return _refusals(caplog, EVENTS) >= 2
+
+    wait_for(has_told_twice, "two refusals of the flipped event")
+    assert log.lag() == RECORDS - FLIPPED
+    log.close()
+    assert read == VALUES[:FLIPPED]
+
+
+def test_no_row_behind_a_flipped_bit_is_read(flipped: str) -> None:
+    """The ingester's consumer refuses it each time; its next poll never ended before."""
+    consumer = FeatureConsumer(bootstrap_servers=flipped)
+    part = TopicPartition(ROWS_TOPIC, 0)
+    consumer.assign([part])
+    consumer.seek_to_beginning(part)
+    read, refusals = list[bytes | None](), 0
+    while refusals < 2:
+        try:
+            read.extend(record.value for record in consumer.poll(timeout_ms=200).get(part, []))
+        except CorruptRecordError:
+            refusals += 1
+    assert (read, consumer.position(part)) == (VALUES[:FLIPPED], FLIPPED)
+    consumer.close()
 
 
 async def test_a_server_hears_nothing_behind_a_flipped_bit(flipped: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from feast import FeatureStore
 from kafka import KafkaProducer, TopicPartition
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import CorruptRecordError, KafkaTimeoutError
 from redis import Redis, RedisError
 
 from features.config import AppConfig, FeaturesConfig
@@ -307,6 +307,18 @@ def test_kafka_errors_start_over_from_the_stored_offsets(tmp_path: Path) -> None
     assert events_of(writer) == {"u1": 1.0}
 
 
+def test_a_damaged_record_is_told_as_such(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What stands before it is written, and nobody is told that Kafka was away."""
+    writer = FakeWriter()
+    consumer = FailingConsumer(topics_with([row_record("u1", 1.0)]))
+    consumer.error = CorruptRecordError("failed crc check")
+    stats = IngesterStats(tmp_path / "missing" / "ingester.json", now_ms=lambda: NOW_MS)
+    Ingester(consumer, writer, FeaturesConfig(), stats, FakeStop(), lambda: None).run()
+    assert events_of(writer) == {"u1": 1.0}
+    assert "a record is damaged where Kafka keeps it" in caplog.text
+    assert "does not answer" not in caplog.text
+
+
 class UnansweredConsumer(FakeFeatureConsumer):
     """Fails the first question for partitions."""
 
@@ -325,12 +337,13 @@ class FailingConsumer(FakeFeatureConsumer):
     """Fails the second poll, once."""
 
     polls = 0
+    error: Exception = KafkaTimeoutError("no answer")
 
     def poll(self, timeout_ms: int = 0, max_records: int = 0) -> dict[tuple[str, int], list[Any]]:
         """Raise at the second."""
         self.polls += 1
         if self.polls == 2:
-            raise KafkaTimeoutError("no answer")
+            raise self.error
         return super().poll(timeout_ms, max_records)
 
 
