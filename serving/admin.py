@@ -14,7 +14,7 @@ import msgspec
 
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
-from serving.call_errors import answered_errors
+from serving.call_errors import answers_errors
 from serving.checked_id import check_id
 from serving.errors import RequestError
 from serving.kafka_writer import KafkaWriter, Record
@@ -73,62 +73,65 @@ class AdminServicer(serving_pb2_grpc.ModelAdminServicer):
         self._writer = writer
         self._orders: OrderedDict[str, tuple[Order, asyncio.Future[pb.ModelVersionStatus]]] = OrderedDict()
 
+    @answers_errors
     async def LoadModel(self, request: pb.LoadModelRequest, context: Any) -> pb.LoadModelResponse:
         """Serve a named version now, or to a share of the users first."""
         name = "canary" if request.canary_share else "load"
         return await self._carry_out(name, request, context, pb.LoadModelResponse)
 
+    @answers_errors
     async def ReloadModel(self, request: pb.ReloadModelRequest, context: Any) -> pb.ReloadModelResponse:
         """Read the newest version again."""
         return await self._carry_out("reload", request, context, pb.ReloadModelResponse)
 
+    @answers_errors
     async def RollbackModel(self, request: pb.RollbackModelRequest, context: Any) -> pb.RollbackModelResponse:
         """Serve an earlier version and stop following."""
         return await self._carry_out("rollback", request, context, pb.RollbackModelResponse)
 
+    @answers_errors
     async def PinModel(self, request: pb.PinModelRequest, context: Any) -> pb.PinModelResponse:
         """Stay at a version."""
         return await self._carry_out("pin", request, context, pb.PinModelResponse)
 
+    @answers_errors
     async def UnpinModel(self, request: pb.UnpinModelRequest, context: Any) -> pb.UnpinModelResponse:
         """Follow again."""
         return await self._carry_out("unpin", request, context, pb.UnpinModelResponse)
 
+    @answers_errors
     async def ReleaseModel(self, request: pb.ReleaseModelRequest, context: Any) -> pb.ReleaseModelResponse:
         """Serve the newest version that a gate holds."""
         return await self._carry_out("release", request, context, pb.ReleaseModelResponse)
 
+    @answers_errors
     async def RejectModel(self, request: pb.RejectModelRequest, context: Any) -> pb.RejectModelResponse:
         """Reject the newest version that a gate holds."""
         return await self._carry_out("reject", request, context, pb.RejectModelResponse)
 
+    @answers_errors
     async def GetModelStatus(self, request: pb.GetModelStatusRequest, context: Any) -> pb.GetModelStatusResponse:
         """Say what serves and whether it follows."""
-        async with answered_errors(context):
-            return await self._target.status()
-        raise AssertionError("abort raises")
+        return await self._target.status()
 
+    @answers_errors
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         """List the versions in the store and those remembered, oldest first."""
-        async with answered_errors(context):
-            return await self._target.versions()
-        raise AssertionError("abort raises")
+        return await self._target.versions()
 
     async def _carry_out(self, name: str, request: Any, context: Any, response: Callable[..., Response]) -> Response:
         """Check an order, carry it out once per key, leave an audit line, and answer."""
-        async with answered_errors(context):
-            check_id("idempotency_key", request.idempotency_key)
-            version, reason = getattr(request, "version", ""), getattr(request, "reason", "")
-            order = Order(name, request.idempotency_key, version, reason, getattr(request, "canary_share", 0.0))
-            try:
-                status = await self._once(order)
-            except Exception as error:
-                logger.warning("audit: %s %.40r by %s refused: %s", name, version or "-", context.peer(), error)
-                raise
-            logger.info("audit: %s %s by %s done, live is %s", name, version or "-", context.peer(), status.version)
-            self._tell_the_fleet(order, status.version)
-            return response(status=status)
-        raise AssertionError("abort raises")
+        check_id("idempotency_key", request.idempotency_key)
+        version, reason = getattr(request, "version", ""), getattr(request, "reason", "")
+        order = Order(name, request.idempotency_key, version, reason, getattr(request, "canary_share", 0.0))
+        try:
+            status = await self._once(order)
+        except Exception as error:
+            logger.warning("audit: %s %.40r by %s refused: %s", name, version or "-", context.peer(), error)
+            raise
+        logger.info("audit: %s %s by %s done, live is %s", name, version or "-", context.peer(), status.version)
+        self._tell_the_fleet(order, status.version)
+        return response(status=status)
 
     async def _once(self, order: Order) -> pb.ModelVersionStatus:
         """Carry out an order, or return what the same order with this key gave; failures may be tried again.

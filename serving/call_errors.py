@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
+from typing import Any, TypeVar
 
 import grpc
 
@@ -35,34 +34,39 @@ STATUS_OF: dict[type[errors.CallError], grpc.StatusCode] = {
 RETRY_KEY = "grpc-retry-pushback-ms"
 """Trailing metadata of a refusal; gRPC's own clients wait that long before they try again (gRFC A6)."""
 
+Servicer = TypeVar("Servicer")
+Request = TypeVar("Request")
+Reply = TypeVar("Reply")
 
-@asynccontextmanager
-async def answered_errors(context: Any) -> AsyncIterator[None]:
-    """Answer a `CallError` of the body with its code and sentence, anything else with INTERNAL and a number.
 
-    gRPC itself would send the text of any exception.
+def answers_errors(
+    handler: Callable[[Servicer, Request, Any], Awaitable[Reply]],
+) -> Callable[[Servicer, Request, Any], Coroutine[Any, Any, Reply | None]]:
+    """Let a handler raise: a `CallError` is answered with its code and sentence, all else with INTERNAL and a number.
 
-    Raises:
-        CancelledError: the client has gone, so nobody hears.
+    gRPC itself would send the text of any exception. Nothing is aborted: what `context.abort` raises holds its call in
+    a cycle until Python's collector comes by, and of a connection with a hundred such calls gRPC refuses all others.
     """
-    try:
-        yield
-    except errors.CallError as error:
-        retry_ms = getattr(error, "retry_ms", None)
-        metadata = () if retry_ms is None else ((RETRY_KEY, str(retry_ms)),)
-        await _abort(context, STATUS_OF[type(error)], public_text(str(error)), metadata)
-    except Exception:
-        number = uuid.uuid4().hex[:8]
-        logger.exception("internal error %s", number)
-        await _abort(context, grpc.StatusCode.INTERNAL, f"internal error {number}; the server's log says more of it")
+
+    @wraps(handler)
+    async def answer(servicer: Servicer, request: Request, context: Any) -> Reply | None:
+        try:
+            return await handler(servicer, request, context)
+        except errors.CallError as error:
+            retry_ms = getattr(error, "retry_ms", None)
+            if retry_ms is not None:
+                context.set_trailing_metadata(((RETRY_KEY, str(retry_ms)),))
+            refuse(context, STATUS_OF[type(error)], public_text(str(error)))
+        except Exception:
+            number = uuid.uuid4().hex[:8]
+            logger.exception("internal error %s", number)
+            refuse(context, grpc.StatusCode.INTERNAL, f"internal error {number}; the server's log says more of it")
+        return None  # gRPC sends no message with an error.
+
+    return answer
 
 
-async def _abort(context: Any, code: grpc.StatusCode, text: str, metadata: tuple[tuple[str, str], ...] = ()) -> None:
-    """End a call; who gave up in the same moment is not told, and no fault of ours.
-
-    gRPC would write a traceback into the log for each, and a full server has hundreds of them a second.
-    """
-    try:
-        await context.abort(code, text, metadata)
-    except grpc.aio.InternalError as error:
-        raise asyncio.CancelledError from error
+def refuse(context: Any, code: grpc.StatusCode, sentence: str) -> None:
+    """Say how a call ends once its handler returns."""
+    context.set_code(code)
+    context.set_details(sentence)

@@ -14,7 +14,7 @@ from serving import errors
 from serving.admission import Admission
 from serving.answers import Answer, RankedItem, RecommendQuery
 from serving.budget import Budget
-from serving.call_errors import answered_errors
+from serving.call_errors import answers_errors
 from serving.checked_id import MAX_ID_BYTES, check_id
 from serving.config import ServingConfig
 from serving.recommender import Recommender
@@ -58,57 +58,54 @@ class RecommenderServicer(serving_pb2_grpc.RecommenderServicer):
         self._admission = admission
         self._tokens = tokens
 
+    @answers_errors
     async def Recommend(self, request: pb.RecommendRequest, context: Any) -> pb.RecommendResponse:
         """Retrieve and rank."""
-        async with answered_errors(context):
-            with RequestScope(self._tracing, "Recommend", context) as scope:
-                budget, is_prefetch = self._budget_of(context), request.priority == pb.PRIORITY_PREFETCH
-                with self._admission.admit(token_of(context.invocation_metadata()), is_prefetch, budget):
-                    answer = await self._recommender.recommend(self._query_of(request), budget)
-                scope.note_answer(answer)
-                reply = pb.RecommendResponse(
-                    request_id=answer.request_id,
-                    model_version=answer.model_version,
-                    model_age_s=answer.model_age_s,
-                    arm=answer.arm,
-                    degraded_reasons=answer.degraded_reasons,
-                    request_token=self._request_token(request.user_id, answer),
-                    served_time_ms=answer.served_time_ms,
-                    experiment=answer.experiment,
-                )
-                _put_items(reply, answer.items, answer.heads)
-                return reply
-        raise AssertionError("abort raises")
+        with RequestScope(self._tracing, "Recommend", context) as scope:
+            budget, is_prefetch = self._budget_of(context), request.priority == pb.PRIORITY_PREFETCH
+            with self._admission.admit(token_of(context.invocation_metadata()), is_prefetch, budget):
+                answer = await self._recommender.recommend(self._query_of(request), budget)
+            scope.note_answer(answer)
+            reply = pb.RecommendResponse(
+                request_id=answer.request_id,
+                model_version=answer.model_version,
+                model_age_s=answer.model_age_s,
+                arm=answer.arm,
+                degraded_reasons=answer.degraded_reasons,
+                request_token=self._request_token(request.user_id, answer),
+                served_time_ms=answer.served_time_ms,
+                experiment=answer.experiment,
+            )
+            _put_items(reply, answer.items, answer.heads)
+            return reply
 
+    @answers_errors
     async def Rank(self, request: pb.RankRequest, context: Any) -> pb.RankResponse:
         """Score the given candidates."""
-        async with answered_errors(context):
-            with RequestScope(self._tracing, "Rank", context) as scope:
-                budget = self._budget_of(context)
-                with self._admission.admit(token_of(context.invocation_metadata()), False, budget):
-                    self._check_rank(request)
-                    item_ids = list(request.item_ids)
-                    answer = await self._recommender.rank(request.user_id, item_ids, budget, request.include_heads)
-                scope.note_answer(answer)
-                return _rank_response(answer)
-        raise AssertionError("abort raises")
+        with RequestScope(self._tracing, "Rank", context) as scope:
+            budget = self._budget_of(context)
+            with self._admission.admit(token_of(context.invocation_metadata()), False, budget):
+                self._check_rank(request)
+                item_ids = list(request.item_ids)
+                answer = await self._recommender.rank(request.user_id, item_ids, budget, request.include_heads)
+            scope.note_answer(answer)
+            return _rank_response(answer)
 
+    @answers_errors
     async def SimilarItems(self, request: pb.SimilarItemsRequest, context: Any) -> pb.SimilarItemsResponse:
         """Answer from item vectors and co-visitation."""
-        async with answered_errors(context):
-            with RequestScope(self._tracing, "SimilarItems", context) as scope:
-                budget = self._budget_of(context)
-                with self._admission.admit(token_of(context.invocation_metadata()), False, budget):
-                    check_id("item_id", request.item_id)
-                    num_items = check_num_items(request.num_items)
-                    answer = self._recommender.similar_items(request.item_id, num_items, budget)
-                scope.note_answer(answer)
-                reply = pb.SimilarItemsResponse(
-                    model_version=answer.model_version, degraded_reasons=answer.degraded_reasons
-                )
-                _put_items(reply, answer.items)
-                return reply
-        raise AssertionError("abort raises")
+        with RequestScope(self._tracing, "SimilarItems", context) as scope:
+            budget = self._budget_of(context)
+            with self._admission.admit(token_of(context.invocation_metadata()), False, budget):
+                check_id("item_id", request.item_id)
+                num_items = check_num_items(request.num_items)
+                answer = self._recommender.similar_items(request.item_id, num_items, budget)
+            scope.note_answer(answer)
+            reply = pb.SimilarItemsResponse(
+                model_version=answer.model_version, degraded_reasons=answer.degraded_reasons
+            )
+            _put_items(reply, answer.items)
+            return reply
 
     def _query_of(self, request: pb.RecommendRequest) -> RecommendQuery:
         """Check a request and translate it.

@@ -11,6 +11,7 @@ import grpc
 from features.security.role import Role
 from features.security.token_file import Tokens
 from features.security.tokens import token_of
+from serving.call_errors import refuse
 from serving.security.roles import ROLE_OF
 
 _NO_METHOD = (grpc.StatusCode.PERMISSION_DENIED, "no role may call this method")
@@ -63,4 +64,4 @@ def _refusal(code: grpc.StatusCode, sentence: str) -> Any:
 
 
 async def _refuse(code: grpc.StatusCode, sentence: str, _requests: Any, context: Any) -> None:
-    await context.abort(code, sentence)
+    refuse(context, code, sentence)

@@ -18,6 +18,7 @@ from features.blas_threads import limit_blas_threads
 from features.errors import StartupError
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer
+from serving.call_errors import refuse
 from serving.calm_collector import calm_collector
 from serving.connections import Connections
 from serving.server import Server
@@ -63,7 +64,7 @@ class WorkerDesk:
         try:
             await self._server.open()
         except StartupError as error:
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+            refuse(context, grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return b""
 
     async def _status(self, request: bytes, context: Any) -> bytes:

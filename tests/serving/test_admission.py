@@ -167,17 +167,21 @@ class GoneCall:
         """Return what is left of its deadline."""
         return -0.01
 
-    async def abort(self, code: grpc.StatusCode, _text: str, _metadata: object) -> None:
-        """End it, as gRPC does."""
+    def set_code(self, code: grpc.StatusCode) -> None:
+        """Take how it ends."""
         self.code = code
-        raise grpc.aio.AbortError
+
+    def set_details(self, _sentence: str) -> None:
+        """Take the reason."""
+
+    def set_trailing_metadata(self, _metadata: object) -> None:
+        """Take when to come again."""
 
 
 async def test_request_whose_deadline_is_over_is_refused(world: World) -> None:
     """Nobody hears the answer, and work for it would make others late."""
     call = GoneCall()
     servicer = RecommenderServicer(world.recommender, APP, world.config, world.admission)
-    with pytest.raises(grpc.aio.AbortError):
-        await servicer.Recommend(pb.RecommendRequest(user_id="ann"), call)
+    assert await servicer.Recommend(pb.RecommendRequest(user_id="ann"), call) is None
     told = call.code, world.admission.refused["late"], world.times.requests
     assert told == (grpc.StatusCode.RESOURCE_EXHAUSTED, 1, 0)

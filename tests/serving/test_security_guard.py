@@ -21,7 +21,7 @@ from features.security.role import Role
 from features.security.token_file import Tokens
 from protos import serving_pb2 as pb
 from serving import errors
-from serving.call_errors import answered_errors
+from serving.call_errors import answers_errors
 from serving.security.error_texts import public_text
 from serving.security.guard import Guard
 from serving.security.roles import REFLECTION, ROLE_OF
@@ -164,10 +164,10 @@ class Failing(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc com
 
     error: Exception = ValueError()
 
+    @answers_errors
     async def Check(self, request: Any, context: Any) -> Any:
         """Fail."""
-        async with answered_errors(context):
-            raise self.error
+        raise self.error
 
 
 @pytest.mark.parametrize(
