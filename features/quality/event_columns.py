@@ -1,17 +1,22 @@
 """Raw events as columns: one decode each, ids as 64-bit hashes, and a reason for each record that cannot be used.
 
-The reasons are those of the feature job (`streams/events.py`); only what is nested too deep, contexts and tokens are
-left to it. They are found here again so that a window can be judged while it is open, also with Flink down; what Flink
-itself rejects is counted beside them, from the dead letters.
+The reasons are those of the feature job (`streams/events.py`), but for what is left to it: what is nested too deep,
+contexts, tokens, and half a character that an escape writes in a field that is not read here. They are found here again
+so that a window can be judged while it is open, also with Flink down; what Flink itself rejects is counted beside them,
+from the dead letters.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
+import sys
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeGuard
 
 import mmh3
 import msgspec
@@ -23,6 +28,8 @@ from features.json_records import JsonDecoder
 
 _MAX_ID_BYTES = 128
 _MAX_TEXT_CHARACTERS = 65_536
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half a character, as an escape alone can write it; no UTF-8."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -31,7 +38,8 @@ class _RawEvent(msgspec.Struct):
     user_id: str | None = None
     item_id: str | None = None
     action: str | None = None
-    event_time_ms: int | None = None
+    event_time_ms: int | float | None = None
+    """A float is none, however whole: told apart from one only where both may come."""
     value: float | None = None
     request_id: str | None = None
 
@@ -111,25 +119,26 @@ class ColumnBuffer:
         if len(raw) > _MAX_TEXT_CHARACTERS:
             return "too_large"
         try:
+            if not raw.isascii():
+                raw.decode()  # The decoder passes over what it does not keep, whatever bytes that is.
             event = _decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            return _reason_of_undecodable(raw)
-        for name, text in (("event_id", event.event_id), ("user_id", event.user_id), ("item_id", event.item_id)):
-            if text is None:
-                return f"missing_{name}"
-            if not _is_id(text):
-                return f"bad_{name}"
+            return _first_fault(raw) or "not_json"
+        event_id, user_id, item_id, time_ms = event.event_id, event.user_id, event.item_id, event.event_time_ms
+        if not (event_id and user_id and item_id and _is_id(event_id) and _is_id(user_id) and _is_id(item_id)):
+            return _first_fault(raw)
         action = -1 if event.action is None else self._action_rows.get(event.action, -1)
-        reason = _reason_of_rest(event, action)
-        if reason:
-            return reason
-        assert event.event_id and event.user_id and event.item_id and event.event_time_ms  # noqa: PT018
-        age_ms = record_time_ms - event.event_time_ms
+        if action < 0 or not _is_time(time_ms) or (event.request_id and not _is_id(event.request_id)):
+            return _first_fault(raw) or "unknown_action"
+        value = np.nan if event.value is None else event.value
+        if math.isinf(value):
+            return "bad_value"
+        age_ms = record_time_ms - time_ms
         if age_ms > self._horizon_ms:
             return "too_old"
-        self._hashes.extend((id_hash(event.event_id), id_hash(event.user_id), id_hash(event.item_id)))
+        self._hashes.extend((id_hash(event_id), id_hash(user_id), id_hash(item_id)))
         self._actions.append(action)
-        self._values.append(np.nan if event.value is None else event.value)
+        self._values.append(value)
         self._age_ms.append(age_ms)
         self._has_request.append(1 if event.request_id else 0)
         return ""
@@ -144,42 +153,49 @@ def _is_id(text: str) -> bool:
     return text.isprintable() or _CONTROL.search(text) is None
 
 
-def _reason_of_rest(event: _RawEvent, action: int) -> str:
-    """Judge what is no id."""
-    if event.action is None:
-        return "missing_action"
-    if event.event_time_ms is None:
-        return "missing_event_time_ms"
-    if not 0 < event.event_time_ms < 10**18:
-        return "bad_event_time_ms"
-    if event.request_id and not _is_id(event.request_id):
-        return "bad_request_id"
-    if action < 0:
-        return "unknown_action" if _is_id(event.action) else "bad_action"
-    return ""
+def _is_time(time_ms: object) -> TypeGuard[int]:
+    return type(time_ms) is int and 0 < time_ms < 10**18
 
 
-def _reason_of_undecodable(raw: bytes) -> str:
-    """Say which field has the wrong type, or that this is no JSON object at all."""
-    try:
-        fields = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+def _first_fault(raw: bytes) -> str:
+    """Return the first reason why a record is no event, field by field, as the feature job looks for them.
+
+    Nothing where the fields themselves are sound.
+    """
+    try:  # Not by msgspec, which does not say where a number is that no float holds.
+        fields = json.loads(raw.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         return "not_json"
     if not isinstance(fields, dict):
         return "not_json"
-    for name, kinds in _TYPES.items():
+    for name, is_good in _CHECKS.items():
         value = fields.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+        if value is None:
+            if name in _REQUIRED:
+                return f"missing_{name}"
+        elif not is_good(value):
             return f"bad_{name}"
-    return "bad_event_time_ms"  # A whole number, but beyond 64 bits.
+    return ""
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("event_id", "user_id", "item_id", "action"), str),
-    "event_time_ms": int,
-    "value": (int, float),
-    "request_id": str,
+_REQUIRED = ("event_id", "user_id", "item_id", "action", "event_time_ms")
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _is_id_text(value: object) -> bool:
+    return isinstance(value, str) and _HALF.search(value) is None and _is_id(value)
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("event_id", "user_id", "item_id", "action"), _is_id_text),
+    "event_time_ms": _is_time,
+    "value": lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max,
+    "request_id": lambda value: value == "" or _is_id_text(value),
 }
+"""Fields in the order in which faults are looked for."""
 
 
 def outcomes(

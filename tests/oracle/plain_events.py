@@ -6,8 +6,8 @@ A log is a list of records in which those of one partition stand in their order.
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ def _is_good(name: str, value: Any) -> bool:
     if name == "event_time_ms":
         return type(value) is int and 0 < value < 10**18
     if name == "value":
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if name == "context":
         return isinstance(value, dict)
     return is_id(value) or (name == "request_id" and value == "")

@@ -67,6 +67,11 @@ def test_equal_ids_have_equal_hashes_in_any_process(app: AppConfig) -> None:
         ({"request_id": []}, "bad_request_id"),
         ({"request_id": "r" * 129}, "bad_request_id"),
         ({"context": {"a": "x" * 70_000}}, "too_large"),
+        ({"event_time_ms": float(NOW_MS)}, "bad_event_time_ms"),
+        ({"value": 10**400}, "bad_value"),
+        ({"action": "", "event_time_ms": None}, "bad_action"),
+        ({"event_id": None, "user_id": 7, "request_id": []}, "missing_event_id"),
+        ({"user_id": "\ud800" * 40}, "bad_user_id"),
     ],
 )
 def test_each_reason_is_told(app: AppConfig, change: dict[str, Any], reason: str) -> None:
@@ -78,6 +83,18 @@ def test_each_reason_is_told(app: AppConfig, change: dict[str, Any], reason: str
 def test_garbage_is_not_json(app: AppConfig, raw: bytes) -> None:
     """What is no JSON object is counted and harms nothing."""
     assert reason_of(app, raw) == {"not_json": 1}
+
+
+def test_bytes_that_are_no_text_are_not_json_wherever_they_stand(app: AppConfig) -> None:
+    """Also in a field that nobody reads, which the decoder passes over."""
+    raw = json.dumps({**GOOD, "note": "here"}).encode()
+    assert reason_of(app, raw) == {}
+    assert reason_of(app, raw.replace(b"here", b"h\xffre")) == {"not_json": 1}
+
+
+def test_a_number_that_no_float_holds_is_a_bad_value(app: AppConfig) -> None:
+    """It is JSON all the same."""
+    assert reason_of(app, json.dumps(GOOD).encode().replace(b'"value": 4', b'"value": 1e999')) == {"bad_value": 1}
 
 
 def test_outcomes_are_those_of_the_configuration(app: AppConfig) -> None:
