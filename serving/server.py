@@ -27,6 +27,7 @@ from serving.arms.canary import Canaries
 from serving.arms.declared import DeclaredExperiment
 from serving.cached_snapshots import open_snapshots
 from serving.calm_collector import calm_collector
+from serving.checked_requests import CheckedServer
 from serving.connections import Connections
 from serving.delta_reader import DeltaReader
 from serving.edge import Edge
@@ -245,8 +246,9 @@ class Server:
         servicer = RecommenderServicer(
             self.recommender, settings.app, settings.serving, self.admission, self.request_tokens, self.tracing
         )
-        serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, self._grpc)  # type: ignore[no-untyped-call]
-        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, self._grpc)
+        checked = CheckedServer(self._grpc)
+        serving_pb2_grpc.add_RecommenderServicer_to_server(servicer, checked)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, checked)
         if self._settings.serving.reflection:
             reflection.enable_server_reflection(_REFLECTED, self._grpc)
         if self._settings.admin_address:
@@ -261,8 +263,9 @@ class Server:
         """Put ModelAdmin on its own port."""
         server = self._admin_grpc = self._edge.make_server()
         admin = AdminServicer(self.orders, self._settings.app.name, self.writer)
-        serving_pb2_grpc.add_ModelAdminServicer_to_server(admin, server)  # type: ignore[no-untyped-call]
-        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, server)
+        checked = CheckedServer(server)
+        serving_pb2_grpc.add_ModelAdminServicer_to_server(admin, checked)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, checked)
         self.admin_address = self._edge.listen(server, self._settings.admin_address, "--admin-address", Role.ADMIN)
 
     async def _report(self) -> None:

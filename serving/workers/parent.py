@@ -22,6 +22,7 @@ from features.security.role import Role
 from features.security.token_file import Tokens
 from protos import serving_pb2_grpc
 from serving.admin import AdminServicer
+from serving.checked_requests import CheckedServer
 from serving.edge import Edge
 from serving.errors import WorkersLostError
 from serving.health import Health
@@ -169,8 +170,9 @@ class Parent:
         """Put ModelAdmin on its own port."""
         server = self._admin_grpc = self._edge.make_server()
         admin = AdminServicer(self.orders, self._settings.app.name, self.writer)
-        serving_pb2_grpc.add_ModelAdminServicer_to_server(admin, server)  # type: ignore[no-untyped-call]
-        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, server)
+        checked = CheckedServer(server)
+        serving_pb2_grpc.add_ModelAdminServicer_to_server(admin, checked)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, checked)
         return self._edge.listen(server, self._settings.admin_address, "--admin-address", Role.ADMIN)
 
     def _metrics_port(self) -> MetricsPort | None:
