@@ -178,7 +178,8 @@ async def served(folder: Path) -> AsyncIterator[Server]:
     endpoints = Endpoints(
         kafka="127.0.0.1:1", redis="127.0.0.1:1", model_store=str(folder / "models"), state=str(folder)
     )
-    settings = ServerSettings(APP, ServingConfig(catch_up_s=5.0, feature_read_ms=30_000), endpoints, "127.0.0.1:0", "127.0.0.1:0")
+    patient = ServingConfig(catch_up_s=5.0, feature_read_ms=30_000)
+    settings = ServerSettings(APP, patient, endpoints, "127.0.0.1:0", "127.0.0.1:0")
     broker = FakeBroker([MODELS_TOPIC, TOPIC, SAMPLES_TOPIC, CONTROL_TOPIC, ITEMS_TOPIC, *ROW_TOPICS])
     server = Server(settings, Connections(_Rows(endpoints, APP), broker.connect, _Nowhere))
     await server.start()
