@@ -18,6 +18,7 @@ from features.model_store_config import ModelStoreConfig
 from features.request_token_config import RequestTokensConfig
 from serving.config import ServingConfig
 from serving.errors import WorkersLostError
+from serving.grpc_log import keep_late_answers_quiet
 from serving.server_settings import QUOTA_FILE, ServerSettings
 from trainer.version_files import open_versions
 
@@ -103,6 +104,7 @@ def main() -> int:
     """Serve until SIGTERM; return 2 where the server cannot start as told, 1 where its workers are lost."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # It logs every reconnect attempt; our readers say it once.
     logging.getLogger("feast").setLevel(logging.WARNING)
+    keep_late_answers_quiet()
     try:
         asyncio.run(_serve(_parse_arguments()))
     except (ConfigError, StartupError) as error:
