@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -36,8 +37,18 @@ def headrace_json(stack: RunningStack, *arguments: str | Path) -> Any:
 
 def held(stack: RunningStack, topic: str) -> list[dict[str, Any]]:
     """Every JSON record that a topic holds now: tombstones, and the garbage of other tests, are left out."""
-    values = [record.value for record in scan_topic(stack.endpoints.kafka, topic) if record.value]
+    return held_on(stack.endpoints.kafka, topic)
+
+
+def held_on(kafka: str, topic: str) -> list[dict[str, Any]]:
+    """Every JSON record that a topic of this broker holds now; as `held`."""
+    values = [record.value for record in scan_topic(kafka, topic) if record.value]
     return [read for read in map(_decoded, values) if isinstance(read, dict)]
+
+
+def sent_as(letter: dict[str, Any]) -> str:
+    """The text of a dead letter's record."""
+    return base64.b64decode(letter["raw"]).decode(errors="replace")
 
 
 def _decoded(value: bytes) -> Any:

@@ -110,7 +110,8 @@ export function versions(page) {
         if (answer === null) return;
         try {
           const done = await write("order", { ...body, ...(field ? { reason: answer } : {}) });
-          toast(`Done: the server answers for ${done.version || "no version"}.`);
+          const became = done.state.replace("MODEL_STATE_", "").toLowerCase();
+          toast(done.is_live ? `Done: the server serves ${done.version}.` : `Done: ${done.version || "no version"} is ${became}.`);
         } catch (error) {
           toast(error.message);
         }
