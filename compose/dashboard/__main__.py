@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import socket
 import ssl
 import sys
@@ -45,7 +46,7 @@ class _Server(uvicorn.Server):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve the page until SIGTERM. Exit codes: 0 stopped, 2 bad configuration, or a port that is taken."""
+    """Serve the page until SIGTERM or Ctrl-C. Exit codes: 0 stopped, 2 bad configuration, or a port that is taken."""
     parser = argparse.ArgumentParser(prog="python -m compose.dashboard", description="The page of a running stack.")
     parser.add_argument("--config", type=Path, required=True, help="headrace.yaml")
     parser.add_argument("--endpoints", type=Path, required=True, help="endpoints.json of the running stack")
@@ -59,17 +60,26 @@ def main(arguments: list[str] | None = None) -> int:
         metrics = PageMetrics()
         server = make_server(options.config, endpoints, address, metrics)
         listener = listen(address)
-        told_at = load_metrics_config(options.config).address("dashboard", endpoints)
+        told_at = _metrics_address(options.config, endpoints, options.address)
         security = load_security_config(options.config)
         port = start_part_metrics(told_at, [metrics], security, Path(endpoints.state))
     except (ConfigError, StartupError) as error:
         print(error, file=sys.stderr)
         return _BAD_CONFIGURATION
+    for ends_it in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ends_it, lambda *_: None)  # uvicorn raises again, behind its end, what ended it.
     with listener:
         server.run(sockets=[listener])
     if port is not None:
         port.stop()
     return 0
+
+
+def _metrics_address(config: Path, endpoints: Endpoints, address: str) -> str:
+    """Return where Prometheus is answered: a second page at an address of its own leaves the stack's port alone."""
+    is_second = bool(address) and bool(endpoints.dashboard) and address != endpoints.dashboard
+    others = endpoints.model_copy(update={"metrics": {}}) if is_second else endpoints
+    return load_metrics_config(config).address("dashboard", others)
 
 
 def listen(address: str) -> socket.socket:
