@@ -43,16 +43,21 @@ def forget(
     as_json: JsonOption = False,
 ) -> None:
     """Forget a user: rows, history, embedding, dead letters, feature log; docs/forget.md says what stays until when."""
-    from compose.forget import Forget
+    from rich.console import Console
 
+    from compose.forget import Forget
+    from compose.upgrade_progress import upgrade_progress
+
+    console = Console(stderr=True)
     path = addresses_path(state, endpoints).resolve()
-    steps = Forget(config.resolve(), path, load_endpoints(path), lambda step: typer.echo(f"  {step}", err=True))
+    steps = Forget(config.resolve(), path, load_endpoints(path), lambda step: console.print(f"  {step}"))
     summary = steps.look(user)
     if not dry_run:
         if not (yes or typer.confirm("forget this user? This cannot be taken back", err=True)):
             raise typer.Exit(1)
         try:
-            summary = steps.run(user, reason, features, accept_missing_history, timeout)
+            with upgrade_progress(console) as show:
+                summary = steps.run(user, reason, features, accept_missing_history, timeout, show)
         except StreamsError as error:
             raise StackError(str(error)) from error
     if as_json:

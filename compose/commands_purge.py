@@ -51,20 +51,25 @@ def purge(
     as_json: JsonOption = False,
 ) -> None:
     """Take a poisoned window out: learn again without its samples, build the features without its events."""
+    from rich.console import Console
+
     from compose.data_orders import now_ms
     from compose.purge import Purge, checked_window
     from compose.quality import parse_window
+    from compose.upgrade_progress import upgrade_progress
 
+    console = Console(stderr=True)
     path = addresses_path(state, endpoints).resolve()
     window = checked_window(parse_window(start), parse_window(end), now_ms())
-    steps = Purge(config.resolve(), path, load_endpoints(path), lambda step: typer.echo(f"  {step}", err=True))
+    steps = Purge(config.resolve(), path, load_endpoints(path), lambda step: console.print(f"  {step}"))
     summary, _ = steps.look(window)
     if not dry_run:
         question = f"purge {summary.events} records of {summary.users} users? This cannot be taken back"
         if not (yes or typer.confirm(question, err=True)):
             raise typer.Exit(1)
         try:
-            summary = steps.run(window, reason, features, accept_missing_history, timeout)
+            with upgrade_progress(console) as show:
+                summary = steps.run(window, reason, features, accept_missing_history, timeout, show)
         except StreamsError as error:
             raise StackError(str(error)) from error
     if as_json:

@@ -24,7 +24,7 @@ from compose.errors import StackError, StackNotRunningError
 from compose.forget_letters import forget_letters
 from compose.local_stack import read_status
 from compose.stale_rows import delete_stale_rows
-from compose.streams_upgrade import StreamsUpgrade
+from compose.streams_upgrade import ShowProgress, StreamsUpgrade
 from features.config import Endpoints, load_app_config
 from features.consumed_items import consumed_key
 from features.feast_rows import FeastRows, feast_project
@@ -126,7 +126,13 @@ class Forget:
         return ForgetSummary(user_name(user_id), True, redis_keys=keys)
 
     def run(
-        self, user_id: str, reason: str, with_features: bool, accept_missing_history: bool, timeout_s: float
+        self,
+        user_id: str,
+        reason: str,
+        with_features: bool,
+        accept_missing_history: bool,
+        timeout_s: float,
+        show_progress: ShowProgress,
     ) -> ForgetSummary:
         """Forget a user.
 
@@ -136,6 +142,7 @@ class Forget:
             with_features: build the feature job anew; else its state keeps the user's sums until the next build.
             accept_missing_history: build it from what Kafka has.
             timeout_s: for the build.
+            show_progress: told how far the new feature job has read.
 
         Raises:
             StackError: a step is refused or fails; run it again once that is mended.
@@ -157,7 +164,7 @@ class Forget:
             raise
         if upgrade is not None:
             self._say("building the features without the user")
-            built = upgrade.run(lambda _read, _total: None, timeout_s, accept_missing_history, accept_differences=True)
+            built = upgrade.run(show_progress, timeout_s, accept_missing_history, accept_differences=True)
             summary.features = built.sentence()
         self._say("ordering the trainer to forget")
         forgotten = trainer_status(self._state).get("quarantine", {}).get("orders", 0)

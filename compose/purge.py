@@ -21,7 +21,7 @@ from compose.data_orders import now_ms, send_order, wait_for_purge, write_audit
 from compose.errors import NotHeldError, StackError, StackNotRunningError
 from compose.quality import QualityDesk
 from compose.stale_rows import delete_stale_rows
-from compose.streams_upgrade import StreamsUpgrade
+from compose.streams_upgrade import ShowProgress, StreamsUpgrade
 from compose.window_events import WindowEvents, read_window
 from features.config import Endpoints, load_app_config
 from features.consumed_items import consumed_key
@@ -128,6 +128,7 @@ class Purge:
         with_features: bool,
         accept_missing_history: bool,
         timeout_s: float,
+        show_progress: ShowProgress,
     ) -> PurgeSummary:
         """Purge.
 
@@ -137,6 +138,7 @@ class Purge:
             with_features: rebuild the features too.
             accept_missing_history: rebuild them from what Kafka has.
             timeout_s: of each of the two long steps.
+            show_progress: told how far the new feature job has read.
 
         Raises:
             StackError: a step is refused or fails; the message says what stands.
@@ -163,7 +165,7 @@ class Purge:
         send_order(self._endpoints.kafka_servers, self._app.name, order="purge", **said)
         features, rows, consumed = "left as they are", 0, 0
         if upgrade is not None:
-            features, rows, consumed = self._rebuild(upgrade, events, accept_missing_history, timeout_s)
+            features, rows, consumed = self._rebuild(upgrade, events, accept_missing_history, timeout_s, show_progress)
         self._say("waiting for the trainer")
         told = wait_for_purge(self._state, window, timeout_s)
         return PurgeSummary(
@@ -188,9 +190,14 @@ class Purge:
             return 0
 
     def _rebuild(
-        self, upgrade: StreamsUpgrade, events: WindowEvents, accept_missing_history: bool, timeout_s: float
+        self,
+        upgrade: StreamsUpgrade,
+        events: WindowEvents,
+        accept_missing_history: bool,
+        timeout_s: float,
+        show_progress: ShowProgress,
     ) -> tuple[str, int, int]:
-        summary = upgrade.run(lambda _read, _total: None, timeout_s, accept_missing_history, accept_differences=True)
+        summary = upgrade.run(show_progress, timeout_s, accept_missing_history, accept_differences=True)
         since_ms = upgrade.switched_ms
         rows = sum(
             delete_stale_rows(self._endpoints.kafka_servers, view, events.users, since_ms) for view in USER_VIEWS

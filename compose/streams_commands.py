@@ -52,10 +52,10 @@ def upgrade(
 ) -> None:
     """Build each changed job beside the running one, compare, and switch; refused where counters would be lost."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from compose.changed_jobs import changed_jobs
     from compose.streams_upgrade import StreamsUpgrade
+    from compose.upgrade_progress import upgrade_progress
 
     path = addresses_path(state, endpoints).resolve()
     if dry_run:
@@ -67,17 +67,10 @@ def upgrade(
             typer.echo(told)
         return
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         steps = StreamsUpgrade(config.resolve(), path, load_endpoints(path), lambda step: console.print(f"  {step}"))
-        with Progress(*columns, console=console, transient=True) as progress:
-            bar = progress.add_task("records read by the new job", total=None)
-            summary = steps.run(
-                lambda read, total: progress.update(bar, completed=read, total=total),
-                timeout,
-                accept_missing_history,
-                accept_differences,
-            )
+        with upgrade_progress(console) as show:
+            summary = steps.run(show, timeout, accept_missing_history, accept_differences)
     except StreamsError as error:
         raise StackError(str(error)) from error
     typer.echo(json.dumps(summary.to_json(), indent=2) if as_json else summary.sentence())
