@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,9 @@ from compose.cli import app
 from compose.reference.__main__ import pages
 from features.config import load_section
 from serving.config import ServingConfig
+from tests.compose.documented_commands import DOCS, FENCE, block_commands
 from tests.running_stack import ROOT
 
-DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md"), ROOT / "compose" / "client" / "README.md"])
-_FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 _FETCHED = re.compile(
     r"<(?:script|img|iframe|source)[^>]+src=\"?https?:|<link[^>]+(?:stylesheet|preconnect|icon)[^>]+https?:"
 )
@@ -59,18 +56,11 @@ def test_generated_pages_are_current(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == pages()[path]
 
 
-def commands() -> Iterator[tuple[str, str]]:
-    """Every `headrace` command of a code block, with its page."""
-    for page in PAGES:
-        for kind, text in _FENCE.findall(page.read_text(encoding="utf-8")):
-            if kind not in ("", "bash", "sh", "console", "shell"):
-                continue
-            for line in text.replace("\\\n", " ").splitlines():
-                if match := re.match(r"^\s*(?:\$ )?(?:\.venv/bin/)?(headrace [a-z].*)$", line):
-                    yield page.relative_to(ROOT).as_posix(), match[1]
-
-
-COMMANDS = sorted({(page, re.sub(r"\s+#.*$", "", line).strip()) for page, line in commands()})
+COMMANDS = sorted(
+    (page, re.sub(r"^\.venv/bin/", "", command))
+    for command, page in block_commands().items()
+    if re.match(r"(\.venv/bin/)?headrace ", command)
+)
 
 
 def words_of(line: str) -> list[str]:
@@ -102,7 +92,7 @@ def test_the_experiment_of_the_tutorial_can_be_loaded(tmp_path: Path) -> None:
     """Its section as it stands there."""
     [text] = [
         text
-        for kind, text in _FENCE.findall((DOCS / "tutorials" / "ab-test.md").read_text())
+        for kind, text in FENCE.findall((DOCS / "tutorials" / "ab-test.md").read_text())
         if kind == "yaml" and "experiment" in text
     ]
     (tmp_path / "headrace.yaml").write_text(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import shlex
@@ -12,14 +11,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 
-from compose.local_stack import LocalStack
 from features.config import Endpoints, load_endpoints
 from headrace_client import Event, EventProducer
-from tests.compose.running_commands import ENVIRONMENT, held
+from tests.compose.documented_commands import FENCE
+from tests.compose.running_commands import ENVIRONMENT, held, sent_as
 from tests.dashboard.page_checks import DESKTOP, chromium, open_view
 from tests.running_stack import ROOT, RunningStack, wait_for
 
@@ -27,15 +26,10 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 TUTORIALS = ROOT / "docs" / "tutorials"
 
 
-def commands_of(page: str) -> list[str]:
-    """The lines of the page's bash blocks, in order."""
-    blocks = re.findall(r"```bash\n(.*?)```", (TUTORIALS / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+def commands_of(page: str, kind: str = "bash") -> list[str]:
+    """The lines of the page's blocks of this kind, in order."""
+    blocks = [text for found, text in FENCE.findall((TUTORIALS / page).read_text(encoding="utf-8")) if found == kind]
     return [line.split("   #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
-
-
-def sent_as(letter: dict[str, Any]) -> str:
-    """The text of a dead letter's record."""
-    return base64.b64decode(letter["raw"]).decode(errors="replace")
 
 
 @dataclass
@@ -97,25 +91,27 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Reader, lis
     ]
     (folder / "events.csv").write_text("user,product,event,time\n" + "\n".join(dict.fromkeys(rows)) + "\n")
     reader, lines = Reader(folder), commands_of("your-data.md")
-    before = lines[: next(place for place, line in enumerate(lines) if line.startswith("headrace up"))]
-    for line in before:
+    start = next(place for place, line in enumerate(lines) if line.startswith("headrace up"))
+    for line in lines[:start]:
         reader.types(line)
-    # `headrace up` itself takes the default ports, which tests must not.
-    with LocalStack(folder / "shop" / "headrace.yaml", folder / "shop" / "state") as local:
-        local.start()
-        yield reader, lines[len(before) + 1 :], folder / "shop" / "state"
+    [end] = [line for line in lines if line.startswith("headrace down")]
+    try:
+        reader.types(lines[start], "--ports", "auto")  # The default ports may be in use, as on a developer's machine.
+        yield reader, [line for line in lines[start + 1 :] if line != end], folder / "shop" / "state"
+    finally:
+        reader.types(end)
 
 
 @pytest.mark.second_stack
 def test_a_file_of_events_becomes_recommendations(shop: tuple[Reader, list[str], Path]) -> None:
-    """From the page's first command to its last but `down`; the list is made by the model that learnt the file."""
+    """From the page's first command to its last; the list is made by the model that learnt the file."""
     reader, lines, state = shop
     addresses = json.loads((state / "endpoints.json").read_text())
     for line in lines:
         if line.startswith("python"):
             told = reader.types(line, "--kafka", addresses["kafka"], "--serving", addresses["serving"])
             assert "Kafka has 3 items" in told
-        elif not line.startswith("headrace down"):
+        else:
             reader.types(line)
     answer = json.loads(reader.types("headrace recommend user-1 --state shop/state --json"))
     assert len(answer["items"]) == 10
@@ -163,9 +159,30 @@ def test_a_bad_model_is_rolled_back_and_its_data_taken_out(shop: tuple[Reader, l
     roll_back_on_the_page(load_endpoints(state / "endpoints.json"), state, good)
     assert first_of(reader) != "junk"
     window = f"--from {began_ms} --to {int(time.time() * 1000)}"
-    reader.types(f"headrace purge {window} --yes --config shop/headrace.yaml --state shop/state")
+    purge = f"headrace purge {window} --config shop/headrace.yaml --state shop/state"
+    assert "would purge" in reader.types(purge, "--dry-run")
+    reader.types(purge, "--yes")
     assert sum(part["restarts"] for part in json.loads((state / "status.json").read_text())["parts"]) == 0
     for line in lines[follow:]:
         reader.types(line)
     answer = json.loads(reader.types("headrace recommend user-1 --state shop/state --json"))
     assert "junk" not in [item["item_id"] for item in answer["items"]]
+
+
+@pytest.mark.second_stack
+def test_an_experiment_is_run_and_read(tmp_path: Path) -> None:
+    """The section as the page has it, the demo's visitors under it, and one table: every user is dealt to an arm."""
+    page = (TUTORIALS / "ab-test.md").read_text(encoding="utf-8")
+    [section] = [text for kind, text in FENCE.findall(page) if kind == "yaml"]
+    config = yaml.safe_load((ROOT / "headrace.yaml").read_text(encoding="utf-8"))
+    config["serving"] = {**(config.get("serving") or {}), **yaml.safe_load(section)["serving"]}
+    (tmp_path / "ab.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    reader, (demo, read) = Reader(tmp_path), commands_of("ab-test.md", kind="")
+    try:
+        reader.types(demo)
+        assert "experiment livelier" in reader.types(read)
+        told = json.loads(reader.types(read, "--json"))
+    finally:
+        reader.types("headrace down --state .headrace/demo")
+    assert [arm["arm"] for arm in told["arms"]] == ["champion", "drawn"]
+    assert all(arm["requests"] > 0 and arm["users"] > 0 for arm in told["arms"])
