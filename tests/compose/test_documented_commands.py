@@ -20,6 +20,7 @@ from tests.running_stack import RunningStack, wait_for
 from tests.trainer.test_hold_log import write
 
 TABLE = read_table()
+COMMANDS = typer.main.get_command(app)
 WINDOWS_MS = (1_767_614_580_000, 1_767_617_880_000)
 """2026-01-05T12:03:00Z and 12:58: held windows, as docs/quality.md decides on them."""
 
@@ -69,7 +70,7 @@ def test_commands_about_a_stack_run_as_they_stand(stack: RunningStack, tmp_path:
 @pytest.mark.parametrize("command", sorted(mentioned_commands()))
 def test_every_command_in_the_text_names_a_verb_and_its_options(command: str) -> None:
     """`headrace models release VERSION` would be refused; what stands for a value is not looked at."""
-    found: Any = typer.main.get_command(app)
+    found: Any = COMMANDS
     words = command.replace("\\|", "|").split()[1:]
     while words and words[0] in getattr(found, "commands", {}):
         found = found.commands[words.pop(0)]
