@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from tests.faults.schedule import Fault
 from tests.oracle.checker import Oracle
 from tests.oracle.oracle_stack import EVENTS, ITEMS, SAMPLES, SERVED, TopicLog, wait_settled
 from tests.running_stack import wait_for
+from tests.streams.topic_io import restarts as job_restarts
 from trainer.batch_log import read_log
 
 SETTLE_S = 600.0
@@ -60,6 +61,8 @@ class MixRunner:
         self._oracle = Oracle(stack.oracle)
         self._kafka = stack.local.endpoints.kafka
         self._logs = {topic: TopicLog(self._kafka, topic) for topic in (EVENTS, ITEMS, SERVED)}
+        self._quarter: dict[str, dict[str, int]] = {}
+        """What parts held when a quarter was sent."""
         self._crcs: dict[Place, int] = {}
         self._letters = 0
 
@@ -70,7 +73,7 @@ class MixRunner:
             log.close()
 
     def run(self, seed: int, faults: tuple[Fault, ...], garbage: float = 0.01) -> Verdict:
-        """Run one mix and return what is wrong with it.
+        """Run one mix and return what is wrong with it. Without a fault nothing may be started again, no job either.
 
         Args:
             seed: of the stream.
@@ -78,7 +81,7 @@ class MixRunner:
             garbage: records that are no events, to one of all others.
         """
         started_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
-        run = f"{now_ms:x}"
+        run, before = f"{now_ms:x}", self._restarts(with_jobs=not faults)
         prefix = f"s{seed}.{run}."
         events, answers = self._folder / f"events-{seed}.jsonl", self._folder / f"answers-{seed}.jsonl"
         injector = FaultInjector(self._stack, faults, self._say)
@@ -93,9 +96,24 @@ class MixRunner:
         self._judge(prefix, ends_of(read_history(events)), verdict)
         verdict.add(check_answers(ends_of(read_history(answers)).values(), injector.server_down))
         verdict.figures |= {"sent_s": round(sent_s), "settled_s": round(settled_s)}
-        verdict.figures |= {"seconds": round(time.monotonic() - started_s), "rss_mb": self._rss_mb()}
-        verdict.figures["restarts"] = sum(status.restarts for status in self._stack.local.statuses)
+        verdict.figures |= {"seconds": round(time.monotonic() - started_s)}
+        verdict.figures |= self._held() | {f"{name}_quarter": figure for name, figure in self._quarter.items()}
+        after = self._restarts(with_jobs=not faults)
+        verdict.figures["restarts"] = sum(after.values())
+        if not faults and after != before:
+            verdict.problems.append(f"I12: started again without a fault: {before} before, {after} after")
         return verdict
+
+    def _restarts(self, with_jobs: bool) -> dict[str, int]:
+        """Return how often each part was started again, and the jobs together where they are asked for."""
+        parts = {status.name: status.restarts for status in self._stack.local.statuses}
+        return parts | (wait_for(self._job_restarts, "the jobs' restarts") if with_jobs else {})
+
+    def _job_restarts(self) -> dict[str, int] | None:
+        try:
+            return {"jobs": job_restarts(self._stack.local.endpoints)}
+        except IndexError:  # The JobManager collects metrics when it is first asked for them.
+            return None
 
     def _send(self, stream: list[str], history: Path, injector: FaultInjector) -> None:
         command = [sys.executable, "-m", "tests.faults.event_load", "--kafka", self._stack.app_kafka, *stream]
@@ -105,11 +123,13 @@ class MixRunner:
             assert process.stdout is not None
             for line in process.stdout:
                 if line.startswith("AT "):
-                    injector.advance(float(line.split()[1]))
+                    injector.advance(at := float(line.split()[1]))
+                    if at < 0.25 or not self._quarter:
+                        self._quarter = self._held()
         if process.returncode:
             raise RuntimeError(f"the event load ended with {process.returncode}; its reason stands above")
 
-    @contextmanager
+    @contextlib.contextmanager
     def _requests(self, users: str, history: Path) -> Iterator[None]:
         command = [sys.executable, "-m", "tests.faults.request_load", "--serving", self._stack.local.endpoints.serving]
         command += ["--rate", str(self._load.requests_per_s), "--users", users, "--history", str(history)]
@@ -175,7 +195,13 @@ class MixRunner:
         finally:
             consumer.close()
 
-    def _rss_mb(self) -> dict[str, int]:
-        """Return the memory of each part, for the slope over many mixes."""
-        records = {status.name: status.record for status in self._stack.local.statuses if status.record}
-        return {name: psutil.Process(record.pid).memory_info().rss >> 20 for name, record in records.items()}
+    def _held(self) -> dict[str, dict[str, int]]:
+        """Return memory and descriptors of each part, for the slope over one mix and over many."""
+        held: dict[str, dict[str, int]] = {"rss_mb": {}, "descriptors": {}}
+        for status in self._stack.local.statuses:
+            with contextlib.suppress(psutil.Error):  # Killed at this moment.
+                if status.record:
+                    process = psutil.Process(status.record.pid)
+                    held["rss_mb"][status.name] = process.memory_info().rss >> 20
+                    held["descriptors"][status.name] = process.num_fds()
+        return held

@@ -60,9 +60,14 @@ def make_swizzle(seed: int) -> tuple[Fault, ...]:
     )
 
 
+def make_none(_seed: int) -> tuple[Fault, ...]:
+    """Return no fault: what is sent is bad enough."""
+    return ()
+
+
 def describe(faults: tuple[Fault, ...]) -> str:
     """Return a schedule in a line."""
-    return "; ".join(fault.describe() for fault in faults)
+    return "; ".join(fault.describe() for fault in faults) or "no fault"
 
 
 def _draw(rng: random.Random) -> Fault:
