@@ -137,9 +137,8 @@ def _quality(state_dir: Path) -> dict[str, Any]:
 
 def _trainer(state_dir: Path) -> dict[str, Any]:
     status = read_state_file(state_dir / "trainer.json")
-    told: dict[str, Any] = {
-        key: status[key] for key in ("gaps", "checkpoints", "batch_log", "replay", "refused_batches") if key in status
-    }
+    kept = ("gaps", "checkpoints", "batch_log", "replay", "refused_batches", "drift")
+    told: dict[str, Any] = {key: status[key] for key in kept if key in status}
     progress = status.get("progress", {})
     told |= {"store_error": status.get("publishing", {}).get("store_error", "")}
     steps = {key: progress[key] for key in ("step", "non_finite_steps", "clipped_steps") if key in progress}
@@ -147,10 +146,11 @@ def _trainer(state_dir: Path) -> dict[str, Any]:
 
 
 def trainer_warnings(trainer: Mapping[str, Any]) -> list[str]:
-    """Return what ops should know of the trainer's exactness, a sentence each (docs/exactness.md)."""
+    """Return what ops should know of the trainer, a sentence each (docs/exactness.md, drift in docs/runbook.md)."""
     gaps, checkpoints = trainer.get("gaps", {}), trainer.get("checkpoints", {})
     batch_log, replay = trainer.get("batch_log", {}), trainer.get("replay", {})
     refused, steps = trainer.get("refused_batches", {}), trainer.get("steps", {})
+    drift = trainer.get("drift", {})
     warnings = {
         f"{steps.get('non_finite_steps')} steps were not finite and not taken, {refused.get('kept')} of their batches"
         " are kept: `headrace batches list`": steps.get("non_finite_steps"),
@@ -160,6 +160,8 @@ def trainer_warnings(trainer: Mapping[str, Any]) -> list[str]:
         f"batch log cannot be written: {batch_log.get('write_error')}": batch_log.get("write_error"),
         f"batch log damaged: {batch_log.get('damage')}": batch_log.get("damage"),
         "the newest start could not repeat its batches exactly": not replay.get("is_exact", True),
+        f"drift at step {drift.get('alarm_step')} ({drift.get('reason')}) asks for a model trained anew: "
+        "`headrace train --history FILE --replace`": drift.get("wants_fresh_model"),
     }
     return [text for text, is_so in warnings.items() if is_so]
 

@@ -55,7 +55,7 @@ class DriftState:
     is_alarm: bool = False
     """Whether the newest observation raised it."""
     wants_fresh_model: bool = False
-    """Policy `ask_fresh`: somebody should train anew; stays until `acknowledge`."""
+    """Policy `ask_fresh`: somebody should train anew; stays until `acknowledge`, over restarts too."""
 
 
 class DriftMonitor:
@@ -102,7 +102,7 @@ class DriftMonitor:
         return 1.0 + (self._config.raise_by - 1.0) * min(max(left, 0.0), 1.0)
 
     def acknowledge(self) -> None:
-        """Note that a fresh model was made or refused."""
+        """Note that the model is a fresh one: what changed while its history was learnt asks for no other."""
         self.status = DriftState(**asdict(self.status) | {"wants_fresh_model": False})
 
     def metrics(self, step: int) -> dict[str, float]:

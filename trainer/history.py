@@ -127,6 +127,7 @@ def learn_history(
         done += len(batch)
         on_progress(done)
     learner.builder.only_seen = False
+    learner.drift.acknowledge()
 
 
 def write_base(places: Places, learner: OnlineLearner, base: Base, keep: int) -> Path:

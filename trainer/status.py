@@ -129,6 +129,7 @@ def _model_status(machine: BatchMachine, publisher: Publisher) -> dict[str, Any]
         "offsets": dict(machine.offsets),
         "progress": msgspec.to_builtins(learner.progress),
         "metrics": {**learner.metrics.values(), **learner.drift.metrics(learner.progress.step)},
+        "drift": msgspec.to_builtins(learner.drift.status),
         "items": len(learner.builder.items),
         "users": len(learner.weights.tower.user_rows),
         "user_rows": learner.weights.tower.user_rows.metrics(),

@@ -12,6 +12,7 @@ FINE = {
     "checkpoints": {"age_s": 3.0, "failed": 2, "error": "", "refused": []},
     "batch_log": {"write_error": "", "damage": "", "torn_bytes": 12},
     "replay": {"is_exact": True},
+    "drift": {"alarms": 0, "alarm_step": -1, "reason": "", "is_alarm": False, "wants_fresh_model": False},
 }
 
 
@@ -31,6 +32,14 @@ def test_every_loss_is_a_sentence() -> None:
     warnings = trainer_warnings(bad)
     assert len(warnings) == 6
     assert warnings[0] == "40 records lost in 2 gaps"
+
+
+def test_a_wanted_fresh_model_is_asked_for() -> None:
+    """Under policy `ask_fresh` alone; under `raise_rate` an alarm is the trainer's own matter."""
+    alarm = {"alarms": 2, "alarm_step": 740, "reason": "loss, ADWIN", "wants_fresh_model": False}
+    assert trainer_warnings({"drift": alarm}) == []
+    (asked,) = trainer_warnings({"drift": alarm | {"wants_fresh_model": True}})
+    assert asked.startswith("drift at step 740 (loss, ADWIN) asks for a model trained anew: `headrace train")
 
 
 def test_a_model_store_that_fails_is_told_by_whom_it_fails() -> None:

@@ -17,6 +17,7 @@ from trainer.batch_log import BatchLog, read_log
 from trainer.batch_machine import BatchMachine
 from trainer.batch_records import BaseEntry
 from trainer.config import LearnerConfig, TrainerConfig, config_hash
+from trainer.drift import DriftState
 from trainer.errors import CheckpointError, StateBusyError
 from trainer.history import Base, HistoryItems, learn_history, write_base
 from trainer.holds import Holds
@@ -224,6 +225,14 @@ def test_items_come_into_effect_when_published_or_with_their_first_event() -> No
     taken = [[name for name, _ in items.take([organic(index, 1, item)])] for index, item in enumerate([1, 5, 6, 1])]
     assert taken == [["i1"], [], ["i2"], []]
     assert items.left == 2
+
+
+def test_freshly_trained_model_asks_for_no_fresh_one(warm: WarmStart) -> None:
+    """A drift of the past is known to the model that learnt it: only what changes from here on asks again."""
+    learner = OnlineLearner(warm.app, warm.config.learner)
+    learner.drift.status = DriftState(alarms=1, alarm_step=3, reason="loss, ADWIN", wants_fresh_model=True)
+    learn_history(learner, warm.history[:20], HistoryItems({}), lambda _done: None)
+    assert learner.drift.status == DriftState(alarms=1, alarm_step=3, reason="loss, ADWIN")
 
 
 def test_nothing_tells_which_item_comes_next(app: AppConfig) -> None:

@@ -107,6 +107,7 @@ def test_live_trainer_keeps_the_batch_with_its_offsets(app: AppConfig, tmp_path:
     status = StatusFile(tmp_path / "trainer.json", life.startup.refused_batches)
     status.write_when_due(life.startup.machine, trainer._publisher, trainer._batch_log, trainer._log, trainer._report)
     assert life.status()["refused_batches"] == {"kept": len(kept), "newest": kept[-1]}
+    assert life.status()["drift"]["wants_fresh_model"] is False
     exposition = (tmp_path / "trainer.prom").read_text()
     assert "headrace_trainer_non_finite_steps_total 1" in exposition
     assert 'headrace_trainer_metric{name="hr@10",slice="user=new"}' in exposition
