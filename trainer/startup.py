@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from features.config import ConfigError
 from trainer.batch_log import BatchLog
 from trainer.batch_machine import BatchMachine
 from trainer.batch_records import BaseEntry, GapEntry, PurgeEntry, RejectEntry, StartEntry
@@ -281,10 +282,16 @@ class Startup:
 
 
 def device_of(config: TrainerConfig) -> str:
-    """Return the device that a configuration means on this machine."""
-    if config.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return config.device
+    """Return the device that a configuration means on this machine.
+
+    Raises:
+        ConfigError: CUDA is asked for and there is none.
+    """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"trainer.device is cuda, but torch {torch.__version__} sees no CUDA device here; take auto or cpu"
+        )
+    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def environment_of(learner: OnlineLearner) -> dict[str, str]:

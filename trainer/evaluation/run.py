@@ -20,6 +20,8 @@ from trainer.evaluation.outcome import Outcome, as_json
 from trainer.evaluation.replay import Progress, Replay, ReplayOptions
 from trainer.evaluation.stream import Stream, read_stream
 from trainer.online_learner import OnlineLearner
+from trainer.startup import device_of
+from trainer.warm_up import warm_up_trainer
 
 Bar = Callable[[str, int], AbstractContextManager[Progress]]
 """(what, entries) -> progress of one pass."""
@@ -78,6 +80,7 @@ def evaluate(options: EvaluateOptions, bar: Bar) -> Evaluation:
     torch.set_num_threads(config.num_threads)
     limit_blas_threads(config.num_threads)
     learner = make_learner(app, config, labels)
+    warm_up_trainer()  # Or the first events are as slow as a compiler, where its cache is empty.
     replay_options = ReplayOptions(options.score_from_ms, options.delay_s)
     with bar("headrace", len(stream.entries)) as progress:
         outcome = Replay(learner, stream, replay_options, progress).run()
@@ -90,7 +93,7 @@ def evaluate(options: EvaluateOptions, bar: Bar) -> Evaluation:
 
 def make_learner(app: AppConfig, config: TrainerConfig, labels: Labels) -> OnlineLearner:
     """Return the trainer's learner, listing only items that had an event."""
-    device = "cuda" if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()) else "cpu"
+    device = device_of(config)
     return OnlineLearner(app, config.learner, device, lists_only_seen=True, labels=labels, slices=config.slices)
 
 
