@@ -217,23 +217,6 @@ def touch_rows(found: NDArray[np.int64], source: int, num_items: int, scratch: S
 
 
 @compiled
-def nearest_rows(closeness: NDArray[np.float32], is_listable: NDArray[np.bool_], limit: int) -> NDArray[np.int64]:
-    """Return the `limit` listable rows of the largest scores, largest first, equal ones in their order."""
-    rows, size = np.empty(limit, dtype=np.int64), 0
-    for row in range(len(closeness) if limit else 0):
-        score = closeness[row]
-        if not is_listable[row] or (size == limit and not score > closeness[rows[size - 1]]):
-            continue
-        place = size if size < limit else limit - 1
-        while place and score > closeness[rows[place - 1]]:
-            rows[place] = rows[place - 1]
-            place -= 1
-        rows[place] = row
-        size = min(size + 1, limit)
-    return rows[:size]
-
-
-@compiled
 def listable_pool(is_listable: NDArray[np.bool_], scratch: Scratch, size: int) -> NDArray[np.int64]:
     """Return the rows of the pool that may be shown, in the order of their discovery; (m,)."""
     rows = np.empty(size, dtype=np.int64)

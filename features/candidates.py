@@ -28,10 +28,10 @@ from features.item_table import ItemTable
 from features.list_assembly import Shared, Wanted, assemble_list
 from features.model_inputs import CLIP, ItemArrays, UserArrays
 from features.title_index import rarity_table
+from features.tower_scores import TowerQuery, tower_scores
 from features.user_state import UserState
 
 _NOTHING = np.zeros(0, dtype=np.int64)
-_NO_SCORES = np.zeros(0, dtype=np.float32)
 
 SOURCES = ("given", "covisitation", "content", "popularity", "category", "tower", "fresh")
 """How an item came into a list; one found by several is named after the first."""
@@ -75,16 +75,6 @@ class UserRows:
     """(any,) never listed."""
     shown: NDArray[np.int64]
     """(E,) as `UserState.shown_item_ids`."""
-
-
-@dataclass(frozen=True)
-class TowerQuery:
-    """A user's vector and what to compare it with."""
-
-    user_vector: NDArray[np.float32]
-    """(D,)"""
-    item_vectors: NDArray[np.float32]
-    """(<= N, D); items beyond it have no vector yet."""
 
 
 class ListContext(NamedTuple):
@@ -159,25 +149,36 @@ def list_context(
     """
     if lines is None:
         lines = LineInputs.of(summary, table, counts, table_rows).lines()
-
-    def of(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        if rows_of_table is None:
-            return rows
-        return np.where(rows >= 0, rows_of_table[np.maximum(rows, 0)], -1)
-
     return ListContext(
         summary,
         table,
         table_rows,
-        of(summary.leaders),
-        of(summary.category_leaders),
-        of(summary.fresh),
+        *_leaders(summary, rows_of_table),
         summary.is_listable[table_rows],
         summary.popularity[table_rows],
         more_lines(lines, table, table_rows),
         rarity_table(len(table_rows)),
         counts,
     )
+
+
+def _leaders(
+    summary: ItemSummary, rows_of_table: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return popular rows, those of each category, and fresh ones, in the caller's rows."""
+
+    def of(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        if rows_of_table is None:
+            return rows
+        return np.where(rows >= 0, rows_of_table[np.maximum(rows, 0)], -1)
+
+    return of(summary.leaders), of(summary.category_leaders), of(summary.fresh)
+
+
+def with_leaders(context: ListContext, rows_of_table: NDArray[np.int64]) -> ListContext:
+    """Find the leaders of a summary in the caller's rows anew: some may have come since."""
+    leaders, category_leaders, fresh = _leaders(context.summary, rows_of_table)
+    return context._replace(leaders=leaders, category_leaders=category_leaders, fresh=fresh)
 
 
 _OF_SUMMARY = ("totals", "leaders", "category_leaders", "fresh", "category_shares")
@@ -268,12 +269,13 @@ def build_list(
     num_items = len(context.table_rows)
     workspace.reserve(num_items)
     num_declared = model_inputs.num_declared_inputs(features)
+    shared = _shared(context, is_allowed)
     found = assemble_list(
-        _shared(context, is_allowed),
+        shared,
         _item_arrays(context, now_ms),
         _user_arrays(user, rows_of_user, context.table),
         rows_of_user.consumed,
-        _closeness(tower, given_rows),
+        tower_scores(tower, given_rows, shared.is_listable, features.candidates.tower),
         _wanted(features.candidates, given_rows, num_declared, keeps_pool, now_ms),
         pre_ranker,
         workspace.scratch(),
@@ -318,19 +320,6 @@ def _wanted(
         keeps_pool,
         now_ms,
     )
-
-
-def _closeness(tower: TowerQuery | None, given: NDArray[np.int64] | None) -> NDArray[np.float32]:
-    """Return the tower's scores of all items that have a vector, or of the given ones, 0 without a vector."""
-    if tower is None:
-        return _NO_SCORES
-    vectors = tower.item_vectors
-    if given is None:
-        return vectors @ tower.user_vector
-    scores = np.zeros(len(given), dtype=np.float32)
-    has_vector = given < len(vectors)
-    scores[has_vector] = vectors[given[has_vector]] @ tower.user_vector
-    return scores
 
 
 def _item_arrays(context: ListContext, now_ms: int) -> ItemArrays:

@@ -24,6 +24,12 @@ def compiled(function: Function) -> Function:
     return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
+def compiled_product(function: Function) -> Function:
+    """Compile sums of products whose terms may come in any order, as they do in a BLAS: many of them at once."""
+    reordered = {"reassoc", "contract"}
+    return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=reordered)(function))
+
+
 def cache_folder(package: Path) -> Path:
     """Return where the compiled code of a package lies, as its files that compile anything are now."""
     digest = hashlib.sha256()

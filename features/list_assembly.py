@@ -19,7 +19,6 @@ from features.candidate_pool import (
     cut_pool,
     has_titles,
     listable_pool,
-    nearest_rows,
     touch_neighbours,
     touch_rows,
 )
@@ -32,6 +31,7 @@ from features.list_inputs import Pooled, fill_ranker_inputs
 from features.model_inputs import ItemArrays, UserArrays
 from features.pool_inputs import PoolSources, pool_scores
 from features.title_index import Titles
+from features.tower_scores import TowerScores, nearest_rows
 
 
 class Shared(NamedTuple):
@@ -100,7 +100,7 @@ def assemble_list(
     items: ItemArrays,
     user: UserArrays,
     consumed: NDArray[np.int64],
-    closeness: NDArray[np.float32],
+    tower: TowerScores,
     wanted: Wanted,
     pre_ranker: NDArray[np.float32],
     scratch: Scratch,
@@ -112,7 +112,7 @@ def assemble_list(
         items: of the moment.
         user: as of now.
         consumed: rows that are never listed.
-        closeness: the user's tower score of each item (<= N,), of each given one where they are given.
+        tower: the user's scores of the items, of the given ones where they are given.
         wanted: sizes.
         pre_ranker: (P,) weights that cut the pool.
         scratch: room for N rows.
@@ -124,7 +124,7 @@ def assemble_list(
     )
     rows = wanted.given
     if not wanted.is_given:
-        rows, touched = _pool(shared, user, len(consumed), closeness, wanted, scratch, touched)
+        rows, touched = _pool(shared, user, len(consumed), tower, wanted, scratch, touched)
     sources = PoolSources(
         shared.table_rows,
         items.categories,
@@ -135,7 +135,7 @@ def assemble_list(
         shared.titles,
         has_titles(history, shared.titles),
         shared.rarities,
-        closeness,
+        tower,
         wanted.is_given,
     )
     keeps_inputs = wanted.is_given or wanted.keeps_pool
@@ -166,7 +166,7 @@ def _pool(
     shared: Shared,
     user: UserArrays,
     num_consumed: int,
-    closeness: NDArray[np.float32],
+    tower: TowerScores,
     wanted: Wanted,
     scratch: Scratch,
     touched: int,
@@ -179,7 +179,7 @@ def _pool(
         code = user.category_codes[favourite]
         if code < len(shared.category_leaders):
             touched = touch_rows(shared.category_leaders[code], FIRST_SOURCE + 1, num_items, scratch, touched)
-    nearest = nearest_rows(closeness, shared.is_listable, wanted.tower)
+    nearest = nearest_rows(tower, shared.is_listable, wanted.tower)
     touched = touch_rows(nearest, FIRST_SOURCE + 2, num_items, scratch, touched)
     touched = touch_rows(shared.fresh, FIRST_SOURCE + 3, num_items, scratch, touched)
     rows = listable_pool(shared.is_listable, scratch, touched)

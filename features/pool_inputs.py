@@ -18,6 +18,7 @@ from features.compiled import compiled
 from features.item_lines import FAR_CODE, NO_CODE, ItemLines, codes_at, hand_score, num_static_of, published_at
 from features.model_inputs import RECENT_VISITS
 from features.title_index import Titles, rarity
+from features.tower_scores import TowerScores, fill_products
 
 _PRE_RANKER_VISITS = (RECENT_VISITS, 1, 5, 6)
 """Columns of the visits that the pre-ranker looks at."""
@@ -71,8 +72,7 @@ class PoolSources(NamedTuple):
     has_profile: bool
     """Whether the titles of the user's newest items have words: else nothing is like them."""
     rarities: NDArray[np.float64]
-    closeness: NDArray[np.float32]
-    """Tower scores by row, by place where rows are given."""
+    tower: TowerScores
     is_given: bool
 
 
@@ -113,7 +113,8 @@ def _fill_block(
 ) -> None:
     """Write the inputs of some rows, (P, any); `first` is the place of `rows[0]` among the given ones."""
     # Arrays by names of their own: what lies in a tuple is counted anew by every pass of the loop.
-    numbers, visits, closeness, is_given = sources.lines.numbers, scratch.visits, sources.closeness, sources.is_given
+    numbers, visits, is_given = sources.lines.numbers, scratch.visits, sources.is_given
+    closeness, vectors = sources.tower.closeness, sources.tower.item_vectors
     titles, profile, rarities, tokens = sources.titles, scratch.profile, sources.rarities, sources.titles.tokens
     has_profile, num_items, spans = sources.has_profile, len(sources.table_rows), sources.num_half_lives
     num_static = num_static_of(spans)
@@ -124,6 +125,8 @@ def _fill_block(
         at = first + place if is_given else row
         out[POOL_TOWER, place] = closeness[at] if at < len(closeness) else 0.0
         out[POOL_GAP, place] = numbers[row, num_static]  # Popularity, for the hand score below.
+    if len(vectors):
+        fill_products(vectors, rows, sources.tower.user_vector, out[POOL_TOWER])
     for place in range(len(rows)):
         row = rows[place]
         for index in range(num_static):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from features.candidate_pool import Workspace
-from features.candidates import TowerQuery, UserRows, build_list, list_context
+from features.candidates import UserRows, build_list, list_context
 from features.config import FeaturesConfig
 from features.count_tables import CountTables
 from features.counter_rows import NUMBERS_PER_HALF_LIFE, decay_rows
@@ -20,6 +20,7 @@ from features.item_summary import ItemSummary
 from features.item_table import ItemTable
 from features.model_inputs import first_pre_ranker_weights
 from features.short_floats import json_rows
+from features.tower_scores import TowerQuery
 from features.user_state import UserTable
 
 PACKAGE = Path(__file__).parent

@@ -173,6 +173,9 @@ class ServingConfig(StrictConfig):
     """How long the start waits for item features to be read to the end before it serves with what is there."""
     served_log_queue: int = Field(4096, ge=1)
     """Served lists waiting for Kafka; more are dropped and counted, no caller waits."""
+    tower_index_items: int = Field(50_000, ge=0)
+    """Items from which on the nearest by the tower are looked up in an index, where that is quicker than the products
+    of all (docs/serving.md, "Large catalogues"); 0 is never."""
     cold_start_versions: int = Field(3, ge=1)
     """Newest versions of the local model store that a start tries before it serves without a model."""
     workers: int = Field(1, ge=1, le=256)

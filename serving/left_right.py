@@ -17,6 +17,7 @@ from features.grown import grown
 from features.item_table import ItemTable
 from serving.delta_reader import Received
 from serving.model_buffer import ModelBuffer, ProvenDelta
+from serving.near_rows import Moved, NearRows
 from trainer.version_files import ModelVersion, VersionError
 
 GAP = "gap"
@@ -54,6 +55,8 @@ class Prepared:
     """What became of some deltas in the buffer beside."""
 
     applied: list[ProvenDelta] = field(default_factory=list)
+    moved: Moved = ()
+    """Items whose vectors these deltas moved far from where an index has them."""
     next_offset: int = -1
     """Behind the last one that was in order."""
     unfit: list[tuple[Received, VersionError]] = field(default_factory=list)
@@ -73,11 +76,13 @@ class LeftRight:
     Args:
         live: the first; the second is made when the first delta comes.
         table_rows: of its items.
+        near: the index of the tower.
     """
 
-    def __init__(self, live: ModelBuffer, table_rows: TableRows) -> None:
+    def __init__(self, live: ModelBuffer, table_rows: TableRows, near: NearRows) -> None:
         self.live = live
         self.table_rows = table_rows
+        self.near = near
         self._beside: ModelBuffer | None = None
         self._missed: list[ProvenDelta] = []
         """What the buffer beside lacks of the live one."""
@@ -118,8 +123,17 @@ class LeftRight:
             beside.apply(missed)
         self._missed = []
         prepared = apply_all(beside, received, prove)
+        prepared.moved = self._moved(prepared.applied, beside)
         self._beside = beside
         return prepared
+
+    def _moved(self, applied: Sequence[ProvenDelta], buffer: ModelBuffer) -> Moved:
+        """Compare the vectors that deltas changed with those that the index was made of."""
+        changed = [one.delta.changes["item_vectors"].places for one in applied if "item_vectors" in one.delta.changes]
+        if not changed:
+            return ()
+        rows = np.unique(np.concatenate(changed))
+        return self.near.moved(rows, buffer.image.tensor("item_vectors"))
 
     def overtake(self) -> None:
         """Leave the live one where it is: what was prepared must not serve, but what follows it may."""

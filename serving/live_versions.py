@@ -18,6 +18,7 @@ from serving.arms.fixed_version import FixedVersion
 from serving.avoided_versions import AvoidedVersions
 from serving.delta_reader import GIVEN_UP, DeltaReader, Received
 from serving.errors import GivenUpError, OrderError, StoreAwayError, VersionRefusedError, VersionUnknownError
+from serving.index_upkeep import IndexUpkeep
 from serving.left_right import LeftRight, Prepared, TableRows
 from serving.load_turn import LoadTurn
 from serving.model_buffer import ModelLease, Readers
@@ -50,6 +51,7 @@ class LiveVersions:
         items: the item table that models map their rows to.
         deltas: what comes in behind the live version.
         avoided: versions that somebody rolled back from.
+        indexes: makes the indexes of large catalogues.
         reader_wait_s: how long a delta waits for a request that reads its buffer.
     """
 
@@ -60,6 +62,7 @@ class LiveVersions:
         items: ItemTable,
         deltas: DeltaReader,
         avoided: AvoidedVersions,
+        indexes: IndexUpkeep,
         reader_wait_s: float = _READER_WAIT_S,
     ) -> None:
         self.records = VersionRecords()
@@ -71,6 +74,7 @@ class LiveVersions:
         self._builder = builder
         self._items = items
         self._deltas = deltas
+        self._indexes = indexes
         self._reader_wait_s = reader_wait_s
         self._live: ServingModel | None = None
         self._pair: LeftRight | None = None
@@ -107,6 +111,7 @@ class LiveVersions:
         """Have what is being built given up, and end the worker: the process ends no sooner than its threads."""
         await self.turn.close()
         await asyncio.to_thread(self._worker.shutdown)
+        await self._indexes.close()
 
     def stored(self) -> list[str]:
         """Return the snapshots in the store, oldest first."""
@@ -164,7 +169,7 @@ class LiveVersions:
         async with self.turn.take(is_order=True):
             built = await self._build(self._built, version, None)
             rows = TableRows().extend(built.buffer.image.item_ids, self._items)
-            return FixedVersion(built.buffer.model(self._builder.schema_hash, rows), built)
+            return FixedVersion(built.buffer.model(self._builder.schema_hash, rows, built.near), built)
 
     def install(self, fixed: FixedVersion, reason: str) -> VersionStatus:
         """Let a version that was built beside the live one go live, in a turn; nothing is built anew."""
@@ -189,19 +194,22 @@ class LiveVersions:
         if not prepared.applied:
             return prepared
         newest = prepared.applied[-1].delta.manifest
+        pair.near.note(prepared.moved, newest.num_items)
         if not self.may_serve(ModelVersion.parse(newest.version)):
             pair.overtake()
             self.stats.deltas_avoided += len(prepared.applied)
             return prepared
         buffer = pair.swap(prepared)
         table_rows = pair.table_rows.extend(buffer.image.item_ids, self._items)
-        self._live = buffer.model(self._builder.schema_hash, table_rows)
+        self._live = buffer.model(self._builder.schema_hash, table_rows, pair.near)
         self.next_offset = prepared.next_offset
         now_ms = time.time_ns() // 1_000_000
         self.records.note_live(newest, now_ms, is_delta=True)
         event_age_s = (now_ms - newest.newest_broker_time_ms) / 1000.0 if newest.newest_broker_time_ms else 0.0
         behind_s = (now_ms - newest.created_time_ms) / 1000.0
         self.stats.note_applied(len(prepared.applied), seconds, behind_s, event_age_s)
+        if self._indexes.is_due(self._live.num_items):  # In the turn, so that nobody writes what is copied.
+            await self._indexes.begin(self._live)
         return prepared
 
     def make_room(self) -> None:
@@ -250,7 +258,7 @@ class LiveVersions:
             if built.buffer.version != wanted:
                 end = f"the deltas behind {base} lead to {built.buffer.version}, not to {version}"
                 raise away or built.error or built.passed_over or VersionError("missing", end)
-        return self._with_shared_rows(built)
+        return self._with_all_else(built)
 
     def _base_by_now(self, version: str) -> tuple[str, StoreError | None]:
         """Return the snapshot that a version rests on, and why the list that says so may be old.
@@ -272,10 +280,17 @@ class LiveVersions:
     def _snapshot_and_deltas(self, version: str, manifest_sha256: str | None) -> Built:
         built = self._builder.snapshot(version, manifest_sha256)
         self._builder.advance(built, may_go_on=self._may_go_on)
-        return self._with_shared_rows(built)
+        return self._with_all_else(built)
 
-    def _with_shared_rows(self, built: Built) -> Built:
-        """Find how many items stand where they stand in the live version: those need no new rows in the item table."""
+    def _with_all_else(self, built: Built) -> Built:
+        """Make the index, and find how many items stand where they stand in the live version.
+
+        Those need no new rows in the item table.
+
+        Raises:
+            VersionError: work was given up (`given_up`).
+        """
+        built.near = self._indexes.for_version(built.buffer.model(self._builder.schema_hash), self._may_go_on)
         live, item_ids = self._live, built.buffer.image.item_ids
         if live is not None and item_ids[: live.num_items] == live.item_ids:
             built.shared_items = live.num_items
@@ -285,9 +300,9 @@ class LiveVersions:
         """Swap to a buffer that was built; requests in flight keep the model they took."""
         buffer, before = built.buffer, self._pair
         rows = TableRows() if before is None else before.table_rows.shared(built.shared_items)
-        pair = LeftRight(buffer, rows)
-        placed = buffer.model(self._builder.schema_hash, rows.extend(buffer.image.item_ids, self._items))
-        self._pair, self._live = pair, placed
+        pair = LeftRight(buffer, rows, built.near)
+        placed = buffer.model(self._builder.schema_hash, rows.extend(buffer.image.item_ids, self._items), built.near)
+        self._pair, self._live, self._indexes.near = pair, placed, built.near
         self.next_offset = built.next_offset
         self._deltas.read_from(built.next_offset)
         self._snapshots.note_served(built.snapshot)

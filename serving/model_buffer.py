@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from features.count_tables import CountTables
 from features.title_index import TitleIndex
 from serving.dense_weights import DenseWeights
+from serving.near_rows import NearRows
 from serving.serving_model import ServingModel
 from trainer.id_map import IdMap
 from trainer.version_delta import Delta
@@ -149,7 +150,9 @@ class ModelBuffer:
         self._titles.take_over(image.tensor("title_tokens"), title_rows, were_empty)
         self.weights = proven.weights
 
-    def model(self, schema_hash: str, table_rows: NDArray[np.int64] = _NO_ROWS) -> ServingModel:
+    def model(
+        self, schema_hash: str, table_rows: NDArray[np.int64] = _NO_ROWS, near: NearRows | None = None
+    ) -> ServingModel:
         """Return the version as it serves: views, which the next `apply` changes."""
         image = self.image
         return ServingModel(
@@ -169,6 +172,7 @@ class ModelBuffer:
             projection=self.weights.projection,
             feature_schema_hash=schema_hash,
             table_rows=table_rows,
+            near=near,
         )
 
     def _check_ids(self, delta: Delta) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kafka.errors import KafkaError
@@ -13,6 +13,7 @@ from serving.delta_reader import GIVEN_UP, Received, deltas_from
 from serving.dense_weights import WeightsProof
 from serving.left_right import apply_all
 from serving.model_buffer import ModelBuffer, ProvenDelta
+from serving.near_rows import NearRows
 from serving.snapshots import Snapshots
 from trainer.version_delta import decode_delta
 from trainer.version_files import ModelVersion, VersionError
@@ -35,6 +36,8 @@ class Built:
     """Why it came no further; None at the end of the topic."""
     passed_over: VersionError | None = None
     """Why the last delta that was not fit is not: what the gap behind it comes from."""
+    near: NearRows = field(default_factory=NearRows)
+    """The index of its tower."""
     shared_items: int = 0
     """Items that stand in the same rows as in the live version."""
 

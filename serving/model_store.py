@@ -20,6 +20,7 @@ from serving.arms.fixed_version import FixedVersion
 from serving.avoided_versions import AvoidedVersions
 from serving.delta_reader import DeltaReader
 from serving.errors import NoModelError, NothingHeldError, OrderError, StoreAwayError, VersionUnknownError
+from serving.index_upkeep import IndexUpkeep
 from serving.live_versions import LiveVersions
 from serving.model_buffer import ModelLease
 from serving.model_builder import ModelBuilder
@@ -52,6 +53,7 @@ class ModelStore:
         order_file: keeps a pin or rollback over restarts.
         deltas: follows the deltas topic.
         reader_wait_s: how long a delta waits for a request that reads its buffer.
+        index_items: items from which on the tower has an index; 0 for never.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class ModelStore:
         order_file: StandingOrderFile,
         deltas: DeltaReader,
         reader_wait_s: float = 5.0,
+        index_items: int = 0,
     ) -> None:
         self._snapshots = snapshots
         self._name = name
@@ -72,7 +75,9 @@ class ModelStore:
         self._order = self._without_canary(order_file.read())
         self._book = AnnouncementBook()
         self._reaching: asyncio.Task[None] | None = None
-        self._versions = LiveVersions(snapshots, builder, items, deltas, self.avoided, reader_wait_s)
+        self.indexes = IndexUpkeep(index_items)
+        """Of the tower, over large catalogues."""
+        self._versions = LiveVersions(snapshots, builder, items, deltas, self.avoided, self.indexes, reader_wait_s)
         arms_file = order_file.path.with_suffix(".arms.json")
         self.beside = VersionsBeside(self._versions, snapshots, arms_file, self._is_ordered)
         """Versions that serve arms."""

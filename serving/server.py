@@ -87,7 +87,10 @@ class Server:
         snapshots = open_snapshots(settings, self.store_health)
         builder = ModelBuilder(snapshots, app.name, app.features, connections.connect_consumer)
         deltas = DeltaReader(connections.connect_consumer, app.name)
-        self.models = ModelStore(snapshots, app.name, builder, self.items.table, order_file, deltas)
+        self.models = ModelStore(
+            *(snapshots, app.name, builder, self.items.table, order_file, deltas),
+            index_items=serving.tower_index_items,
+        )
         self.arms = ArmTable(Arm.outside(self.models, serving))
         self.experiment = DeclaredExperiment(serving, self.models, self.arms)
         self.canaries = Canaries(app, serving, self.models, self.arms, connections.connect_consumer)
@@ -128,6 +131,7 @@ class Server:
             self.admission,
             self.tokens,
             self.models.stats,
+            self.models.indexes,
             self.store_health,
             *experiments,
         ):

@@ -65,6 +65,7 @@ class ServerStatus:
             last_refusal=models.records.last_refusal,
             store_error=self.store_health.error,
             cache_error=self.store_health.cache_error,
+            tower_index=models.indexes.told(),
             deltas_applied=models.stats.deltas_applied,
             resyncs=models.stats.resyncs,
             delta_apply_ms=models.stats.apply_ms,

@@ -12,9 +12,10 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import TowerQuery
 from features.count_tables import CountTables
+from features.tower_scores import TowerQuery
 from features.user_state import UserState
+from serving.near_rows import NearRows
 from serving.numpy_ranker import NumpyRanker
 from trainer.id_map import IdMap
 from trainer.model import Model, user_vector
@@ -49,6 +50,8 @@ class ServingModel:
     feature_schema_hash: str
     table_rows: NDArray[np.int64]
     """(N,) row in this process's item table; empty until placed."""
+    near: NearRows | None = None
+    """Of a large catalogue, of all versions of its chain."""
 
     @property
     def num_items(self) -> int:
@@ -73,8 +76,14 @@ class ServingModel:
         rows = self.rows_of(item_ids)
         return rows[rows >= 0]
 
-    def tower_query(self, user: UserState, history_rows: NDArray[np.int64]) -> TowerQuery:
-        """Return the user's vector beside every item's; history_rows (L,) of the newest items, -1 unknown."""
+    def tower_query(self, user: UserState, history_rows: NDArray[np.int64], wanted: int) -> TowerQuery:
+        """Return the user's vector beside every item's, with the rows that an index names where there is one.
+
+        Args:
+            user: who asks.
+            history_rows: (L,) of the newest items, -1 unknown.
+            wanted: how many of the nearest are.
+        """
         is_known = history_rows >= 0
         user_row = self.user_rows.row_of(user.user_id)
         vector = user_vector(
@@ -83,7 +92,8 @@ class ServingModel:
             self.item_vectors[history_rows[is_known]],
             user.history_outcomes[: len(history_rows)][is_known],
         )
-        return TowerQuery(vector, self.item_vectors)
+        near = None if self.near is None else self.near.of(vector, self.num_items, wanted)
+        return TowerQuery(vector, self.item_vectors, near)
 
     def rank(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits of a positive; (n, F) -> (n,).

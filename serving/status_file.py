@@ -46,6 +46,8 @@ class ServingStatus(msgspec.Struct, kw_only=True):
     """Why the model store did not answer last; empty where it did, and where it is a directory."""
     cache_error: str = ""
     """Why the newest snapshot is not kept on this server's disk; empty where it is."""
+    tower_index: dict[str, float] = {}
+    """Items, recall, lists probed, bytes, and rows looked at beside it; empty where all products are taken."""
     deltas_applied: int
     resyncs: int
     """Rebuilds from a snapshot because a delta did not fit."""

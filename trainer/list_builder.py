@@ -18,7 +18,6 @@ from features.candidate_pool import Workspace
 from features.candidates import (
     CandidateList,
     ListContext,
-    TowerQuery,
     UserRows,
     build_list,
     context_arrays,
@@ -32,6 +31,7 @@ from features.count_tables import CountTables
 from features.item_summary import ItemSummary
 from features.item_table import ItemTable
 from features.model_inputs import first_pre_ranker_weights
+from features.tower_scores import TowerQuery
 from features.user_state import UserState, UserTable
 from trainer.open_counts import OpenCounts
 from trainer.samples import Event

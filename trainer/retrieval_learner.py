@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import TowerQuery
 from features.item_table import ItemTable
+from features.tower_scores import TowerQuery
 from trainer.config import LearnerConfig
 from trainer.list_builder import UserMoment
 from trainer.loss import FrequencyEstimate

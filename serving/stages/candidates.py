@@ -31,13 +31,15 @@ class CandidateFinder:
         history = model.rows_of(user.history_item_ids)
         if is_short:
             history = history[:_SHORT_HISTORY]
+        features = self._features_for(catalog.features, num_items, is_short)
+        num_near = 0 if limits.given is not None else features.candidates.tower
         return build_list(
             user,
             UserRows(history, limits.consumed, model.rows_of(user.shown_item_ids)),
             catalog.context,
             now_ms,
-            model.tower_query(user, history),
-            self._features_for(catalog.features, num_items, is_short),
+            model.tower_query(user, history, num_near),
+            features,
             model.pre_ranker,
             self._workspace,
             limits.given,

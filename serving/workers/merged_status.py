@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import TypeVar
 
 from serving.status_file import ServingStatus, WorkerEntry
@@ -45,6 +46,7 @@ def merged_status(
         last_refusal=_first(one.last_refusal for one in told),
         store_error=_first(one.store_error for one in told),
         cache_error=_first(one.cache_error for one in told),
+        tower_index=min((one.tower_index for one in told if one.tower_index), key=itemgetter("recall"), default={}),
         deltas_applied=max((one.deltas_applied for one in told), default=0),
         resyncs=max((one.resyncs for one in told), default=0),
         delta_apply_ms=_by_key(max, (one.delta_apply_ms for one in told)),

@@ -47,6 +47,7 @@ def main() -> int:
     parser.add_argument(
         "--items", type=int, nargs="+", default=[200_000, 1_000_000, 20_000], help="items in the model, size by size"
     )
+    parser.add_argument("--clusters", type=int, default=0, help="centres that item vectors lie around; 0: random ones")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="processes a side")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32], help="calls in flight")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each measurement")
@@ -81,7 +82,10 @@ class Size:
 
 def measured_size(items: int, options: argparse.Namespace) -> Size:
     """Serve so many items, measure, print the tables."""
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder), items, max(options.workers)) as (real, bare):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served(Path(folder), items, max(options.workers), options.clusters) as (real, bare),
+    ):
         stages_us = asyncio.run(stages_of(real[0], Path(folder) / "state" / "serving-0.json", options.seconds))
         rows: list[Row] = []
         for workers in options.workers:
@@ -93,7 +97,9 @@ def measured_size(items: int, options: argparse.Namespace) -> Size:
 
 
 @contextmanager
-def served(folder: Path, items: int, workers: int) -> Iterator[tuple[list[ServerProcess], list[ServerProcess]]]:
+def served(
+    folder: Path, items: int, workers: int, clusters: int = 0
+) -> Iterator[tuple[list[ServerProcess], list[ServerProcess]]]:
     """Start Redis, fill the stores, and start both sides."""
     with ExitStack() as stack:
         redis = stack.enter_context(RedisProcess(folder))
@@ -101,7 +107,7 @@ def served(folder: Path, items: int, workers: int) -> Iterator[tuple[list[Server
         endpoints = Endpoints(kafka=dead, redis=redis.address, model_store=str(state / "models"), state=str(state))
         path = folder / "endpoints.json"
         path.write_text(endpoints.model_dump_json())
-        with ServerProcess("fill", path, items) as filling:
+        with ServerProcess("fill", path, items, clusters=clusters) as filling:
             filling.wait_until_ready()
         sides = []
         for role in ("recommender", "echo"):

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.candidates import CandidateList, TowerQuery
+from features.candidates import CandidateList
 from features.model_inputs import pre_ranker_input_names, ranker_input_names
+from features.tower_scores import TowerQuery
 from trainer.evaluation.timeline import EARLY_SHARE
 from trainer.list_builder import ListBuilder, UserMoment
 from trainer.online_learner import OnlineLearner

@@ -24,15 +24,20 @@ def made_item_ids(num_items: int) -> tuple[str, ...]:
     return tuple(f"item-{number:05d}" for number in range(num_items))
 
 
-def fill_model_store(endpoints: Endpoints, item_ids: tuple[str, ...]) -> None:
-    """Write one version with co-visitation of 128 neighbours."""
+def fill_model_store(endpoints: Endpoints, item_ids: tuple[str, ...], clusters: int = 0) -> None:
+    """Write one version with co-visitation of 128 neighbours; vectors are random, or lie around so many centres."""
     from tests.serving.serving_parts import APP, make_version
     from trainer.version_files import write_version
 
     random = np.random.default_rng(1)
     shape = (len(item_ids), 128)
+    made = make_version("1.1", item_ids, dim=EMBEDDING_DIM)
+    if clusters:
+        centres = random.normal(size=(clusters, EMBEDDING_DIM)).astype(np.float32)
+        vectors = centres[random.integers(clusters, size=len(item_ids))] + 0.3 * made.item_vectors
+        made = dataclasses.replace(made, item_vectors=vectors.astype(np.float32))
     version = dataclasses.replace(
-        make_version("1.1", item_ids, dim=EMBEDDING_DIM),
+        made,
         neighbours=random.integers(0, len(item_ids), size=shape, dtype=np.int32),
         weights=random.random(shape, dtype=np.float32),
         totals=np.full(len(item_ids), 100.0, dtype=np.float32),

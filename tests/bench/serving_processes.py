@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--endpoints", type=Path, required=True)
     parser.add_argument("--items", type=int, required=True)
     parser.add_argument("--number", type=int, default=0, help="of the process")
+    parser.add_argument("--clusters", type=int, default=0, help="centres of the item vectors that `fill` writes")
     options = parser.parse_args()
     endpoints = load_endpoints(options.endpoints)
     if options.role == "echo":
@@ -49,7 +50,7 @@ def main() -> None:
     elif options.role == "recommender":
         asyncio.run(serve_recommender(endpoints, options.items, options.number))
     else:
-        fill_model_store(endpoints, made_item_ids(options.items))
+        fill_model_store(endpoints, made_item_ids(options.items), options.clusters)
         fill_users(endpoints, made_item_ids(options.items))
         print("READY", flush=True)
 
@@ -131,10 +132,12 @@ class ServerProcess:
         endpoints: the endpoints file.
         items: items in the model.
         number: from 0, of processes alike.
+        clusters: centres of the item vectors; 0 for none.
     """
 
-    def __init__(self, role: str, endpoints: Path, items: int, number: int = 0) -> None:
+    def __init__(self, role: str, endpoints: Path, items: int, number: int = 0, clusters: int = 0) -> None:
         command = [sys.executable, __file__, role, "--endpoints", str(endpoints), "--items", str(items)]
+        command += ["--clusters", str(clusters)]
         # One thread a process, as `headrace up` starts them: idle BLAS threads spin on the other cores.
         self._process = subprocess.Popen(
             [*command, "--number", str(number)],

@@ -44,7 +44,7 @@ def _collectors(directory: Path) -> list[Collector | CollectorRegistry]:
     metrics.content = CONTENT
     return [
         *(world.times.registry, world.writer, world.admission, world.models.stats, world.arms, world.canaries),
-        *(RulesFile(None, APP), Tokens(directory / "tokens.json"), StoreHealth(), _Workers()),
+        *(world.models.indexes, RulesFile(None, APP), Tokens(directory / "tokens.json"), StoreHealth(), _Workers()),
         *(RequestTokens(directory / "request-keys.json"), metrics, FlinkMetrics("")),
         IngesterMetrics(IngesterStats(directory / "ingester.json", lambda: 1)),
         QualityMetrics(QualityStats(directory / "quality.json", lambda: 1)),

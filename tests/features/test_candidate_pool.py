@@ -7,20 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from features.candidate_pool import Workspace, cut_pool, nearest_rows
+from features.candidate_pool import Workspace, cut_pool
 from features.item_summary import most_popular
 from features.model_inputs import fill_ranks
 from features.title_index import rarity, rarity_table
-
-
-@pytest.mark.parametrize("limit", [0, 1, 7, 40, 100])
-def test_nearest_are_the_first_of_a_stable_sort(limit: int) -> None:
-    """With ties, and rows that may not be listed."""
-    random = np.random.default_rng(limit)
-    scores = random.integers(12, size=60).astype(np.float32)
-    may_be_listed = random.random(60) > 0.3
-    order = [row for row in np.argsort(-scores, kind="stable").tolist() if may_be_listed[row]]
-    assert nearest_rows(scores, may_be_listed, limit).tolist() == order[:limit]
 
 
 def cut(scores: list[float], total: int, newest: list[int], num_newest: int) -> list[int]:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from features.candidate_pool import Workspace
-from features.candidates import CandidateList, TowerQuery, UserRows, build_list, list_context
+from features.candidates import CandidateList, UserRows, build_list, list_context
 from features.config import CandidatesConfig, FeaturesConfig
 from features.count_tables import CountTables
 from features.item_summary import ItemSummary, popularity_order
@@ -19,6 +19,7 @@ from features.model_inputs import (
     ranker_input_names,
     user_input_names,
 )
+from features.tower_scores import TowerQuery
 from features.user_state import UserState, UserTable, cold_user_state
 from tests.features.declared import DECLARED, DECLARING, feature
 from tests.features.feature_records import counted
@@ -152,6 +153,17 @@ def test_a_list_is_the_same_whether_its_pool_is_kept_or_not() -> None:
     for name in ("rows", "source_codes", "inputs", "user_inputs", "pool_rows"):
         np.testing.assert_array_equal(getattr(kept, name), getattr(cut, name), err_msg=name)
     assert (len(kept.pool_inputs), len(cut.pool_inputs)) == (len(kept.pool_rows), 0)
+
+
+def test_a_list_is_the_same_where_an_index_names_all_rows(shop: Shop) -> None:
+    """Products of single rows are those of all rows, in the pool as on the list."""
+    random = np.random.default_rng(5)
+    vectors, user_vector = random.integers(-3, 4, size=(20, 6)).astype(np.float32), np.ones(6, np.float32)
+    user = shop.users.state("u", NOW_MS)
+    queries = TowerQuery(user_vector, vectors), TowerQuery(user_vector, vectors, np.arange(20))
+    exact, indexed = (shop.list_for(user, np.array([0, 1]), query) for query in queries)
+    for name in ("rows", "source_codes", "inputs", "pool_rows", "pool_inputs"):
+        np.testing.assert_array_equal(getattr(exact, name), getattr(indexed, name), err_msg=name)
 
 
 def test_what_is_copied_from_the_pool_belongs_to_its_item(shop: Shop) -> None:

@@ -151,7 +151,10 @@ class World:
         self.broker = FakeBroker([TOPIC, SAMPLES_TOPIC])
         builder = ModelBuilder(self.snapshots, APP.name, APP.features, self.broker.connect)
         deltas = DeltaReader(self.broker.connect, APP.name)
-        self.models = ModelStore(self.snapshots, APP.name, builder, self.items, order_file, deltas, READER_WAIT_S)
+        self.models = ModelStore(
+            *(self.snapshots, APP.name, builder, self.items, order_file, deltas, READER_WAIT_S),
+            index_items=config.tower_index_items,
+        )
         self.config = config
         self.admission = Admission(config.overload, config.max_user_reads, lambda: self.recommender.cost_s)
         self.rules = RulesConfig()
