@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.candidates import LineInputs, ListContext, list_context
+from features.candidates import LineInputs, ListContext, list_context, with_leaders, with_more_rows
 from features.config import FeaturesConfig
-from features.item_lines import ItemLines
+from features.count_tables import CountTables
 from features.item_summary import ItemSummary, SummaryInputs
 from features.item_table import ItemTable
 from serving.budget import CostEstimate
@@ -72,7 +73,7 @@ class SummaryKeeper:
         if kept is None or not is_large(self._items):
             if kept is None or not self._are_young(kept, now_ms) or kept.num_items < num_items:
                 kept = self._take_over(*_summed_up(SummaryInputs.of_table(self._items, now_ms)))
-        elif not self._are_young(kept, now_ms):
+        elif self._beside.is_free and not self._are_young(kept, now_ms):
             self._beside.begin(partial(_summed_up, SummaryInputs.of_table(self._items, now_ms)))
         if kept.num_items < num_items:
             kept = self._kept = kept.with_more_items(self._items, now_ms)
@@ -108,6 +109,45 @@ def _summed_up(inputs: SummaryInputs) -> tuple[ItemSummary, float]:
     """Return a summary and the seconds of CPU that it took."""
     started_s = time.thread_time()
     return ItemSummary.of(inputs), time.thread_time() - started_s
+
+
+class _Placed(NamedTuple):
+    """A summary in a model's rows."""
+
+    context: ListContext
+    rows_of_table: NDArray[np.int64]
+    """As of `Catalog`."""
+
+    @classmethod
+    def of(cls, inputs: LineInputs, table: ItemTable, counts: CountTables) -> _Placed:
+        """Express a summary in a model's rows: passes over all items, in any thread."""
+        summary, table_rows = inputs.summary, inputs.table_rows
+        rows_of_table = np.full(summary.num_items, -1, dtype=np.int64)
+        rows_of_table[table_rows] = np.arange(len(table_rows))
+        return cls(list_context(summary, table, counts, table_rows, rows_of_table, inputs.lines()), rows_of_table)
+
+    def followed_by(self, model: ServingModel, summary: ItemSummary) -> _Placed:
+        """Return the same for a model with these rows and none or more behind them.
+
+        Args:
+            model: the later one.
+            summary: says what may be shown, and which rows the table has.
+        """
+        context, rows_of_table, known = self.context, self.rows_of_table, len(self.context.table_rows)
+        is_listable = context.is_listable
+        if context.summary.is_listable is not summary.is_listable or model.num_items > known:
+            is_listable = summary.is_listable[model.table_rows]
+        missing = summary.num_items - len(rows_of_table)
+        if model.num_items > known or missing:
+            rows_of_table = np.pad(rows_of_table, (0, missing), constant_values=-1)
+            rows_of_table[model.table_rows[known:]] = np.arange(known, model.num_items)
+            context = with_leaders(with_more_rows(context, model.table_rows, is_listable), rows_of_table)
+        sums = context.summary
+        if (missing := summary.num_items - sums.num_items) > 0:
+            sums = replace(sums, num_items=summary.num_items, popularity=np.pad(sums.popularity, (0, missing)))
+        sums = replace(sums, is_listable=summary.is_listable)
+        context = context._replace(summary=sums, is_listable=is_listable, counts=model.counts)
+        return _Placed(context, rows_of_table)
 
 
 @dataclass(frozen=True)
@@ -150,22 +190,26 @@ class CatalogKeeper:
         self._rules = rules
         self._kept: Catalog | None = None
         self._kept_rules: RulesConfig | None = None
+        self._placed: _Placed | None = None
+        """What is kept, without rules."""
         self._listed_as: ItemSummary | None = None
         """That says what may be shown."""
-        self._beside: MadeBeside[tuple[ItemSummary, ItemLines, float]] = MadeBeside()
+        self._beside: MadeBeside[tuple[_Placed, float]] = MadeBeside()
 
     def at(self, model: ServingModel, now_ms: int) -> Catalog:
         """Return the catalog of a model as of about now."""
-        rules, kept = self._rules(), self._kept
+        rules, kept, before = self._rules(), self._kept, self._placed
         is_kept = kept is not None and kept.model is model and self._kept_rules is rules
         summary = self._summaries.at(now_ms, self._num_items(model, is_kept))
         if kept is not None and is_kept and kept.context.summary.totals is summary.totals:
             self._kept = kept = self._listed(kept, summary)
-        elif kept is not None and is_large(self._items) and _begins_alike(kept.model, model):
-            self._kept = kept = self._followed(kept, model, summary, rules)
+        elif kept is not None and before is not None and is_large(self._items) and _begins_with(before, model):
+            self._kept = kept = self._followed(kept, before, model, summary, rules)
         else:
             started_s = time.perf_counter()
-            self._kept = kept = self._made(model, summary, rules, None)
+            inputs = LineInputs.of(summary, self._items, model.counts, model.table_rows)
+            placed = self._placed = _Placed.of(inputs, self._items, model.counts)
+            self._kept = kept = self._with_rules(placed, model, rules)
             self._summaries.took(time.perf_counter() - started_s)
         self._kept_rules, self._listed_as = rules, summary
         return kept
@@ -183,34 +227,27 @@ class CatalogKeeper:
         sums = replace(kept.context.summary, is_listable=summary.is_listable)
         return replace(kept, context=kept.context._replace(summary=sums, is_listable=listable))
 
-    def _followed(self, kept: Catalog, model: ServingModel, summary: ItemSummary, rules: RulesConfig) -> Catalog:
+    def _followed(
+        self, kept: Catalog, before: _Placed, model: ServingModel, summary: ItemSummary, rules: RulesConfig
+    ) -> Catalog:
         """Return a large catalog with the lines of the last one, as new ones take long: a thread makes them.
 
         Until they are there, ages and shares are those of the sums before; what the ranker sees is as of now.
         """
         made = self._beside.take()
-        lines, sums = kept.context.lines, kept.context.summary
-        if made is not None and len(made[1].numbers) <= model.num_items:
-            sums, lines, took_s = made
+        if made is not None and _begins_with(made[0], model):
+            before, took_s = made
             self._summaries.took(took_s)
-        elif sums.totals is not summary.totals:
+        elif before.context.summary.totals is not summary.totals and self._beside.is_free:
             inputs = LineInputs.of(summary, self._items, model.counts, model.table_rows)
-            self._beside.begin(partial(_lines_of, inputs))
-            if kept.model is model and self._kept_rules is rules:
-                return self._listed(kept, summary)
-        missing = summary.num_items - sums.num_items
-        sums = replace(
-            sums,
-            num_items=summary.num_items,
-            popularity=np.pad(sums.popularity, (0, missing)),
-            is_listable=summary.is_listable,
-        )
-        return self._made(model, sums, rules, lines)
+            self._beside.begin(partial(_placed_of, inputs, self._items, model.counts))
+        if before is self._placed and kept.model is model and self._kept_rules is rules:
+            return self._listed(kept, summary)
+        self._placed = before.followed_by(model, summary)
+        return self._with_rules(self._placed, model, rules)
 
-    def _made(self, model: ServingModel, summary: ItemSummary, rules: RulesConfig, lines: ItemLines | None) -> Catalog:
-        rows_of_table = np.full(summary.num_items, -1, dtype=np.int64)
-        rows_of_table[model.table_rows] = np.arange(model.num_items)
-        context = list_context(summary, self._items, model.counts, model.table_rows, rows_of_table, lines)
+    def _with_rules(self, made: _Placed, model: ServingModel, rules: RulesConfig) -> Catalog:
+        context, rows_of_table = made
         placed = PlacedRules(rules, model, self._items)
         if not len(placed.pinned_rows):
             return Catalog(model, context, rows_of_table, placed, self._features)
@@ -221,13 +258,17 @@ class CatalogKeeper:
         return Catalog(model, context, rows_of_table, placed, self._features.model_copy(update={"candidates": sizes}))
 
 
-def _begins_alike(before: ServingModel, model: ServingModel) -> bool:
-    """Say whether a version has the items of another one in the same rows, and none or more behind them."""
-    known = before.num_items
-    return before is model or (known <= model.num_items and np.array_equal(model.table_rows[:known], before.table_rows))
+def _begins_with(before: _Placed, model: ServingModel) -> bool:
+    """Say whether a version has the items that were placed in the same rows, and none or more behind them."""
+    rows, known = model.table_rows, before.context.table_rows
+    if len(known) > len(rows):
+        return False
+    # Rows of one chain lie in one array, to which items are only ever added.
+    is_same_memory = rows.base is not None and rows.base is known.base and rows.ctypes.data == known.ctypes.data
+    return is_same_memory or np.array_equal(rows[: len(known)], known)
 
 
-def _lines_of(inputs: LineInputs) -> tuple[ItemSummary, ItemLines, float]:
-    """Return lines, what they were made of, and the seconds of CPU that it took."""
+def _placed_of(inputs: LineInputs, table: ItemTable, counts: CountTables) -> tuple[_Placed, float]:
+    """Return a summary in a model's rows, and the seconds of CPU that it took."""
     started_s = time.thread_time()
-    return inputs.summary, inputs.lines(), time.thread_time() - started_s
+    return _Placed.of(inputs, table, counts), time.thread_time() - started_s

@@ -19,10 +19,15 @@ class MadeBeside(Generic[Made]):
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="made beside")
         self._making: Future[Made] | None = None
 
+    @property
+    def is_free(self) -> bool:
+        """Whether something may be begun: what it needs is gathered only then."""
+        return self._making is None
+
     def begin(self, make: Callable[[], Made]) -> None:
-        """Begin to make, unless something is in the making."""
-        if self._making is None:
-            self._making = self._threads.submit(make)
+        """Begin to make; only while free."""
+        assert self._making is None
+        self._making = self._threads.submit(make)
 
     def take(self) -> Made | None:
         """Return what was made since, once; None where nothing was."""

@@ -133,6 +133,14 @@ class Recommender:
         """What a request takes of the event loop of late, behind its user read."""
         return self._work.mean_s
 
+    def prepare(self) -> None:
+        """Sum up what lists of one moment share, before the first request would have to: passes over all items."""
+        arm = self._arms.default
+        with arm.models.take() as live:
+            model = _ready(live)
+            if model is not None:
+                self._stages.of(arm).catalogs.at(model, self._clock_ms())
+
     async def recommend(self, query: RecommendQuery, budget: Budget | None = None) -> Answer:
         """Return the best `num_items` items the user had nothing to do with yet, and log them as served."""
         budget = budget or Budget.of(self._deadline_s)

@@ -186,6 +186,10 @@ class Server:
         self._follow(self._user_rows.keep_open(), "keep Redis open")
         if not await catching_up:
             logger.warning("item features are not read to the end yet; serving with %d items", len(self.items.table))
+        try:
+            self.recommender.prepare()
+        except Exception:  # Requests try it again, and are answered without it.
+            logger.exception("could not sum up the catalogue")
 
     async def open(self) -> None:
         """Let requests in.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from features.declared_table import CountedEvent
 from features.item_summary import ItemSummary
+from features.item_table import ItemTable
 from serving import catalog
 from serving.catalog import Catalog, CatalogKeeper
 from serving.serving_model import ServingModel
@@ -66,6 +69,51 @@ async def test_new_version_takes_over_what_was_made_for_the_last_one(world: Worl
     )
     again = catalogs.at(dataclasses.replace(model), NOW_MS)
     assert again.context.lines is after.context.lines
+
+
+async def test_newest_item_is_fresh_as_soon_as_a_version_has_it(world: World, model: ServingModel) -> None:
+    """The sums know it from its record; they are not made anew for the version that brings it."""
+    catalogs, last = world.stages.catalogs, len(ITEM_IDS) - 1
+    world.items.set_item(ITEM_IDS[last], [], published_time_ms=NOW_MS - 1)
+    older = dataclasses.replace(model, item_ids=model.item_ids[:-1], table_rows=model.table_rows[:-1])
+    assert last not in catalogs.at(older, NOW_MS).context.fresh
+    assert catalogs.at(model, NOW_MS).context.fresh.tolist() == [last]
+
+
+async def test_version_without_new_items_costs_no_pass_over_them(world: World, model: ServingModel) -> None:
+    """Only what the version itself holds is another."""
+    catalogs = world.stages.catalogs
+    before, after = catalogs.at(model, NOW_MS), catalogs.at(dataclasses.replace(model), NOW_MS)
+    assert after.rows_of_table is before.rows_of_table
+    for name in ("is_listable", "popularity", "lines", "leaders"):
+        assert getattr(after.context, name) is getattr(before.context, name)
+    assert after.context.counts is after.model.counts
+
+
+async def test_nothing_is_gathered_while_sums_are_in_the_making(
+    world: World, model: ServingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they are made of takes a pass over all items too."""
+    catalogs, gathered, may_end = world.stages.catalogs, [], threading.Event()
+    catalogs.at(model, NOW_MS)
+    look, add = ItemTable.available, ItemSummary.of
+
+    def counted(table: ItemTable, now_ms: int) -> NDArray[np.bool_]:
+        gathered.append(now_ms)
+        return look(table, now_ms)
+
+    monkeypatch.setattr(ItemTable, "available", counted)
+    monkeypatch.setattr(ItemSummary, "of", lambda inputs: may_end.wait(60) and add(inputs))
+    for _ in range(5):
+        catalogs.at(model, NOW_MS + 500)
+    may_end.set()
+    assert gathered == [NOW_MS + 500]
+
+
+async def test_first_sums_are_made_before_the_first_request(world: World, model: ServingModel) -> None:
+    """With a million items they take a quarter of a second."""
+    world.recommender.prepare()
+    assert world.stages.catalogs._kept is not None
 
 
 async def test_removed_item_is_gone_within_a_second_while_sums_are_made(world: World, model: ServingModel) -> None:
