@@ -9,7 +9,8 @@ import msgspec
 
 from protos import serving_pb2 as pb
 from serving.admin import Order
-from serving.arms.canary import Canaries, CanaryReport
+from serving.arms.canary import Canaries
+from serving.arms.canary_report import CanaryReport
 from serving.errors import RequestError
 from serving.kafka_writer import KafkaWriter
 from serving.model_store import ModelStore

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from features.whole_file import replace_file
-from serving.arms.canary import CanaryReport
+from serving.arms.canary_report import CanaryReport
 
 
 class WorkerEntry(msgspec.Struct, kw_only=True):

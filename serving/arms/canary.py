@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -22,6 +21,7 @@ from features.config import AppConfig
 from serving.arms.arm import Answered, Arm
 from serving.arms.arm_table import ArmTable
 from serving.arms.canary_order import CanaryOrder
+from serving.arms.canary_report import CanaryReport
 from serving.arms.canary_trial import CanaryTrial
 from serving.arms.feedback import FeedbackReader
 from serving.arms.fixed_version import FixedVersion
@@ -33,19 +33,6 @@ from serving.version_records import VersionStatus
 logger = logging.getLogger(__name__)
 
 PROMOTED, ROLLED_BACK, STOPPED = "promoted", "rolled_back", "stopped"
-
-
-class CanaryReport(msgspec.Struct, frozen=True):
-    """What runs, for status and metrics; counts and means by arm, `stable` and `canary`."""
-
-    version: str
-    live_version: str
-    share: float
-    started_time_ms: int
-    users: dict[str, int]
-    failed_users: dict[str, int]
-    ranking_ms: dict[str, float]
-    reward: dict[str, float]
 
 
 @dataclass

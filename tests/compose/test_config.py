@@ -51,9 +51,9 @@ def test_standby_taskmanager_is_the_default() -> None:
     assert StackConfig().taskmanagers == 2
 
 
-@pytest.mark.parametrize("module", ["compose.cli", "compose.config", "compose.local_stack"])
-def test_heavy_libraries_stay_out_of_the_command_line(module: str) -> None:
-    """Neither the command line nor the supervisor loads torch, feast or pyflink."""
+@pytest.mark.parametrize("module", ["compose.cli", "compose.config", "compose.local_stack", "serving.workers.parent"])
+def test_heavy_libraries_stay_out_of_what_holds_no_model(module: str) -> None:
+    """Neither the command line nor the supervisor loads torch, feast or pyflink, nor does the parent of workers."""
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
