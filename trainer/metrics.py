@@ -9,7 +9,6 @@ All sums are additive: what lies between two `totals()` has metrics of its own.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,18 +101,18 @@ class PrequentialMetrics:
             top: places looked at.
             slices: name -> which of the targets belong to it, found ones first, (len(ranks) + missed,).
         """
-        hits = [float(rank < top) for rank in ranks] + [0.0] * missed
-        gains = [1.0 / math.log2(rank + 2.0) if rank < top else 0.0 for rank in ranks]
-        reciprocals = [1.0 / (rank + 1.0) if rank < top else 0.0 for rank in ranks]
-        size = len(hits)
-        self._means.observe("hr@10", sum(hits), size)
-        self._means.observe("ndcg@10", sum(gains), size)
-        self._means.observe("mrr@10", sum(reciprocals), size)
-        self._means.observe("candidate_recall", len(ranks), size)
-        for name, belongs in (slices or {}).items():
-            count = int(belongs.sum())
-            self._means.observe(f"hr@10[{name}]", float(np.array(hits)[belongs].sum()), count)
-            self._means.observe(f"ndcg@10[{name}]", float(np.array(gains + [0.0] * missed)[belongs].sum()), count)
+        places = np.array([*ranks, *[np.inf] * missed], dtype=np.float64)
+        is_near = places < top
+        judged = {
+            "hr@10": is_near.astype(np.float64),
+            "ndcg@10": np.where(is_near, 1.0 / np.log2(places + 2.0), 0.0),
+            "mrr@10": np.where(is_near, 1.0 / (places + 1.0), 0.0),
+            "candidate_recall": np.isfinite(places).astype(np.float64),
+        }
+        for metric, of_targets in judged.items():
+            self._means.observe(metric, float(of_targets.sum()), len(places))
+            for name, belongs in (slices or {}).items():
+                self._means.observe(f"{metric}[{name}]", float(of_targets[belongs].sum()), int(belongs.sum()))
 
     def observe_labelled(self, probabilities: NDArray[np.floating[Any]], labels: NDArray[np.floating[Any]]) -> None:
         """Fold in events that carry their label: predicted chances (n,) from before learning, labels (n,) 0 or 1."""

@@ -34,10 +34,12 @@ def test_hits_gains_and_recall_are_those_of_the_ranks() -> None:
 
 
 def test_slices_count_their_own_targets_only() -> None:
-    """A slice has a hit rate of its own."""
+    """A slice has every figure of its own."""
     metrics = PrequentialMetrics()
-    metrics.observe_organic([0, 20], missed=1, slices={"new_user": np.array([True, True, False])})
-    assert metrics.totals().values()["hr@10[new_user]"] == 0.5
+    metrics.observe_organic([0, 20, 3], missed=1, slices={"new_user": np.array([True, True, False, True])})
+    values = metrics.totals().values()
+    told = [values[f"{name}[new_user]"] for name in ("hr@10", "ndcg@10", "mrr@10", "candidate_recall")]
+    assert told == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3])
 
 
 def test_gauc_of_users_compares_across_their_lists_and_weighs_by_items() -> None:
