@@ -7,7 +7,7 @@ import re
 from serving.errors import RequestError
 
 MAX_ID_BYTES = 128
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def check_id(field: str, value: str) -> None:

@@ -125,6 +125,7 @@ async def test_similar_items_leave_the_item_itself_out(world: World) -> None:
         (pb.RecommendRequest(user_id=""), "user_id has 0 bytes; send 1 to 128"),
         (pb.RecommendRequest(user_id="x" * 129), "user_id has 129 bytes"),
         (pb.RecommendRequest(user_id="a\nb"), "control characters"),
+        (pb.RecommendRequest(user_id="a\x85b"), "control characters"),
         (pb.RecommendRequest(user_id="ann", num_items=501), "num_items is 501; send 1 to 500"),
         (pb.RecommendRequest(user_id="ann", num_items=-1), "num_items is -1"),
         (pb.RecommendRequest(user_id="ann", surface="prob"), "did you mean 'probe'"),
