@@ -20,6 +20,8 @@ from streams.errors import RestoreRefusedError
 from streams.job import SqlJob
 
 _METADATA = "_metadata"
+_PLAN = 2
+"""Place of the plan below `STATE/flink`: `checkpoints/JOB/PLAN/...`, and so for savepoints."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class JobFiles:
         found += (self.flink_dir / "savepoints" / self.job).glob(f"*/*/{_METADATA}")
         dated = [(_written_ns(path), path.parent) for path in found]
         there = [path for written_ns, path in sorted(dated, reverse=True) if written_ns]
-        return [point for point in map(self.point_at, there) if self.plan(point.plan).is_file()]
+        points = [RestorePoint(path, path.relative_to(self.flink_dir).parts[_PLAN]) for path in there]
+        return [point for point in points if self.plan(point.plan).is_file()]
 
     def point_at(self, path: Path) -> RestorePoint:
         """Return a savepoint or checkpoint that somebody named.

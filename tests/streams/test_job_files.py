@@ -10,6 +10,7 @@ import pytest
 from features.config import AppConfig, load_app_config
 from features.label_config import load_labels
 from features.whole_file import replace_file
+from streams import job_files
 from streams.config import StreamsConfig
 from streams.errors import RestoreRefusedError
 from streams.job import SqlJob
@@ -48,6 +49,26 @@ def test_points_of_every_plan_come_newest_first(tmp_path: Path) -> None:
     for plan in ("p1", "p2"):
         replace_file(files.plan(plan), b"{}")
     assert [(point.path, point.plan) for point in files.points()] == [(new, "p2"), (saved, "p2"), (old, "p1")]
+
+
+def test_a_checkpoint_that_vanishes_while_it_is_looked_at_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flink takes old ones away while the job runs; whoever goes on from one is told then."""
+    files = JobFiles(tmp_path, "feature_job")
+    old = _point(files.checkpoints("p1"), "aaa/chk-1", 1)
+    new = _point(files.checkpoints("p1"), "aaa/chk-2", 2)
+    replace_file(files.plan("p1"), b"{}")
+    real = job_files._written_ns
+
+    def written_ns(path: Path) -> int:
+        written = real(path)
+        if path.parent == old:
+            path.unlink()
+        return written
+
+    monkeypatch.setattr(job_files, "_written_ns", written_ns)
+    assert files.points()[0].path == new
 
 
 def test_a_named_point_says_which_plan_it_is_of(tmp_path: Path) -> None:
