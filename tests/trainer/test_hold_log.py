@@ -87,7 +87,7 @@ def test_dead_broker_costs_no_exception(monkeypatch: pytest.MonkeyPatch) -> None
     def refuse(**_settings: object) -> None:
         raise KafkaError("no broker")
 
-    monkeypatch.setattr("trainer.hold_log.KafkaConsumer", refuse)
+    monkeypatch.setattr("trainer.hold_log.TopicConsumer", refuse)
     log = HoldLog("127.0.0.1:1")
     log.start({})
     assert log.poll() == []
