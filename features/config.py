@@ -48,7 +48,8 @@ NEUTRAL, POSITIVE, NEGATIVE = 0, 1, -1
 
 MAX_ID_BYTES = 128
 """Of users, items, events and actions."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What no id and no action holds."""
 
 
 class ConfigError(Exception):
@@ -175,7 +176,7 @@ class AppConfig(StrictConfig):
     @classmethod
     def _can_be_sent(cls, actions: dict[str, ActionConfig]) -> dict[str, ActionConfig]:
         for name in actions:
-            if not 1 <= len(name.encode()) <= MAX_ID_BYTES or _CONTROL.search(name):
+            if not 1 <= len(name.encode()) <= MAX_ID_BYTES or CONTROL_CHARACTER.search(name):
                 raise ValueError(
                     f"{name!r:.60} is an action that no event can carry; name it in 1 to {MAX_ID_BYTES} bytes without "
                     "control characters"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from features.config import AppConfig, nearest_name
+from features.config import MAX_ID_BYTES, AppConfig, nearest_name
 from features.security.tokens import token_of
 from protos import serving_pb2 as pb
 from protos import serving_pb2_grpc
@@ -15,7 +15,7 @@ from serving.admission import Admission
 from serving.answers import Answer, RankedItem, RecommendQuery
 from serving.budget import Budget
 from serving.call_errors import answers_errors
-from serving.checked_id import MAX_ID_BYTES, check_id
+from serving.checked_id import check_id
 from serving.config import ServingConfig
 from serving.recommender import Recommender
 from serving.request_scope import RequestScope

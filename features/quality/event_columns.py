@@ -23,14 +23,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.config import ActionConfig, AppConfig, parse_condition
+from features.config import CONTROL_CHARACTER, MAX_ID_BYTES, ActionConfig, AppConfig, parse_condition
 from features.json_records import JsonDecoder
 
-_MAX_ID_BYTES = 128
 _MAX_TEXT_CHARACTERS = 65_536
 _HALF = re.compile("[\ud800-\udfff]")
 """Half a character, as an escape alone can write it; no UTF-8."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class _RawEvent(msgspec.Struct):
@@ -148,9 +146,9 @@ _decode = JsonDecoder(_RawEvent).decode
 
 
 def _is_id(text: str) -> bool:
-    if not 0 < len(text) <= _MAX_ID_BYTES or (len(text) > _MAX_ID_BYTES // 4 and len(text.encode()) > _MAX_ID_BYTES):
+    if not 0 < len(text) <= MAX_ID_BYTES or (len(text) > MAX_ID_BYTES // 4 and len(text.encode()) > MAX_ID_BYTES):
         return False
-    return text.isprintable() or _CONTROL.search(text) is None
+    return text.isprintable() or CONTROL_CHARACTER.search(text) is None
 
 
 def _is_time(time_ms: object) -> TypeGuard[int]:
